@@ -1,0 +1,15 @@
+//! The domain and the stores that two functions or more need.
+//!
+//! What one function alone needs lives in that function. Modules are named after nouns of the domain; identifiers are
+//! types of their own, made by parsing, so that past the edge no plain string is an organization or a version.
+
+pub mod announcement;
+pub mod api;
+pub mod config;
+pub mod date;
+pub mod organization;
+pub mod query;
+pub mod report;
+pub mod report_store;
+pub mod token;
+pub mod version;

@@ -1,0 +1,134 @@
+//! Query parameters, strictly: what a call does not know it refuses, so a misspelt filter never widens a result.
+
+use crate::api::{ApiError, ErrorCode};
+use crate::organization::OrganizationId;
+
+/// The parameters of one request.
+#[derive(Debug)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a raw query string. Every name must be one of `known`.
+    pub fn parse(raw: Option<&str>, known: &[&str]) -> Result<Self, ApiError> {
+        let pairs: Vec<(String, String)> =
+            form_urlencoded::parse(raw.unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect();
+        match pairs
+            .iter()
+            .find(|(name, _)| !known.contains(&name.as_str()))
+        {
+            None => Ok(Self(pairs)),
+            Some((name, _)) => {
+                let message = format!(
+                    "there is no parameter '{name}'{}",
+                    did_you_mean(name, known)
+                );
+                Err(ApiError::new(ErrorCode::UnknownParameter, message).parameter(name))
+            }
+        }
+    }
+
+    /// The value of a parameter that may be absent and must not stand twice.
+    pub fn optional(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        let mut values = self.all(name);
+        let value = values.next();
+        if values.next().is_some() {
+            let message = format!("{name}: stands more than once, and takes one value");
+            return Err(ApiError::new(ErrorCode::DuplicateParameter, message).parameter(name));
+        }
+        Ok(value)
+    }
+
+    /// The value of a parameter that must stand once.
+    pub fn required(&self, name: &str) -> Result<&str, ApiError> {
+        self.optional(name)?.ok_or_else(|| {
+            ApiError::new(ErrorCode::MissingParameter, format!("{name}: is required"))
+                .parameter(name)
+        })
+    }
+
+    /// Every value of a parameter.
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter `org`.
+    pub fn organization(&self) -> Result<OrganizationId, ApiError> {
+        let text = self.required("org")?;
+        text.parse().map_err(|error| {
+            let message = format!("org: '{text}' is not an organization's id: {error}");
+            ApiError::new(ErrorCode::InvalidOrganization, message).parameter("org")
+        })
+    }
+}
+
+/// `; did you mean 'known'?` for the nearest known name, when it is near enough to be meant.
+pub fn did_you_mean(name: &str, known: &[&str]) -> String {
+    /// Below this similarity (Jaro–Winkler, 0 to 1) a suggestion rather misleads.
+    const NEAR: f64 = 0.7;
+    let nearest = known
+        .iter()
+        .map(|known| {
+            (
+                strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase()),
+                known,
+            )
+        })
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    match nearest {
+        Some((similarity, known)) if similarity >= NEAR => format!("; did you mean '{known}'?"),
+        _ => format!("; known are {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_unknown_parameter_is_refused_with_the_nearest_known() {
+        let known = ["org", "version", "minver", "maxver"];
+        for (given, nearest) in [
+            ("minversion", "minver"),
+            ("Version", "version"),
+            ("orgg", "org"),
+            ("max_ver", "maxver"),
+        ] {
+            let error = Query::parse(Some(&format!("{given}=1")), &known).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::UnknownParameter);
+            assert!(
+                format!("{error:?}").contains(&format!("did you mean '{nearest}'?")),
+                "{error:?}"
+            );
+        }
+        let far = Query::parse(Some("zzz=1"), &known).unwrap_err();
+        assert!(
+            format!("{far:?}").contains("known are org, version, minver, maxver"),
+            "{far:?}"
+        );
+    }
+
+    #[test]
+    fn a_parameter_that_takes_one_value_must_not_stand_twice() {
+        let query = Query::parse(Some("org=1&org=2"), &["org"]).unwrap();
+        assert_eq!(
+            query.optional("org").unwrap_err().code(),
+            ErrorCode::DuplicateParameter
+        );
+        assert_eq!(query.all("org").collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(raw in "(org|version|%[0-9a-fA-F]{0,2}|=|&|\\+|.){0,12}") {
+            if let Ok(query) = Query::parse(Some(&raw), &["org", "version", "="]) {
+                let _ = (query.organization(), query.optional("version"));
+            }
+        }
+    }
+}

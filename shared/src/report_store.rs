@@ -1,0 +1,372 @@
+//! The table of reports.
+
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity};
+use serde::{Deserialize, Serialize};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use time::OffsetDateTime;
+
+use crate::date::{GivenDate, timestamp};
+use crate::organization::OrganizationId;
+use crate::report::{Rating, Report, ReportId};
+use crate::version::{Version, VersionRange};
+
+/// The index in which an organization's reports lie in the order of their versions.
+pub const BY_VERSION: &str = "by-version";
+/// The index of the reports that have a revision whose event may not be on the queue.
+pub const UNANNOUNCED: &str = "unannounced";
+
+/// Over how many keys the index [`UNANNOUNCED`] spreads its writes. DynamoDB gives one key 1,000 writes a second.
+pub const UNANNOUNCED_SHARDS: u8 = 8;
+
+/// The most keys of one `BatchGetItem` (DynamoDB API reference).
+const MAX_BATCH_GET: usize = 100;
+
+/// The table of reports.
+#[derive(Clone, Debug)]
+pub struct ReportStore {
+    client: Client,
+    table: String,
+}
+
+/// Where a report lies among its organization's: by version, then by the date of its first upload, then by id.
+///
+/// The first upload and not the latest: so a report keeps its place when it is updated, and who pages through the list
+/// meanwhile neither misses it nor sees it twice.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(String);
+
+impl Position {
+    /// The position of a report with this version, first upload ([`timestamp`]) and id.
+    pub fn new(version: &Version, first_upload_date: &str, id: ReportId) -> Self {
+        Self(format!("{}/{first_upload_date}/{id}", version.sort_key()))
+    }
+
+    /// The position as it stands in the attribute `versionOrder`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads what [`Position::as_str`] gave, `None` for any text that has not its form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '/');
+        let (version, date, id) = (parts.next()?, parts.next()?, parts.next()?);
+        let of_key = version
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'!');
+        (of_key && date.parse::<GivenDate>().is_ok() && id.parse::<ReportId>().is_ok())
+            .then(|| Self(text.to_owned()))
+    }
+
+    fn id(&self) -> Option<ReportId> {
+        self.0.rsplit('/').next()?.parse().ok()
+    }
+}
+
+/// The direction of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest version first.
+    Ascending,
+    /// Newest version first.
+    Descending,
+}
+
+/// What the list of reports shows of one.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of Report and its metadata"
+)]
+pub struct ListedReport {
+    pub id: ReportId,
+    pub version_order: String,
+    pub project_name: String,
+    pub project_version: Version,
+    pub report_type: String,
+    pub report_version: u32,
+    pub date: GivenDate,
+    pub upload_date: String,
+    pub vulnerabilities_count: u32,
+    pub security_rating: Rating,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// The reports, in the order asked for.
+    pub reports: Vec<ListedReport>,
+    /// The position of the last report, when more follow.
+    pub next: Option<Position>,
+    /// What reading the page cost, in DynamoDB's read capacity units.
+    pub read_units: f64,
+}
+
+/// The attributes that put a report into the index [`UNANNOUNCED`].
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnannouncedMark {
+    unannounced_shard: String,
+    unannounced_since: String,
+}
+
+/// The key of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of Report")]
+pub struct ReportKey {
+    pub org: OrganizationId,
+    pub id: ReportId,
+}
+
+impl ReportStore {
+    /// The table with this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+        }
+    }
+
+    /// The organization's reports whose versions lie in `range`, from behind `after`, at most `limit`.
+    ///
+    /// Reads `limit` + 1 items at the most, however many the organization has. The index is eventually consistent: a
+    /// report can be missing for a moment after its publication.
+    pub async fn page(
+        &self,
+        org: OrganizationId,
+        range: &VersionRange,
+        order: Order,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> anyhow::Result<Page> {
+        let mut page = Page {
+            reports: Vec::new(),
+            next: None,
+            read_units: 0.0,
+        };
+        let Some((from, to)) = range.key_bounds() else {
+            return Ok(page);
+        };
+        let mut start = after.map(|position| index_key(org, position)).transpose()?;
+        loop {
+            // One more than asked for tells whether more follow.
+            let wanted = limit + 1 - page.reports.len();
+            let output = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(BY_VERSION)
+                .key_condition_expression("org = :org AND versionOrder BETWEEN :from AND :to")
+                .expression_attribute_values(":org", string(org))
+                .expression_attribute_values(":from", string(&from))
+                .expression_attribute_values(":to", string(&to))
+                .scan_index_forward(order == Order::Ascending)
+                .set_exclusive_start_key(start)
+                .limit(i32::try_from(wanted)?)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(describe)
+                .with_context(|| format!("query the reports of organization {org}"))?;
+            page.read_units += output
+                .consumed_capacity
+                .and_then(|it| it.capacity_units)
+                .unwrap_or_default();
+            for item in output.items.unwrap_or_default() {
+                page.reports
+                    .push(from_item(item).context("read an item of the index of reports")?);
+            }
+            start = output.last_evaluated_key;
+            if page.reports.len() > limit {
+                page.reports.truncate(limit);
+                page.next = page
+                    .reports
+                    .last()
+                    .map(|last| Position(last.version_order.clone()));
+                return Ok(page);
+            }
+            if start.is_none() {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// The report as it is now.
+    pub async fn get(&self, key: ReportKey) -> anyhow::Result<Option<Report>> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("get report {} of organization {}", key.id, key.org))?;
+        output
+            .item
+            .map(from_item)
+            .transpose()
+            .with_context(|| format!("read the item of report {}", key.id))
+    }
+
+    /// Those of the reports that exist, as they are now, in no particular order. The ids must differ from each other.
+    ///
+    /// Consistent reads: whoever is told of a report and fetches it at once must get it.
+    pub async fn get_all(
+        &self,
+        org: OrganizationId,
+        ids: &[ReportId],
+    ) -> anyhow::Result<Vec<Report>> {
+        let mut reports = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(MAX_BATCH_GET) {
+            let keys = ids
+                .iter()
+                .map(|&id| table_key(ReportKey { org, id }))
+                .collect();
+            let keys = KeysAndAttributes::builder()
+                .set_keys(Some(keys))
+                .consistent_read(true)
+                .build()?;
+            let mut request = Some(HashMap::from([(self.table.clone(), keys)]));
+            // DynamoDB returns at most 16 MB at a time, and names the keys that are left.
+            while let Some(keys) = request.take().filter(|keys| !keys.is_empty()) {
+                let output = self
+                    .client
+                    .batch_get_item()
+                    .set_request_items(Some(keys))
+                    .send()
+                    .await
+                    .map_err(describe)
+                    .with_context(|| format!("get {} reports of organization {org}", ids.len()))?;
+                for item in output.responses.unwrap_or_default().into_values().flatten() {
+                    reports.push(from_item(item).context("read the item of a report")?);
+                }
+                request = output.unprocessed_keys;
+            }
+        }
+        Ok(reports)
+    }
+
+    /// The write of `report` as part of a transaction, with the mark that its latest revision is to be announced. It
+    /// succeeds only when the stored revision is the one before.
+    pub fn put(&self, report: &Report, now: OffsetDateTime) -> anyhow::Result<Put> {
+        let mark = UnannouncedMark {
+            unannounced_shard: shard_of(report.id).to_string(),
+            unannounced_since: timestamp(now),
+        };
+        let mut item: HashMap<String, AttributeValue> =
+            to_item(report).context("make the item of a report")?;
+        item.extend(to_item(mark).context("make the mark of a report")?);
+        let put = Put::builder().table_name(&self.table).set_item(Some(item));
+        let put = if report.revision == 1 {
+            put.condition_expression("attribute_not_exists(id)")
+        } else {
+            put.condition_expression("revision = :previous")
+                .expression_attribute_values(
+                    ":previous",
+                    AttributeValue::N((report.revision - 1).to_string()),
+                )
+        };
+        Ok(put.build()?)
+    }
+
+    /// Records that every event up to `revision` is on the queue. A report that has a newer revision keeps its mark: who
+    /// wrote that revision announces it, or the sweep.
+    pub async fn set_announced(&self, key: ReportKey, revision: u64) -> anyhow::Result<()> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
+            .update_expression(
+                "SET announcedRevision = :revision REMOVE unannouncedShard, unannouncedSince",
+            )
+            .condition_expression("revision = :revision")
+            .expression_attribute_values(":revision", AttributeValue::N(revision.to_string()))
+            .send()
+            .await
+            .map_err(aws_sdk_dynamodb::error::SdkError::into_service_error);
+        match result {
+            Ok(_) | Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+            Err(error) => {
+                Err(describe(error)).with_context(|| format!("mark report {} as announced", key.id))
+            }
+        }
+    }
+
+    /// The reports of a shard that have waited for their announcement since before `before`, longest first.
+    pub async fn unannounced(
+        &self,
+        shard: u8,
+        before: OffsetDateTime,
+    ) -> anyhow::Result<Vec<ReportKey>> {
+        let mut keys = Vec::new();
+        let mut start = None;
+        loop {
+            let output = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(UNANNOUNCED)
+                .key_condition_expression(
+                    "unannouncedShard = :shard AND unannouncedSince < :before",
+                )
+                .expression_attribute_values(":shard", string(shard))
+                .expression_attribute_values(":before", string(timestamp(before)))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(describe)
+                .with_context(|| format!("query the unannounced reports of shard {shard}"))?;
+            for item in output.items.unwrap_or_default() {
+                keys.push(
+                    from_item(item).context("read an item of the index of unannounced reports")?,
+                );
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+}
+
+/// An error of the SDK with its causes: by itself it says only "service error".
+pub fn describe<E: std::error::Error + Send + Sync + 'static>(error: E) -> anyhow::Error {
+    anyhow::anyhow!("{}", DisplayErrorContext(error))
+}
+
+fn shard_of(id: ReportId) -> u8 {
+    // The first byte of a version 5 UUID is as good as random.
+    id.uuid().as_bytes()[0] % UNANNOUNCED_SHARDS
+}
+
+fn string(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+fn table_key(key: ReportKey) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        ("org".to_owned(), string(key.org)),
+        ("id".to_owned(), string(key.id)),
+    ])
+}
+
+fn index_key(
+    org: OrganizationId,
+    position: &Position,
+) -> anyhow::Result<HashMap<String, AttributeValue>> {
+    let id = position
+        .id()
+        .context("a position ends with a report's id")?;
+    let mut key = table_key(ReportKey { org, id });
+    key.insert("versionOrder".to_owned(), string(position.as_str()));
+    Ok(key)
+}
