@@ -1,0 +1,330 @@
+//! `GET` and `HEAD /security/report/files`: reports as one ZIP archive, streamed.
+
+pub mod archive;
+mod download;
+mod manifest;
+mod names;
+mod range;
+
+use std::collections::HashMap;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use shared::api::{ApiError, ErrorCode};
+use shared::organization::OrganizationId;
+use shared::query::Query;
+use shared::report::{Method, Report, ReportId};
+use shared::report_store::ReportStore;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::archive::{Content, Entry, Object, Plan};
+use crate::manifest::{Manifest, ManifestFile, ManifestReport};
+use crate::range::Requested;
+
+pub use crate::download::Bucket;
+
+/// The path that this function serves.
+pub const PATH: &str = "/security/report/files";
+/// The query parameters that it knows. `reports[]` is how PHP and others repeat a parameter.
+pub const PARAMETERS: [&str; 3] = ["org", "reports", "reports[]"];
+
+/// How many reports an archive may hold: as many as one `BatchGetItem` reads, and as fit into a request line.
+const MAX_REPORTS: usize = 100;
+/// How many bytes a response may carry. A streamed Lambda response ends at 200 MB (AWS Lambda quotas).
+pub const MAX_RESPONSE_BYTES: u64 = 200_000_000;
+
+const ZIP: &str = "application/zip";
+/// The reports may be published anew at any time; asking again with the entity tag costs little.
+const REVALIDATE: &str = "no-cache";
+/// The header that names the reports that were asked for and not found.
+const MISSING_REPORTS: &str = "x-missing-reports";
+
+/// What the function works with.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// Where the reports are described.
+    pub reports: ReportStore,
+    /// Where their files are.
+    pub bucket: Bucket,
+    /// How many bytes a response may carry; [`MAX_RESPONSE_BYTES`] on Lambda.
+    pub max_response_bytes: u64,
+}
+
+/// The routes of this function.
+pub fn router(files: Files) -> Router {
+    Router::new().route(PATH, get(download)).with_state(files)
+}
+
+/// Makes a download that cannot be finished visibly broken on Lambda: ends the process.
+///
+/// The runtime would send an error of the body as if it were data, and then end the response like a complete one. Only a
+/// connection that breaks tells the receiver. A local server breaks it by itself when the body fails.
+pub fn abort_process_on_error(service: Router) -> Router {
+    service.layer(map_response(async |response: Response| {
+        response.map(|body| {
+            Body::new(body.map_err(|error| -> axum::Error {
+                tracing::error!("ending the process, since a download broke: {error:#}");
+                std::process::abort();
+            }))
+        })
+    }))
+}
+
+async fn download(
+    State(files): State<Files>,
+    method: HttpMethod,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, ApiError> {
+    let query = Query::parse(raw.as_deref(), &PARAMETERS)?;
+    let org = query.organization()?;
+    let ids = report_ids(&query)?;
+    let (reports, missing) = find(&files.reports, org, &ids).await?;
+    if reports.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let plan = plan(org, &reports, &missing)?;
+    let etag = HeaderValue::from_str(plan.etag()).map_err(anyhow::Error::from)?;
+
+    if range::match_fails(&headers, plan.etag()) {
+        let message = format!(
+            "the archive is not the one that If-Match names; its ETag is {}",
+            plan.etag()
+        );
+        return Err(
+            ApiError::new(ErrorCode::PreconditionFailed, message).header(header::ETAG, etag)
+        );
+    }
+    if range::none_match_fails(&headers, plan.etag()) {
+        return not_modified(&plan, etag, &method);
+    }
+
+    let whole = 0..plan.length();
+    // A range has a meaning for GET only (RFC 9110, section 14.2).
+    let (status, part) = match range::requested(&headers, plan.length(), plan.etag()) {
+        Requested::Part(part) if method == HttpMethod::GET => (StatusCode::PARTIAL_CONTENT, part),
+        Requested::Unsatisfiable if method == HttpMethod::GET => {
+            return Err(range_not_satisfiable(&plan));
+        }
+        _ => (StatusCode::OK, whole),
+    };
+    let length = part.end - part.start;
+    if length > files.max_response_bytes {
+        return Err(archive_too_large(
+            &plan,
+            files.max_response_bytes,
+            reports.len(),
+            etag,
+        ));
+    }
+
+    let mut response = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, ZIP)
+        .header(header::CONTENT_LENGTH, length)
+        .header(header::ETAG, etag)
+        .header(header::ACCEPT_RANGES, "bytes")
+        .header(header::CACHE_CONTROL, REVALIDATE)
+        .header(header::CONTENT_DISPOSITION, content_disposition(&reports));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let content_range = format!("bytes {}-{}/{}", part.start, part.end - 1, plan.length());
+        response = response.header(header::CONTENT_RANGE, content_range);
+    }
+    if !missing.is_empty() {
+        let list = missing
+            .iter()
+            .map(ReportId::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
+        response = response.header(MISSING_REPORTS, list);
+    }
+    let body = match method {
+        HttpMethod::HEAD => Body::empty(),
+        _ => download::body(files.bucket, plan.slice(part)).await?,
+    };
+    Ok(response.body(body).map_err(anyhow::Error::from)?)
+}
+
+/// Without a body, and with what a cache updates its copy by (RFC 9110, section 15.4.5).
+fn not_modified(plan: &Plan, etag: HeaderValue, method: &HttpMethod) -> Result<Response, ApiError> {
+    let mut response = Response::builder()
+        .status(StatusCode::NOT_MODIFIED)
+        // Lambda's runtime would add another one.
+        .header(header::CONTENT_TYPE, ZIP)
+        .header(header::ETAG, etag)
+        .header(header::CACHE_CONTROL, REVALIDATE);
+    if method == HttpMethod::HEAD {
+        // The length of the archive or none at all; axum would say 0.
+        response = response.header(header::CONTENT_LENGTH, plan.length());
+    }
+    Ok(response.body(Body::empty()).map_err(anyhow::Error::from)?)
+}
+
+/// The reports asked for: repeated, in one parameter separated by commas, or both; without duplicates.
+fn report_ids(query: &Query) -> Result<Vec<ReportId>, ApiError> {
+    let mut ids = Vec::new();
+    let values = query.all("reports").chain(query.all("reports[]"));
+    for text in values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
+        let id = text.parse().map_err(|error| {
+            let message = format!("reports: '{text}' is not a report's id: {error}");
+            ApiError::new(ErrorCode::InvalidReportId, message).parameter("reports")
+        })?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+        if ids.len() > MAX_REPORTS {
+            let message = format!(
+                "reports: at most {MAX_REPORTS} at once; ask for the others in a further request"
+            );
+            return Err(ApiError::new(ErrorCode::TooManyReports, message).parameter("reports"));
+        }
+    }
+    if ids.is_empty() {
+        let message = "reports: is required; the ids stand in the list of reports";
+        return Err(ApiError::new(ErrorCode::MissingParameter, message).parameter("reports"));
+    }
+    Ok(ids)
+}
+
+/// The reports that exist, in the order of `ids`, and the ids of the others.
+async fn find(
+    store: &ReportStore,
+    org: OrganizationId,
+    ids: &[ReportId],
+) -> Result<(Vec<Report>, Vec<ReportId>), ApiError> {
+    let found = store.get_all(org, ids).await?;
+    let mut found: HashMap<ReportId, Report> = found
+        .into_iter()
+        .map(|report| (report.id, report))
+        .collect();
+    let reports: Vec<Report> = ids.iter().filter_map(|id| found.remove(id)).collect();
+    let missing = ids
+        .iter()
+        .filter(|id| !reports.iter().any(|report| report.id == **id))
+        .copied()
+        .collect();
+    Ok((reports, missing))
+}
+
+fn plan(org: OrganizationId, reports: &[Report], missing: &[ReportId]) -> Result<Plan, ApiError> {
+    let mut manifest = Manifest {
+        organization_id: org,
+        reports: Vec::with_capacity(reports.len()),
+        missing,
+    };
+    let mut files = Vec::new();
+    // So that no folder is called like the manifest.
+    let mut folders = names::Taken::default();
+    folders.unique(manifest::NAME, "");
+    for report in reports {
+        let folder = folders.unique(&names::folder(report), "");
+        let mut taken = names::Taken::default();
+        let mut described = ManifestReport::new(report, folder.clone());
+        for file in &report.files {
+            let safe = names::file(&file.name);
+            let (stem, extension) = safe.split_at(safe.rfind('.').unwrap_or(safe.len()));
+            let name = taken.unique(stem, extension);
+            files.push(Entry {
+                name: format!("{folder}/{name}"),
+                modified: report.metadata.date.instant(),
+                method: file.method,
+                crc32: file.crc32,
+                size: file.size,
+                compressed_size: file.payload_size,
+                content: Content::Object(Object {
+                    key: file.key.clone(),
+                    version_id: file.version_id.clone(),
+                    offset: file.payload_offset,
+                }),
+            });
+            described.files.push(ManifestFile {
+                name,
+                size: file.size,
+                sha256: &file.sha256,
+            });
+        }
+        manifest.reports.push(described);
+    }
+    let json = Bytes::from(serde_json::to_vec_pretty(&manifest).map_err(anyhow::Error::from)?);
+    let latest_upload = reports
+        .iter()
+        .filter_map(|report| OffsetDateTime::parse(&report.upload_date, &Rfc3339).ok())
+        .max();
+    let first = Entry {
+        name: manifest::NAME.to_owned(),
+        modified: latest_upload.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        method: Method::Stored,
+        crc32: crc32fast::hash(&json),
+        size: json.len() as u64,
+        compressed_size: json.len() as u64,
+        content: Content::Bytes(json),
+    };
+    Ok(Plan::new(std::iter::once(first).chain(files).collect()))
+}
+
+/// `attachment` with a name for one report, or for several; also for names that are not ASCII (RFC 6266).
+fn content_disposition(reports: &[Report]) -> HeaderValue {
+    let name = match reports {
+        [report] => format!("{}.zip", names::folder(report)),
+        _ => format!("{} security reports.zip", reports.len()),
+    };
+    // Neither quotes nor backslashes nor controls are left in a safe name.
+    let ascii: String = name
+        .chars()
+        .map(|char| if char.is_ascii() { char } else { '_' })
+        .collect();
+    let mut value = format!("attachment; filename=\"{ascii}\"");
+    if ascii != name {
+        value += "; filename*=UTF-8''";
+        for byte in name.bytes() {
+            // attr-char of RFC 8187 without the punctuation, which need not be escaped but may.
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
+                value.push(char::from(byte));
+            } else {
+                value += &format!("%{byte:02X}");
+            }
+        }
+    }
+    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("attachment"))
+}
+
+fn range_not_satisfiable(plan: &Plan) -> ApiError {
+    let message = format!(
+        "the range begins behind the end of the archive, which has {} bytes",
+        plan.length()
+    );
+    let error = ApiError::new(ErrorCode::RangeNotSatisfiable, message);
+    match HeaderValue::from_str(&format!("bytes */{}", plan.length())) {
+        Ok(value) => error.header(header::CONTENT_RANGE, value),
+        Err(_) => error,
+    }
+}
+
+fn archive_too_large(plan: &Plan, limit: u64, reports: usize, etag: HeaderValue) -> ApiError {
+    let fewer = if reports > 1 {
+        "ask for fewer reports at once, or "
+    } else {
+        ""
+    };
+    let message = format!(
+        "the archive has {} bytes, and a response at most {limit}: {fewer}get it in parts with the header \
+         'Range: bytes=<first>-<last>', and 'If-Match: {}' so that the parts fit together",
+        plan.length(),
+        plan.etag(),
+    );
+    ApiError::new(ErrorCode::ArchiveTooLarge, message)
+        .header(header::ETAG, etag)
+        .header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))
+}

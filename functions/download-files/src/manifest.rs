@@ -1,0 +1,50 @@
+//! `reports.json`, the first entry of every archive: what it holds, in a form for programs.
+
+use serde::Serialize;
+use shared::organization::OrganizationId;
+use shared::report::{Metadata, Report, ReportId};
+
+/// The name of the entry.
+pub(crate) const NAME: &str = "reports.json";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest<'a> {
+    pub(crate) organization_id: OrganizationId,
+    pub(crate) reports: Vec<ManifestReport<'a>>,
+    /// Asked for, and not found.
+    pub(crate) missing: &'a [ReportId],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ManifestReport<'a> {
+    id: ReportId,
+    folder: String,
+    #[serde(flatten)]
+    metadata: &'a Metadata,
+    revision: u64,
+    upload_date: &'a str,
+    pub(crate) files: Vec<ManifestFile<'a>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ManifestFile<'a> {
+    /// As it stands in the folder.
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    pub(crate) sha256: &'a str,
+}
+
+impl<'a> ManifestReport<'a> {
+    pub(crate) fn new(report: &'a Report, folder: String) -> Self {
+        Self {
+            id: report.id,
+            folder,
+            metadata: &report.metadata,
+            revision: report.revision,
+            upload_date: &report.upload_date,
+            files: Vec::with_capacity(report.files.len()),
+        }
+    }
+}
