@@ -1,0 +1,352 @@
+//! The bucket: where publishers put files, and where their stored forms go.
+
+use anyhow::Context as _;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use shared::api::{ApiError, ErrorCode};
+use shared::report::{Method, StoredFile};
+use shared::report_store::describe;
+use std::time::Duration;
+use uuid::Uuid;
+
+use crate::payload::{Payload, PayloadWriter};
+use crate::upload::{DeclaredFile, Upload};
+
+/// How long a publisher has for each PUT.
+pub(crate) const PRESIGNED_VALIDITY: Duration = Duration::from_secs(15 * 60);
+
+/// How large the parts of a multipart upload are, in bytes. S3 wants 5 MiB at least, and 10,000 parts at most.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// The bucket with uploads and reports.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    client: Client,
+    name: String,
+}
+
+impl Bucket {
+    /// The bucket with this name.
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self {
+            client,
+            name: name.into(),
+        }
+    }
+
+    /// A PUT of exactly this file. Its length and its SHA-256 are signed, so S3 itself refuses other bytes.
+    pub(crate) async fn presign(
+        &self,
+        upload: Uuid,
+        position: usize,
+        file: &DeclaredFile,
+    ) -> anyhow::Result<PresignedRequest> {
+        let sha256 = hex::decode(&file.sha256).context("decode a SHA-256")?;
+        self.client
+            .put_object()
+            .bucket(&self.name)
+            .key(upload_key(upload, position))
+            .content_length(i64::try_from(file.size)?)
+            .checksum_sha256(STANDARD.encode(sha256))
+            .presigned(PresigningConfig::expires_in(PRESIGNED_VALIDITY)?)
+            .await
+            .map_err(describe)
+            .context("presign the upload of a file")
+    }
+
+    /// Reads an uploaded file, checks it against its declaration, and writes its stored form under the attempt's prefix.
+    ///
+    /// # Errors
+    /// `file_missing`, `file_size_mismatch` or `file_checksum_mismatch` (409), naming the file.
+    pub(crate) async fn store(
+        &self,
+        upload: &Upload,
+        position: usize,
+        attempt: Uuid,
+    ) -> Result<StoredFile, ApiError> {
+        let file = &upload.files[position];
+        let conflict = |code, message: String| {
+            ApiError::new(code, message).parameter(format!("files[{position}]"))
+        };
+        let uploaded = upload_key(upload.id, position);
+        let output = match self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(&uploaded)
+            .send()
+            .await
+        {
+            Ok(output) => output,
+            Err(error)
+                if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) =>
+            {
+                let message = format!(
+                    "'{}' was not uploaded; PUT it to the url that belongs to it",
+                    file.name
+                );
+                return Err(conflict(ErrorCode::FileMissing, message));
+            }
+            Err(error) => {
+                return Err(describe(error)
+                    .context(format!("get object {uploaded}"))
+                    .into());
+            }
+        };
+        let got = output
+            .content_length
+            .and_then(|length| u64::try_from(length).ok())
+            .unwrap_or_default();
+        if got != file.size {
+            let message = format!(
+                "'{}' was declared with {} bytes and uploaded with {got}",
+                file.name, file.size
+            );
+            return Err(conflict(ErrorCode::FileSizeMismatch, message));
+        }
+
+        let method = if file.name.to_lowercase().ends_with(".html") {
+            Method::Deflated
+        } else {
+            Method::Stored
+        };
+        let key = report_key(upload, attempt, position);
+        let mut object = ObjectWriter::new(self, &key, method);
+        let payload = match write(output.body, method, &mut object).await {
+            Ok(payload) if payload.sha256 == file.sha256 => payload,
+            Ok(payload) => {
+                object.abort().await;
+                let message = format!(
+                    "'{}' was declared with SHA-256 {} and has {}",
+                    file.name, file.sha256, payload.sha256
+                );
+                return Err(conflict(ErrorCode::FileChecksumMismatch, message));
+            }
+            Err(error) => {
+                object.abort().await;
+                return Err(error
+                    .context(format!("store '{}' of upload {}", file.name, upload.id))
+                    .into());
+            }
+        };
+        let version_id = object
+            .finish()
+            .await
+            .with_context(|| format!("write object {key}"))?;
+        Ok(StoredFile {
+            name: file.name.clone(),
+            key,
+            version_id,
+            method: payload.method,
+            payload_offset: payload.offset,
+            payload_size: payload.length,
+            crc32: payload.crc32,
+            size: payload.size,
+            sha256: payload.sha256,
+        })
+    }
+
+    /// Removes what an attempt wrote that came to nothing. Best effort: what remains costs a little, and is read by nobody.
+    pub(crate) async fn discard(&self, upload: &Upload, attempt: Uuid) {
+        let keys = (0..upload.files.len())
+            .map(|position| {
+                ObjectIdentifier::builder()
+                    .key(report_key(upload, attempt, position))
+                    .build()
+            })
+            .collect::<Result<Vec<_>, _>>();
+        let result = async {
+            let delete = Delete::builder()
+                .set_objects(Some(keys?))
+                .quiet(true)
+                .build()?;
+            self.client
+                .delete_objects()
+                .bucket(&self.name)
+                .delete(delete)
+                .send()
+                .await
+                .map_err(describe)
+        };
+        if let Err(error) = result.await {
+            tracing::warn!(upload = %upload.id, "the objects of attempt {attempt} remain: {error:#}");
+        }
+    }
+}
+
+/// Writes the stored form of a file to `object`, except for the last bytes, which become visible only with its `finish`.
+async fn write(
+    mut file: ByteStream,
+    method: Method,
+    object: &mut ObjectWriter<'_>,
+) -> anyhow::Result<Payload> {
+    let mut writer = PayloadWriter::new(method);
+    while let Some(chunk) = file.next().await {
+        writer.write(&chunk.map_err(describe)?)?;
+        if let Some(part) = writer.take(PART_BYTES) {
+            object.write_part(part).await?;
+        }
+    }
+    let (payload, last) = writer.finish()?;
+    object.last = last;
+    Ok(payload)
+}
+
+/// Where a publisher puts a file.
+fn upload_key(upload: Uuid, position: usize) -> String {
+    format!("uploads/{upload}/{position}")
+}
+
+/// Where the stored form of a file goes. The attempt makes the key unique, so that no object is ever written twice: two
+/// attempts at the same revision, even by different versions of this code, never mix.
+fn report_key(upload: &Upload, attempt: Uuid, position: usize) -> String {
+    format!(
+        "reports/{}/{}/{attempt}/{position}",
+        upload.org, upload.report_id
+    )
+}
+
+/// Writes an object of unknown length: small ones in one request, others in parts.
+struct ObjectWriter<'a> {
+    bucket: &'a Bucket,
+    key: &'a str,
+    method: Method,
+    /// What is written at the end.
+    last: Vec<u8>,
+    multipart: Option<String>,
+    parts: Vec<CompletedPart>,
+}
+
+impl<'a> ObjectWriter<'a> {
+    fn new(bucket: &'a Bucket, key: &'a str, method: Method) -> Self {
+        Self {
+            bucket,
+            key,
+            method,
+            last: Vec::new(),
+            multipart: None,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Writes a part, of at least [`PART_BYTES`] unless it is the last.
+    async fn write_part(&mut self, part: Vec<u8>) -> anyhow::Result<()> {
+        let Bucket { client, name } = self.bucket;
+        let upload = match &self.multipart {
+            Some(upload) => upload,
+            None => {
+                let create = client
+                    .create_multipart_upload()
+                    .bucket(name)
+                    .key(self.key)
+                    .content_type(self.content_type())
+                    .set_content_encoding(self.content_encoding());
+                let upload = create
+                    .send()
+                    .await
+                    .map_err(describe)?
+                    .upload_id
+                    .context("a multipart upload has an id")?;
+                self.multipart.insert(upload)
+            }
+        };
+        let number = i32::try_from(self.parts.len() + 1)?;
+        let put = client
+            .upload_part()
+            .bucket(name)
+            .key(self.key)
+            .upload_id(upload)
+            .part_number(number);
+        let output = put
+            .body(ByteStream::from(part))
+            .send()
+            .await
+            .map_err(describe)?;
+        let part = CompletedPart::builder()
+            .part_number(number)
+            .set_e_tag(output.e_tag)
+            .set_checksum_crc32(output.checksum_crc32);
+        self.parts.push(part.build());
+        Ok(())
+    }
+
+    /// The version of the object that was written, in a bucket that keeps versions.
+    async fn finish(mut self) -> anyhow::Result<Option<String>> {
+        let last = std::mem::take(&mut self.last);
+        let Bucket { client, name } = self.bucket;
+        if self.multipart.is_none() {
+            let put = client
+                .put_object()
+                .bucket(name)
+                .key(self.key)
+                .content_type(self.content_type())
+                .set_content_encoding(self.content_encoding());
+            return Ok(put
+                .body(ByteStream::from(last))
+                .send()
+                .await
+                .map_err(describe)?
+                .version_id);
+        }
+        // S3 refuses an empty part.
+        if !last.is_empty()
+            && let Err(error) = self.write_part(last).await
+        {
+            self.abort().await;
+            return Err(error);
+        }
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(std::mem::take(&mut self.parts)))
+            .build();
+        let complete = client
+            .complete_multipart_upload()
+            .bucket(name)
+            .key(self.key)
+            .set_upload_id(self.multipart.clone())
+            .multipart_upload(parts);
+        match complete.send().await {
+            Ok(output) => Ok(output.version_id),
+            Err(error) => {
+                self.abort().await;
+                Err(describe(error))
+            }
+        }
+    }
+
+    /// Best effort: a lifecycle rule of the bucket removes what is left.
+    async fn abort(&self) {
+        let Some(upload) = &self.multipart else {
+            return;
+        };
+        let Bucket { client, name } = self.bucket;
+        let abort = client
+            .abort_multipart_upload()
+            .bucket(name)
+            .key(self.key)
+            .upload_id(upload);
+        if let Err(error) = abort.send().await {
+            tracing::warn!(
+                key = self.key,
+                "the parts of {} remain: {:#}",
+                self.key,
+                describe(error)
+            );
+        }
+    }
+
+    fn content_type(&self) -> &'static str {
+        match self.method {
+            Method::Deflated => "text/html",
+            Method::Stored => "application/pdf",
+        }
+    }
+
+    fn content_encoding(&self) -> Option<String> {
+        (self.method == Method::Deflated).then(|| "gzip".to_owned())
+    }
+}

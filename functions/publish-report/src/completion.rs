@@ -1,0 +1,190 @@
+//! The last step of publishing.
+//!
+//! Any number of attempts may run at once, for one upload or for several uploads of one report. Each writes its objects
+//! under a prefix of its own. Then a single transaction makes one attempt the one that counts: it writes the report with
+//! the next revision, and that the upload is completed. Until then no reader sees anything of it; afterwards every attempt
+//! at the same upload gives the same answer.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use shared::announcement::announce;
+use shared::api::{ApiError, ErrorCode};
+use shared::date::timestamp;
+use shared::report::{Report, StoredFile};
+use shared::report_store::{Position, ReportKey, describe};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::Publishing;
+use crate::upload::{Completed, Upload};
+
+/// How many files are read and compressed at the same time: while one waits for S3, another one computes.
+const FILES_AT_ONCE: usize = 2;
+/// How often a completion that lost against another publication of the same report is tried again.
+const MAX_TRIES: u32 = 10;
+/// The pause before the second try; it grows by as much with every further one.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Completes the upload, unless it is completed already. Both answer the same.
+pub(crate) async fn complete(
+    publishing: &Publishing,
+    upload: &Upload,
+    now: OffsetDateTime,
+) -> Result<Completed, ApiError> {
+    if let Some(completed) = &upload.completed {
+        return Ok(completed.clone());
+    }
+    if upload.is_expired(now) {
+        let message = format!(
+            "upload {} was not completed within a day; begin a new one",
+            upload.id
+        );
+        return Err(ApiError::new(ErrorCode::UploadExpired, message));
+    }
+    let attempt = Uuid::new_v4();
+    let result = match store_files(publishing, upload, attempt).await {
+        Ok(files) => commit(publishing, upload, attempt, files, now).await,
+        Err(error) => Err(error),
+    };
+    match &result {
+        Ok(completed) if completed.attempt == attempt => {}
+        // After a fault of ours it may be unknown whether the transaction was made. Then the objects must stay.
+        Err(error) if error.code() == ErrorCode::InternalError => {}
+        Ok(_) | Err(_) => publishing.bucket.discard(upload, attempt).await,
+    }
+    result
+}
+
+async fn store_files(
+    publishing: &Publishing,
+    upload: &Upload,
+    attempt: Uuid,
+) -> Result<Vec<StoredFile>, ApiError> {
+    let files: Vec<_> = (0..upload.files.len())
+        .map(|position| publishing.bucket.store(upload, position, attempt))
+        .collect();
+    stream::iter(files)
+        .buffered(FILES_AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn commit(
+    publishing: &Publishing,
+    upload: &Upload,
+    attempt: Uuid,
+    files: Vec<StoredFile>,
+    now: OffsetDateTime,
+) -> Result<Completed, ApiError> {
+    for tries in 0..MAX_TRIES {
+        tokio::time::sleep(PAUSE * tries).await;
+        let key = ReportKey {
+            org: upload.org,
+            id: upload.report_id,
+        };
+        let current = publishing.reports.get(key).await?;
+        let report = next_revision(upload, current.as_ref(), files.clone(), now);
+        let completed = Completed {
+            attempt,
+            revision: report.revision,
+            upload_date: report.upload_date.clone(),
+        };
+        if write(publishing, upload, &report, &completed, now).await? {
+            tracing::debug!(
+                report = %report.id, revision = report.revision,
+                "stored revision {} of report {}", report.revision, report.id,
+            );
+            if let Err(error) = announce(&publishing.reports, &publishing.queue, &report).await {
+                // The report is published; the sweep announces it within the hour.
+                tracing::error!(report = %report.id, "report {} is not announced yet: {error:#}", report.id);
+            }
+            return Ok(completed);
+        }
+        let reloaded = publishing.uploads.get(upload.id).await?;
+        if let Some(completed) = reloaded.and_then(|upload| upload.completed) {
+            return Ok(completed);
+        }
+    }
+    let message = "other publications of this report were completed at the same moment; complete this one again";
+    Err(ApiError::new(ErrorCode::Conflict, message))
+}
+
+fn next_revision(
+    upload: &Upload,
+    current: Option<&Report>,
+    files: Vec<StoredFile>,
+    now: OffsetDateTime,
+) -> Report {
+    let upload_date = timestamp(now);
+    let first_upload_date = current.map_or_else(
+        || upload_date.clone(),
+        |report| report.first_upload_date.clone(),
+    );
+    let position = Position::new(
+        &upload.metadata.project_version,
+        &first_upload_date,
+        upload.report_id,
+    );
+    Report {
+        org: upload.org,
+        id: upload.report_id,
+        version_order: position.as_str().to_owned(),
+        metadata: upload.metadata.clone(),
+        revision: current.map_or(0, |report| report.revision) + 1,
+        announced_revision: current.map_or(0, |report| report.announced_revision),
+        upload_date,
+        first_upload_date,
+        files,
+    }
+}
+
+/// Writes the report and completes the upload, or neither: `false` when the report has another revision by now, or another
+/// attempt has completed the upload.
+async fn write(
+    publishing: &Publishing,
+    upload: &Upload,
+    report: &Report,
+    completed: &Completed,
+    now: OffsetDateTime,
+) -> anyhow::Result<bool> {
+    let put = TransactWriteItem::builder()
+        .put(publishing.reports.put(report, now)?)
+        .build();
+    let update = TransactWriteItem::builder()
+        .update(publishing.uploads.completion(upload.id, completed)?)
+        .build();
+    // The SDK sends an idempotency token along, so a transaction that it sends twice is made once.
+    let transaction = publishing
+        .uploads
+        .client
+        .transact_write_items()
+        .transact_items(put)
+        .transact_items(update);
+    let error = match transaction.send().await {
+        Ok(_) => return Ok(true),
+        Err(error) => error,
+    };
+    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+        error.as_service_error()
+    {
+        let reasons = cancelled
+            .cancellation_reasons()
+            .iter()
+            .filter_map(|reason| reason.code());
+        let is_lost = |code: &str| {
+            matches!(
+                code,
+                "None" | "ConditionalCheckFailed" | "TransactionConflict"
+            )
+        };
+        if reasons.into_iter().all(is_lost) {
+            return Ok(false);
+        }
+    }
+    Err(describe(error))
+        .with_context(|| format!("write revision {} of report {}", report.revision, report.id))
+}

@@ -1,0 +1,141 @@
+//! A JSON object, field by field, with an error that says which field is wrong and how.
+//!
+//! A derived `Deserialize` would say it too, but in one text that a program cannot take apart into code and parameter.
+
+use serde_json::{Map, Value};
+use shared::api::{ApiError, ErrorCode};
+use shared::query::did_you_mean;
+
+pub(crate) struct Fields {
+    object: Map<String, Value>,
+    /// The path of the object, for example `files[0].`.
+    path: String,
+}
+
+impl Fields {
+    /// The fields of an object whose every field is one of `known`.
+    pub(crate) fn of(value: Value, path: String, known: &[&str]) -> Result<Self, ApiError> {
+        let Value::Object(object) = value else {
+            let name = path.trim_end_matches('.');
+            return Err(invalid(ErrorCode::InvalidField, name, "must be an object"));
+        };
+        if let Some(name) = object.keys().find(|name| !known.contains(&name.as_str())) {
+            let message = format!(
+                "there is no field '{path}{name}'{}",
+                did_you_mean(name, known)
+            );
+            return Err(
+                ApiError::new(ErrorCode::UnknownField, message).parameter(format!("{path}{name}"))
+            );
+        }
+        Ok(Self { object, path })
+    }
+
+    /// The value of a field that may be absent, or `null`.
+    pub(crate) fn optional(&mut self, name: &str) -> Option<Value> {
+        self.object.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// The value of a field that must be there.
+    pub(crate) fn required(&mut self, name: &str) -> Result<Value, ApiError> {
+        let path = self.path(name);
+        self.optional(name).ok_or_else(|| {
+            ApiError::new(ErrorCode::MissingField, format!("{path}: is required")).parameter(path)
+        })
+    }
+
+    /// A required text of 1 to `max` characters, none of them a control character.
+    pub(crate) fn text(&mut self, name: &str, max: usize) -> Result<String, ApiError> {
+        let value = self.required(name)?;
+        text(value, &self.path(name), max)
+    }
+
+    /// The same, if it is there.
+    pub(crate) fn optional_text(
+        &mut self,
+        name: &str,
+        max: usize,
+    ) -> Result<Option<String>, ApiError> {
+        let path = self.path(name);
+        self.optional(name)
+            .map(|value| text(value, &path, max))
+            .transpose()
+    }
+
+    /// A required text that `parse` understands.
+    pub(crate) fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        code: ErrorCode,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, ApiError> {
+        let value = self.required(name)?;
+        let path = self.path(name);
+        let text = value
+            .as_str()
+            .ok_or_else(|| invalid(code, &path, "must be text"))?;
+        parse(text).map_err(|reason| {
+            invalid(
+                code,
+                &path,
+                &format!("'{}' is refused: {reason}", shortened(text)),
+            )
+        })
+    }
+
+    /// A required whole number that is not negative and at most `max`.
+    pub(crate) fn number(
+        &mut self,
+        name: &str,
+        code: ErrorCode,
+        max: u64,
+    ) -> Result<u64, ApiError> {
+        let value = self.required(name)?;
+        let number = value.as_u64().filter(|&number| number <= max);
+        number.ok_or_else(|| {
+            let message = format!(
+                "must be a whole number from 0 to {max}, and is {}",
+                shortened(&value.to_string())
+            );
+            invalid(code, &self.path(name), &message)
+        })
+    }
+
+    /// The full path of a field.
+    pub(crate) fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.path)
+    }
+}
+
+/// A text of 1 to `max` characters, none of them a control character.
+pub(crate) fn text(value: Value, path: &str, max: usize) -> Result<String, ApiError> {
+    match value {
+        Value::String(text) if !(1..=max).contains(&text.chars().count()) => Err(invalid(
+            ErrorCode::InvalidField,
+            path,
+            &format!("must have 1 to {max} characters"),
+        )),
+        Value::String(text) if text.chars().any(char::is_control) => Err(invalid(
+            ErrorCode::InvalidField,
+            path,
+            "must not hold control characters",
+        )),
+        Value::String(text) => Ok(text),
+        _ => Err(invalid(ErrorCode::InvalidField, path, "must be text")),
+    }
+}
+
+/// An error about the field at `path`.
+pub(crate) fn invalid(code: ErrorCode, path: &str, message: &str) -> ApiError {
+    ApiError::new(code, format!("{path}: {message}")).parameter(path)
+}
+
+/// So much of a refused value that it is recognized.
+fn shortened(text: &str) -> String {
+    const MAX: usize = 100;
+    if text.chars().count() <= MAX {
+        text.to_owned()
+    } else {
+        text.chars().take(MAX).chain("…".chars()).collect()
+    }
+}

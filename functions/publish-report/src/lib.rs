@@ -1,0 +1,203 @@
+//! Publishing a report in two steps: declare it and get an address for each file, then, when the files are there,
+//! complete it.
+
+mod bucket;
+mod completion;
+mod declaration;
+mod fields;
+mod payload;
+
+mod upload;
+
+use std::error::Error as _;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use http_body_util::LengthLimitError;
+use serde::Serialize;
+use shared::announcement::ChangeQueue;
+use shared::api::{self, ApiError, ErrorCode};
+use shared::date::timestamp;
+use shared::organization::OrganizationId;
+use shared::report::{Metadata, ReportId, parse_uuid};
+use shared::report_store::ReportStore;
+use shared::token::{Right, TokenStore};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::bucket::PRESIGNED_VALIDITY;
+use crate::declaration::Declaration;
+use crate::upload::{DeclaredFile, UPLOAD_VALIDITY, Upload};
+
+pub use crate::bucket::Bucket;
+pub use crate::upload::UploadStore;
+
+/// The path of the first step.
+pub const BEGIN_PATH: &str = "/security/report";
+/// The path of the last step.
+pub const COMPLETE_PATH: &str = "/security/report/uploads/{uploadId}/complete";
+
+/// How large the body of the first step may be, in bytes. It becomes part of an item of DynamoDB, which may have 400 KB.
+const MAX_BODY_BYTES: usize = 128 * 1024;
+
+/// What the function works with.
+#[derive(Clone, Debug)]
+pub struct Publishing {
+    /// Where reports are described.
+    pub reports: ReportStore,
+    /// Where uploads are described.
+    pub uploads: UploadStore,
+    /// Who may publish.
+    pub tokens: TokenStore,
+    /// Where files are.
+    pub bucket: Bucket,
+    /// Where changes are told.
+    pub queue: ChangeQueue,
+}
+
+/// The routes of this function.
+pub fn router(publishing: Publishing) -> Router {
+    Router::new()
+        .route(BEGIN_PATH, post(begin))
+        .route(COMPLETE_PATH, post(complete))
+        .with_state(publishing)
+}
+
+/// The answer to the first step.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UploadBody {
+    upload_id: Uuid,
+    report_id: ReportId,
+    /// Until when the upload can be completed.
+    expires_at: String,
+    files: Vec<FileBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FileBody {
+    name: String,
+    /// Where to PUT the file.
+    url: String,
+    /// What to send along, exactly.
+    headers: serde_json::Map<String, serde_json::Value>,
+    /// Until when the address is valid.
+    expires_at: String,
+}
+
+async fn begin(
+    State(publishing): State<Publishing>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let token = publishing
+        .tokens
+        .authorize(&headers, Right::Publish, now)
+        .await?;
+    let body = to_bytes(body, MAX_BODY_BYTES)
+        .await
+        .map_err(|error| match error.source() {
+            Some(source) if source.is::<LengthLimitError>() => ApiError::new(
+                ErrorCode::BodyTooLarge,
+                format!("the body may have at most {MAX_BODY_BYTES} bytes"),
+            ),
+            _ => ApiError::new(
+                ErrorCode::InvalidJson,
+                "the body could not be read to its end",
+            ),
+        })?;
+    let declaration = Declaration::parse(&body)?;
+    if declaration.org.is_some_and(|org| org != token.org) {
+        let message = "organizationId: the bearer token is of another organization";
+        return Err(
+            ApiError::new(ErrorCode::WrongOrganization, message).parameter("organizationId")
+        );
+    }
+
+    let upload = Upload::new(token.org, declaration.metadata, declaration.files, now);
+    let mut files = Vec::with_capacity(upload.files.len());
+    for (position, file) in upload.files.iter().enumerate() {
+        let put = publishing.bucket.presign(upload.id, position, file).await?;
+        files.push(FileBody {
+            name: file.name.clone(),
+            url: put.uri().to_owned(),
+            headers: put
+                .headers()
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect(),
+            expires_at: timestamp(now + PRESIGNED_VALIDITY),
+        });
+    }
+    publishing.uploads.put(&upload).await?;
+    tracing::debug!(upload = %upload.id, report = %upload.report_id, "began upload {} of report {}", upload.id, upload.report_id);
+    let body = UploadBody {
+        upload_id: upload.id,
+        report_id: upload.report_id,
+        expires_at: timestamp(now + UPLOAD_VALIDITY),
+        files,
+    };
+    api::json(StatusCode::CREATED, &body)
+}
+
+/// The answer to the last step: the report as this upload made it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PublishedBody<'a> {
+    organization_id: OrganizationId,
+    id: ReportId,
+    revision: u64,
+    #[serde(flatten)]
+    metadata: &'a Metadata,
+    upload_date: &'a str,
+    files: &'a [DeclaredFile],
+}
+
+async fn complete(
+    State(publishing): State<Publishing>,
+    upload_id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let token = publishing
+        .tokens
+        .authorize(&headers, Right::Publish, now)
+        .await?;
+    // An upload of another organization is as if it did not exist, and so is one whose id is not even text.
+    let not_found = || ApiError::new(ErrorCode::UploadNotFound, "there is no such upload");
+    let id = upload_id
+        .ok()
+        .and_then(|Path(id)| parse_uuid(&id).ok())
+        .ok_or_else(not_found)?;
+    let upload = publishing
+        .uploads
+        .get(id)
+        .await?
+        .filter(|upload| upload.org == token.org)
+        .ok_or_else(not_found)?;
+
+    let completed = completion::complete(&publishing, &upload, now).await?;
+
+    let body = PublishedBody {
+        organization_id: upload.org,
+        id: upload.report_id,
+        revision: completed.revision,
+        metadata: &upload.metadata,
+        upload_date: &completed.upload_date,
+        files: &upload.files,
+    };
+    api::json(
+        if completed.revision == 1 {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        },
+        &body,
+    )
+}

@@ -1,0 +1,132 @@
+//! Uploads: what was declared, and, once it is completed, what became of it.
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, Update};
+use serde::{Deserialize, Serialize};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
+use shared::organization::OrganizationId;
+use shared::report::{Metadata, ReportId};
+use shared::report_store::describe;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+/// How long an upload can be completed. After that, table and bucket forget it.
+pub(crate) const UPLOAD_VALIDITY: Duration = Duration::days(1);
+
+/// An upload as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Upload {
+    pub(crate) id: Uuid,
+    pub(crate) org: OrganizationId,
+    pub(crate) report_id: ReportId,
+    pub(crate) metadata: Metadata,
+    pub(crate) files: Vec<DeclaredFile>,
+    /// In Unix seconds, as DynamoDB wants it for its time to live. It deletes within some days, not at once.
+    expires_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) completed: Option<Completed>,
+}
+
+/// A file as its publisher declared it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeclaredFile {
+    pub(crate) name: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// 64 lower-case hexadecimal digits.
+    pub(crate) sha256: String,
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Completed {
+    /// Which of the attempts to complete it did so.
+    pub(crate) attempt: Uuid,
+    /// The revision of the report that it is.
+    pub(crate) revision: u64,
+    pub(crate) upload_date: String,
+}
+
+impl Upload {
+    pub(crate) fn new(
+        org: OrganizationId,
+        metadata: Metadata,
+        files: Vec<DeclaredFile>,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            org,
+            report_id: ReportId::of(org, &metadata),
+            metadata,
+            files,
+            expires_at: (now + UPLOAD_VALIDITY).unix_timestamp(),
+            completed: None,
+        }
+    }
+
+    pub(crate) fn is_expired(&self, now: OffsetDateTime) -> bool {
+        now.unix_timestamp() >= self.expires_at
+    }
+}
+
+/// The table of uploads.
+#[derive(Clone, Debug)]
+pub struct UploadStore {
+    pub(crate) client: Client,
+    table: String,
+}
+
+impl UploadStore {
+    /// The table with this name. `client` also makes the transactions that complete uploads.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+        }
+    }
+
+    pub(crate) async fn put(&self, upload: &Upload) -> anyhow::Result<()> {
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(upload).context("make the item of an upload")?))
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("put upload {}", upload.id))?;
+        Ok(())
+    }
+
+    pub(crate) async fn get(&self, id: Uuid) -> anyhow::Result<Option<Upload>> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(id.to_string()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("get upload {id}"))?;
+        output
+            .item
+            .map(from_item)
+            .transpose()
+            .with_context(|| format!("read the item of upload {id}"))
+    }
+
+    /// As part of a transaction: records that the upload is completed. Succeeds only once.
+    pub(crate) fn completion(&self, id: Uuid, completed: &Completed) -> anyhow::Result<Update> {
+        Ok(Update::builder()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(id.to_string()))
+            .update_expression("SET completed = :completed")
+            .condition_expression("attribute_exists(id) AND attribute_not_exists(completed)")
+            .expression_attribute_values(":completed", to_attribute_value(completed)?)
+            .build()?)
+    }
+}
