@@ -1,0 +1,76 @@
+//! What a person at the terminal sees.
+
+use std::fmt;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{DefaultFields, FormatEvent, Writer};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Prints a text for the person who started the program.
+#[expect(clippy::print_stdout, reason = "a program's output")]
+pub(crate) fn say(text: &str) {
+    println!("{text}");
+}
+
+/// Logs to standard error: everything of our own, and what others warn of.
+pub(crate) fn log_to_stderr() {
+    let ours = [
+        "local",
+        "shared",
+        "list_reports",
+        "download_files",
+        "publish_report",
+    ];
+    let targets = Targets::new()
+        .with_default(Level::WARN)
+        .with_targets(ours.map(|target| (target, Level::INFO)));
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(targets)
+        .with(lines)
+        .init();
+}
+
+/// One line for each event: time, level unless it is the usual one, message. The fields repeat what the message says, for
+/// programs, so they are left out.
+struct Lines;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for Lines {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, DefaultFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let now = time::OffsetDateTime::now_utc();
+        write!(
+            writer,
+            "{:02}:{:02}:{:02} ",
+            now.hour(),
+            now.minute(),
+            now.second()
+        )?;
+        if *event.metadata().level() != Level::INFO {
+            write!(writer, "{} ", event.metadata().level())?;
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        writeln!(writer, "{}", message.0)
+    }
+}
+
+struct Message(String);
+
+impl tracing::field::Visit for Message {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Runs SonarQube Reports on this machine, for trying it out and for developing against it.
+
+mod console;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use local::client::Publisher;
+use local::{DEMO_ORGANIZATION, Options, Stack};
+use shared::organization::OrganizationId;
+use shared::report_store::Order;
+use shared::token::{Right, TokenSecret};
+use shared::version::VersionRange;
+
+use crate::console::say;
+
+/// SonarQube Reports on this machine: the HTTP API over stand-ins for DynamoDB, S3 and SQS, with some demo reports.
+#[derive(Parser)]
+#[command(name = "local", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The port of the API on 127.0.0.1; 0 for any free one
+    #[arg(long, default_value_t = 9000)]
+    port: u16,
+    /// Where reports are kept; they survive a restart
+    #[arg(long, value_name = "DIR", default_value = ".local", global = true)]
+    data: PathBuf,
+    /// Delete what earlier runs kept, and begin anew
+    #[arg(long)]
+    fresh: bool,
+    /// Publish no demo reports
+    #[arg(long)]
+    no_demo: bool,
+    /// How many bytes a download may have [default: 200000000, as on Lambda]
+    #[arg(long, value_name = "BYTES")]
+    max_response_bytes: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Manage the tokens of the local stack
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it
+    Create {
+        /// The organization that it is for
+        #[arg(long)]
+        org: OrganizationId,
+        /// What it allows: publish, manage-webhooks, read-deliveries; may be repeated
+        #[arg(long = "right", required = true, value_parser = right)]
+        rights: Vec<Right>,
+        /// What to call it
+        #[arg(long, default_value = "local")]
+        name: String,
+    },
+}
+
+fn right(text: &str) -> Result<Right, String> {
+    let known = || Right::ALL.map(Right::as_str).join(", ");
+    Right::ALL
+        .into_iter()
+        .find(|right| right.as_str() == text)
+        .ok_or_else(|| format!("known are {}", known()))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    console::log_to_stderr();
+    let result = match arguments.command {
+        None => run(arguments).await,
+        Some(Command::Token {
+            command: TokenCommand::Create { org, rights, name },
+        }) => create_token(&arguments.data, &name, org, &rights).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn create_token(
+    data: &Path,
+    name: &str,
+    org: OrganizationId,
+    rights: &[Right],
+) -> anyhow::Result<()> {
+    say(local::create_token_in(data, name, org, rights)
+        .await?
+        .reveal());
+    Ok(())
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let data = &arguments.data;
+    fs::create_dir_all(data)
+        .with_context(|| format!("create the data folder {}", data.display()))?;
+    let _lock = lock(data)?;
+    if arguments.fresh {
+        clear(data).with_context(|| format!("empty the data folder {}", data.display()))?;
+    }
+
+    say(&format!(
+        "Starting DynamoDB, S3, SQS and the functions on data in {} …",
+        data.display()
+    ));
+    let options = Options {
+        data: Some(data.clone()),
+        port: arguments.port,
+        max_response_bytes: arguments.max_response_bytes,
+    };
+    let stack = Stack::start(options)
+        .await
+        .map_err(|error| explain(error, arguments.port))?;
+    let token = publishing_token(data, &stack).await?;
+    if !arguments.no_demo {
+        publish_demo(&stack, &token).await?;
+    }
+    write_environment(data, &stack, &token)?;
+    say(&welcome(data, &stack, &token).await?);
+
+    wait_for_end().await?;
+    say("Stopping …");
+    stack.stop().await;
+    Ok(())
+}
+
+/// Two processes on one folder would not see each other's queues, and one would delete the other's data.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let file = File::create(data.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => anyhow::bail!(
+            "{} is in use by another `local`; stop it, or choose another --data",
+            data.display()
+        ),
+    }
+}
+
+/// Removes what earlier runs wrote, and nothing else: the folder may have been a mistake.
+fn clear(data: &Path) -> io::Result<()> {
+    let ignore_missing = |result: io::Result<()>| match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    for name in [
+        "dynamodb.sqlite",
+        "dynamodb.sqlite-wal",
+        "dynamodb.sqlite-shm",
+        "local.env",
+    ] {
+        ignore_missing(fs::remove_file(data.join(name)))?;
+    }
+    ignore_missing(fs::remove_dir_all(data.join("s3")))
+}
+
+fn explain(error: anyhow::Error, port: u16) -> anyhow::Error {
+    let kind = error
+        .root_cause()
+        .downcast_ref::<io::Error>()
+        .map(io::Error::kind);
+    match kind {
+        Some(io::ErrorKind::AddrInUse) => {
+            anyhow::anyhow!("port {port} is taken; choose another one with --port")
+        }
+        _ => error,
+    }
+}
+
+/// The token of an earlier run, so that what used it goes on working, or a new one.
+async fn publishing_token(data: &Path, stack: &Stack) -> anyhow::Result<TokenSecret> {
+    let environment = fs::read_to_string(data.join("local.env")).unwrap_or_default();
+    let earlier = environment
+        .lines()
+        .find_map(|line| TokenSecret::parse(line.strip_prefix("PUBLISH_TOKEN=")?));
+    match earlier {
+        Some(token) => Ok(token),
+        None => {
+            stack
+                .create_token("local", DEMO_ORGANIZATION, &[Right::Publish])
+                .await
+        }
+    }
+}
+
+/// Publishes what is not there yet: also what an earlier run was kept from publishing.
+async fn publish_demo(stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> {
+    let publisher = Publisher::new(&stack.api_url, token.clone())?;
+    let reports = local::demo_reports();
+    let everything = stack
+        .files
+        .reports
+        .page(
+            DEMO_ORGANIZATION,
+            &VersionRange::ALL,
+            Order::Ascending,
+            None,
+            1000,
+        )
+        .await?;
+    for (position, report) in reports.iter().enumerate() {
+        let name = |field: &str| {
+            report.metadata[field]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (product, version, kind) = (
+            name("projectName"),
+            name("projectVersion"),
+            name("reportType"),
+        );
+        let is_there = everything.reports.iter().any(|listed| {
+            listed.project_name == product
+                && listed.project_version.as_str() == version
+                && listed.report_type == kind
+        });
+        if is_there {
+            continue;
+        }
+        say(&format!(
+            "Publishing demo report {} of {}: {product} {version}, {kind}",
+            position + 1,
+            reports.len()
+        ));
+        publisher
+            .publish(&report.metadata, &report.files)
+            .await
+            .with_context(|| format!("publish {product}"))?;
+    }
+    Ok(())
+}
+
+fn write_environment(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> {
+    let path = data.join("local.env");
+    let text = format!(
+        "API_URL={}\nORG_ID={DEMO_ORGANIZATION}\nPUBLISH_TOKEN={}\n",
+        stack.api_url,
+        token.reveal()
+    );
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    #[cfg(unix)]
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(())
+}
+
+async fn welcome(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow::Result<String> {
+    let url = &stack.api_url;
+    let newest = stack
+        .files
+        .reports
+        .page(
+            DEMO_ORGANIZATION,
+            &VersionRange::ALL,
+            Order::Descending,
+            None,
+            2,
+        )
+        .await?;
+    let ids: Vec<_> = newest
+        .reports
+        .iter()
+        .map(|report| report.id.to_string())
+        .collect();
+    let download = match ids.as_slice() {
+        [] => String::from("# there is nothing to download yet"),
+        ids => format!(
+            "curl -OJ '{url}/security/report/files?org={DEMO_ORGANIZATION}&reports={}'",
+            ids.join(","),
+        ),
+    };
+    Ok(format!(
+        "
+SonarQube Reports answers at  {url}
+  organization      {DEMO_ORGANIZATION}
+  publishing token  {token}
+  all three are in  {environment}
+
+List the reports, download two of them as a ZIP archive, begin to publish one:
+
+  curl '{url}/security/report/list?org={DEMO_ORGANIZATION}&minver=0'
+  {download}
+  curl '{url}/security/report' -H 'Authorization: Bearer {token}' -d '{declaration}'
+
+Ctrl-C stops it; what was published is kept in {data}.
+",
+        token = token.reveal(),
+        environment = data.join("local.env").display(),
+        data = data.display(),
+        declaration = EXAMPLE,
+    ))
+}
+
+/// The declaration of a report with one empty file.
+const EXAMPLE: &str = concat!(
+    r#"{"projectKey": "example", "projectName": "Example", "projectVersion": "1.0", "reportType": "CWE Top 25", "#,
+    r#""reportVersion": 2024, "date": "2025-12-17T09:05:48+00:00", "vulnerabilitiesCount": 0, "securityRating": "A", "#,
+    r#""files": [{"name": "report.html", "size": 0, "#,
+    r#""sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}]}"#,
+);
+
+async fn wait_for_end() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

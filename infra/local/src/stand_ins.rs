@@ -1,0 +1,181 @@
+//! DynamoDB, S3 and SQS for one machine, each on a loopback port of its own.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustack_sqs_core::config::SqsConfig;
+use rustack_sqs_core::handler::RustackSqsHandler;
+use rustack_sqs_core::provider::RustackSqs;
+use rustack_sqs_http::body::SqsResponseBody;
+use rustack_sqs_http::dispatch::SqsHandler;
+use rustack_sqs_http::service::{SqsHttpConfig, SqsHttpService};
+use rustack_sqs_model::error::SqsError;
+use rustack_sqs_model::operations::SqsOperation;
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// How often expired items are deleted. DynamoDB takes days for it.
+const TIME_TO_LIVE_SWEEP: Duration = Duration::from_secs(3600);
+
+/// Where the stand-ins answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    pub(crate) dynamodb: String,
+    pub(crate) s3: String,
+    pub(crate) sqs: String,
+}
+
+/// Starts the three as tasks of `tasks`. Tables are in the file `database`, or in memory without one; objects are below
+/// `objects`; messages are in memory only.
+pub(crate) async fn start(
+    tasks: &mut JoinSet<()>,
+    database: Option<&Path>,
+    objects: &Path,
+) -> anyhow::Result<Endpoints> {
+    Ok(Endpoints {
+        dynamodb: start_dynamodb(tasks, database)
+            .await
+            .context("start the stand-in for DynamoDB")?,
+        s3: start_s3(tasks, objects)
+            .await
+            .context("start the stand-in for S3")?,
+        sqs: start_sqs(tasks)
+            .await
+            .context("start the stand-in for SQS")?,
+    })
+}
+
+async fn listen() -> anyhow::Result<(TcpListener, String, u16)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    Ok((listener, format!("http://{address}"), address.port()))
+}
+
+pub(crate) async fn start_dynamodb(
+    tasks: &mut JoinSet<()>,
+    database: Option<&Path>,
+) -> anyhow::Result<String> {
+    let database = match database {
+        Some(path) => dynoxide::Database::new(
+            path.to_str()
+                .context("the path of the database is not UTF-8")?,
+        ),
+        None => dynoxide::Database::memory(),
+    };
+    let database = database.map_err(|error| anyhow::anyhow!("open the database: {error}"))?;
+    let (listener, url, _) = listen().await?;
+    tasks.spawn(dynoxide::server::serve_on(listener, database.clone()));
+    tasks.spawn(async move {
+        let mut interval = tokio::time::interval(TIME_TO_LIVE_SWEEP);
+        loop {
+            interval.tick().await;
+            let database = database.clone();
+            let swept = tokio::task::spawn_blocking(move || database.sweep_ttl()).await;
+            if !matches!(swept, Ok(Ok(_))) {
+                tracing::warn!("expired items could not be deleted: {swept:?}");
+            }
+        }
+    });
+    Ok(url)
+}
+
+async fn start_s3(tasks: &mut JoinSet<()>, objects: &Path) -> anyhow::Result<String> {
+    let files = s3s_fs::FileSystem::new(objects)
+        .map_err(|error| anyhow::anyhow!("open {}: {error:?}", objects.display()))?;
+    let mut service = S3ServiceBuilder::new(files);
+    service.set_auth(SimpleAuth::from_single(
+        crate::ACCESS_KEY,
+        crate::SECRET_KEY,
+    ));
+    let (listener, url, _) = listen().await?;
+    tasks.spawn(serve(listener, service.build()));
+    Ok(url)
+}
+
+async fn start_sqs(tasks: &mut JoinSet<()>) -> anyhow::Result<String> {
+    let (listener, url, port) = listen().await?;
+    let config = SqsConfig {
+        skip_signature_validation: true,
+        default_region: crate::REGION.to_owned(),
+        account_id: crate::ACCOUNT.to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port,
+    };
+    let queues = FairQueues(RustackSqsHandler::new(Arc::new(RustackSqs::new(config))));
+    tasks.spawn(serve(
+        listener,
+        SqsHttpService::new(Arc::new(queues), SqsHttpConfig::default()),
+    ));
+    Ok(url)
+}
+
+/// Serves HTTP/1 connections until the task is aborted.
+async fn serve<S, B>(listener: TcpListener, service: S)
+where
+    S: hyper::service::Service<hyper::Request<Incoming>, Response = hyper::Response<B>>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((socket, _)) = listener.accept().await else {
+            continue;
+        };
+        // Small answers must not wait for Nagle's algorithm.
+        let _ = socket.set_nodelay(true);
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(socket), service.clone());
+        // A connection that breaks is its client's affair.
+        connections.spawn(async move {
+            let _ = connection.await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// The message group of a standard queue makes it a fair queue. The stand-in, like SQS in earlier years, refuses it there,
+/// and has only fair queues anyway: so it is taken away.
+struct FairQueues(RustackSqsHandler);
+
+impl SqsHandler for FairQueues {
+    fn handle_operation(
+        &self,
+        operation: SqsOperation,
+        body: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<hyper::Response<SqsResponseBody>, SqsError>> + Send>>
+    {
+        self.0
+            .handle_operation(operation, without_message_groups(body))
+    }
+}
+
+fn without_message_groups(body: Bytes) -> Bytes {
+    let Ok(serde_json::Value::Object(mut request)) = serde_json::from_slice(&body) else {
+        return body;
+    };
+    request.remove("MessageGroupId");
+    if let Some(serde_json::Value::Array(entries)) = request.get_mut("Entries") {
+        for entry in entries
+            .iter_mut()
+            .filter_map(serde_json::Value::as_object_mut)
+        {
+            entry.remove("MessageGroupId");
+        }
+    }
+    serde_json::Value::Object(request).to_string().into()
+}
