@@ -1,0 +1,11 @@
+//! What tests of several crates need: a running system of their own, clients that hold every answer against the contract,
+//! and the faults of a network.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+pub mod contract;
+pub mod faults;
+pub mod lambda;
+pub mod samples;
+pub mod system;
+pub mod tools;

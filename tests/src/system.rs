@@ -1,0 +1,208 @@
+//! A running system, and calls of its API.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use bytes::Bytes;
+use local::client::{File, Publisher};
+use local::{Options, Stack};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::Value;
+use shared::announcement::ReportChange;
+use shared::organization::OrganizationId;
+use shared::report::Report;
+use shared::token::Right;
+use uuid::Uuid;
+
+use crate::contract;
+
+/// A system of a test's own, in memory.
+#[derive(Debug)]
+pub struct System {
+    /// The system itself.
+    pub stack: Stack,
+    http: Client,
+}
+
+/// An answer of the API that keeps the contract.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl System {
+    /// Starts a system.
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts a system with these options.
+    pub async fn start_with(options: Options) -> Self {
+        let stack = Stack::start(options).await.unwrap();
+        Self {
+            stack,
+            http: Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    /// The URL of a path, with or without a query.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.stack.api_url)
+    }
+
+    /// A request to a path.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        self.http.request(method.parse().unwrap(), self.url(path))
+    }
+
+    /// GETs a path.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(self.request("GET", path)).await
+    }
+
+    /// Sends a request.
+    pub async fn send(&self, request: RequestBuilder) -> Reply {
+        let request = request.build().unwrap();
+        let (method, path) = (
+            request.method().as_str().to_owned(),
+            request.url().path().to_owned(),
+        );
+        let reply = Reply::of(self.http.execute(request).await.unwrap()).await;
+        contract::check(&method, &path, &reply);
+        reply
+    }
+
+    /// The ids of the reports that a list names, in its order.
+    pub async fn listed(&self, query: &str) -> Vec<String> {
+        let reply = self.get(&format!("/security/report/list?{query}")).await;
+        match reply.status {
+            StatusCode::NO_CONTENT => Vec::new(),
+            _ => reply.json()["reports"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|report| text(&report["id"]))
+                .collect(),
+        }
+    }
+
+    /// A publisher with a new token of the organization.
+    pub async fn publisher(&self, org: OrganizationId) -> Publisher {
+        let token = self
+            .stack
+            .create_token("test", org, &[Right::Publish])
+            .await
+            .unwrap();
+        Publisher::new(&self.stack.api_url, token).unwrap()
+    }
+
+    /// Publishes a report, and gives its id.
+    pub async fn publish(&self, org: OrganizationId, metadata: &Value, files: &[File]) -> String {
+        text(
+            &self
+                .publisher(org)
+                .await
+                .publish(metadata, files)
+                .await
+                .unwrap()["id"],
+        )
+    }
+
+    /// Writes reports straight into the table, many at once.
+    pub async fn seed(&self, reports: impl IntoIterator<Item = Report>) {
+        let put = |report: Report| {
+            let item: HashMap<String, AttributeValue> =
+                serde_dynamo::aws_sdk_dynamodb_1::to_item(report).unwrap();
+            WriteRequest::builder()
+                .put_request(PutRequest::builder().set_item(Some(item)).build().unwrap())
+                .build()
+        };
+        let requests: Vec<WriteRequest> = reports.into_iter().map(put).collect();
+        for batch in requests.chunks(25) {
+            let write = self
+                .stack
+                .dynamodb
+                .batch_write_item()
+                .request_items("ReportsTable", batch.to_vec());
+            let output = write.send().await.unwrap();
+            assert!(output.unprocessed_items.unwrap_or_default().is_empty());
+        }
+    }
+
+    /// Takes every message from the queue of report changes.
+    pub async fn changes(&self) -> Vec<ReportChange> {
+        let mut changes = Vec::new();
+        loop {
+            let queue = self.stack.events_queue();
+            let receive = self
+                .stack
+                .sqs
+                .receive_message()
+                .queue_url(queue)
+                .max_number_of_messages(10);
+            let messages = receive.send().await.unwrap().messages.unwrap_or_default();
+            if messages.is_empty() {
+                return changes;
+            }
+            for message in messages {
+                changes.push(serde_json::from_str(&message.body.unwrap()).unwrap());
+                let delete = self
+                    .stack
+                    .sqs
+                    .delete_message()
+                    .queue_url(queue)
+                    .receipt_handle(message.receipt_handle.unwrap());
+                delete.send().await.unwrap();
+            }
+        }
+    }
+}
+
+impl Reply {
+    /// Reads a response to its end.
+    pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self {
+            status,
+            headers,
+            body: response.bytes().await.unwrap(),
+        }
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The code of an error.
+    pub fn code(&self) -> String {
+        text(&self.json()["code"])
+    }
+
+    /// A header as text; empty when it is absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+            .unwrap_or_default()
+    }
+}
+
+/// A JSON text.
+pub fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a text: {value}"))
+        .to_owned()
+}
+
+/// An organization of a test's own.
+pub fn organization() -> OrganizationId {
+    OrganizationId::new(Uuid::new_v4())
+}

@@ -1,0 +1,233 @@
+//! Every stored revision becomes a message on the queue.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::body::Body;
+use axum::http::Request;
+use publish_report::Publishing;
+use serde_json::Value;
+use shared::announcement::{ChangeQueue, GRACE, ReportChange, ReportEvent, Swept, sweep};
+use shared::organization::OrganizationId;
+use shared::token::Right;
+use tests::samples::{files, metadata};
+use tests::system::{System, organization, text};
+use time::OffsetDateTime;
+use tower::ServiceExt as _;
+
+/// Publishes through a function whose queue does not exist.
+async fn publish_without_queue(system: &System, org: OrganizationId, topic: &str) -> Value {
+    let publisher = system.publisher(org).await;
+    let begun: Value = publisher
+        .begin(&metadata("1.0"), &files(topic))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    publisher.upload(&begun, &files(topic)).await.unwrap();
+    let token = system
+        .stack
+        .create_token("t", org, &[Right::Publish])
+        .await
+        .unwrap();
+    let no_queue = format!("{}-gone", system.stack.events_queue());
+    let publishing = Publishing {
+        queue: ChangeQueue::new(system.stack.sqs.clone(), no_queue),
+        ..system.stack.publishing.clone()
+    };
+    let request = Request::post(format!(
+        "/security/report/uploads/{}/complete",
+        text(&begun["uploadId"])
+    ))
+    .header("authorization", format!("Bearer {}", token.reveal()))
+    .body(Body::empty())
+    .unwrap();
+    let response = local::service(&system.stack.files, &publishing)
+        .oneshot(request)
+        .await
+        .unwrap();
+    assert!(
+        response.status().is_success(),
+        "a queue that is down keeps nobody from publishing: {response:?}"
+    );
+    serde_json::from_slice(
+        &axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap(),
+    )
+    .unwrap()
+}
+
+async fn is_marked(system: &System, org: OrganizationId, id: &str) -> bool {
+    let get = system.stack.dynamodb.get_item().table_name("ReportsTable");
+    let get = get
+        .key("org", AttributeValue::S(org.to_string()))
+        .key("id", AttributeValue::S(id.to_owned()));
+    get.send()
+        .await
+        .unwrap()
+        .item
+        .unwrap()
+        .contains_key("unannouncedShard")
+}
+
+async fn sweep_at(system: &System, now: OffsetDateTime) -> Swept {
+    sweep(
+        &system.stack.publishing.reports,
+        &system.stack.publishing.queue,
+        now,
+    )
+    .await
+    .unwrap()
+}
+
+fn change(event: ReportEvent, org: OrganizationId, id: &str, revision: u64) -> ReportChange {
+    ReportChange {
+        event,
+        org,
+        report: id.parse().unwrap(),
+        revision,
+    }
+}
+
+#[tokio::test]
+async fn publishing_and_updating_are_announced() {
+    let system = System::start().await;
+    let org = organization();
+    let id = system.publish(org, &metadata("1.0"), &files("a")).await;
+    assert_eq!(system.publish(org, &metadata("1.0"), &files("b")).await, id);
+    let expected = [
+        change(ReportEvent::Published, org, &id, 1),
+        change(ReportEvent::Updated, org, &id, 2),
+    ];
+    assert_eq!(system.changes().await, expected);
+    assert!(!is_marked(&system, org, &id).await);
+}
+
+#[test]
+fn a_message_looks_as_its_consumers_expect() {
+    let org = "00000000-0000-0000-0000-000000000001".parse().unwrap();
+    let change = change(
+        ReportEvent::Published,
+        org,
+        "00000000-0000-0000-0000-000000000002",
+        1,
+    );
+    assert_eq!(
+        serde_json::to_string(&change).unwrap(),
+        "{\"event\":\"report.published\",\"org\":\"00000000-0000-0000-0000-000000000001\",\
+         \"report\":\"00000000-0000-0000-0000-000000000002\",\"revision\":1}"
+    );
+}
+
+#[tokio::test]
+async fn the_sweep_announces_what_was_left() {
+    let system = System::start().await;
+    let org = organization();
+    let published = publish_without_queue(&system, org, "a").await;
+    let id = text(&published["id"]);
+    publish_without_queue(&system, org, "b").await;
+    assert!(system.changes().await.is_empty() && is_marked(&system, org, &id).await);
+    assert_eq!(
+        system.listed(&format!("org={org}&minver=0")).await,
+        [id.as_str()]
+    );
+
+    // Its publisher may still be at work.
+    let now = OffsetDateTime::now_utc();
+    assert_eq!(sweep_at(&system, now).await, Swept::default());
+
+    let later = now + GRACE * 2;
+    assert_eq!(
+        sweep_at(&system, later).await,
+        Swept {
+            announced: 1,
+            failed: 0
+        }
+    );
+    let expected = [
+        change(ReportEvent::Published, org, &id, 1),
+        change(ReportEvent::Updated, org, &id, 2),
+    ];
+    assert_eq!(
+        system.changes().await,
+        expected,
+        "each revision, also the first one"
+    );
+    assert!(!is_marked(&system, org, &id).await);
+    assert_eq!(sweep_at(&system, later).await, Swept::default());
+}
+
+#[tokio::test]
+async fn the_next_publication_announces_what_was_left() {
+    let system = System::start().await;
+    let org = organization();
+    let id = text(&publish_without_queue(&system, org, "a").await["id"]);
+    system.publish(org, &metadata("1.0"), &files("b")).await;
+    let expected = [
+        change(ReportEvent::Published, org, &id, 1),
+        change(ReportEvent::Updated, org, &id, 2),
+    ];
+    assert_eq!(system.changes().await, expected);
+    assert!(!is_marked(&system, org, &id).await);
+}
+
+#[tokio::test]
+async fn two_sweeps_at_once_lose_nothing() {
+    let system = System::start().await;
+    let org = organization();
+    let id = text(&publish_without_queue(&system, org, "a").await["id"]);
+    let later = OffsetDateTime::now_utc() + GRACE * 2;
+    tokio::join!(sweep_at(&system, later), sweep_at(&system, later));
+    let changes = system.changes().await;
+    assert!(
+        !changes.is_empty()
+            && changes
+                .iter()
+                .all(|it| *it == change(ReportEvent::Published, org, &id, 1)),
+        "{changes:?}"
+    );
+    assert!(!is_marked(&system, org, &id).await);
+}
+
+#[tokio::test]
+async fn a_sweep_without_a_queue_leaves_the_marks() {
+    let system = System::start().await;
+    let org = organization();
+    let id = text(&publish_without_queue(&system, org, "a").await["id"]);
+    let gone = ChangeQueue::new(
+        system.stack.sqs.clone(),
+        format!("{}-gone", system.stack.events_queue()),
+    );
+    let later = OffsetDateTime::now_utc() + GRACE * 2;
+    let swept = sweep(&system.stack.publishing.reports, &gone, later)
+        .await
+        .unwrap();
+    assert_eq!(
+        swept,
+        Swept {
+            announced: 0,
+            failed: 1
+        }
+    );
+    assert!(is_marked(&system, org, &id).await);
+}
+
+#[tokio::test]
+async fn a_mark_is_not_removed_for_a_newer_revision() {
+    let system = System::start().await;
+    let org = organization();
+    let id = text(&publish_without_queue(&system, org, "a").await["id"]);
+    let reports = &system.stack.publishing.reports;
+    let key = shared::report_store::ReportKey {
+        org,
+        id: id.parse().unwrap(),
+    };
+    publish_without_queue(&system, org, "b").await;
+    // Whoever announced revision 1 comes late.
+    reports.set_announced(key, 1).await.unwrap();
+    assert!(is_marked(&system, org, &id).await);
+    assert_eq!(
+        reports.get(key).await.unwrap().unwrap().announced_revision,
+        0
+    );
+}

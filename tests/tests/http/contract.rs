@@ -1,0 +1,126 @@
+//! `infra/openapi.yaml` and `template.yaml` against the code.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use shared::api::ErrorCode;
+use tests::contract::{OPENAPI, codes, operations, resolve};
+use tests::system::{System, text};
+
+/// Codes that only API Gateway's own answers have.
+const OF_API_GATEWAY: [&str; 3] = ["throttled", "request_too_large", "request_refused"];
+
+fn template() -> Value {
+    serde_saphyr::from_str(include_str!("../../../template.yaml")).unwrap()
+}
+
+#[test]
+fn the_contract_has_every_code_and_no_other() {
+    let of_code = ErrorCode::ALL.iter().map(|code| code.as_str());
+    let expected: BTreeSet<String> = of_code.chain(OF_API_GATEWAY).map(str::to_owned).collect();
+    assert_eq!(codes(), expected);
+}
+
+#[test]
+fn each_code_stands_under_its_own_status() {
+    for (method, path, operation) in operations() {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let schema = &resolve(response)["content"]["application/json"]["schema"]["allOf"];
+            let Some(parts) = schema.as_array() else {
+                continue;
+            };
+            let codes = parts
+                .iter()
+                .find_map(|part| part["properties"]["code"]["enum"].as_array())
+                .unwrap();
+            for code in codes.iter().map(text) {
+                if let Some(known) = ErrorCode::ALL.iter().find(|known| known.as_str() == code) {
+                    assert_eq!(known.status().as_str(), status, "{code} of {method} {path}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_contract_has_every_query_parameter_and_no_other() {
+    for (path, known) in [
+        (list_reports::PATH, list_reports::PARAMETERS.as_slice()),
+        (download_files::PATH, download_files::PARAMETERS.as_slice()),
+        (publish_report::BEGIN_PATH, &[]),
+        (publish_report::COMPLETE_PATH, &[]),
+    ] {
+        let of_path: Vec<_> = operations().filter(|(_, of, _)| *of == path).collect();
+        assert!(!of_path.is_empty(), "{path}");
+        for (method, _, operation) in of_path {
+            let parameters = operation.get("parameters").and_then(Value::as_array);
+            let of_item = OPENAPI["paths"][path]
+                .get("parameters")
+                .and_then(Value::as_array);
+            let all = parameters.into_iter().chain(of_item).flatten().map(resolve);
+            let query: BTreeSet<String> = all
+                .filter(|it| it["in"] == "query")
+                .map(|it| text(&it["name"]))
+                .collect();
+            assert_eq!(
+                query,
+                known.iter().map(|&name| name.to_owned()).collect(),
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn api_gateway_routes_exactly_what_the_contract_has() {
+    let template = template();
+    let functions = template["Resources"].as_object().unwrap().values();
+    let events = functions
+        .filter_map(|resource| resource["Properties"]["Events"].as_object())
+        .flat_map(|it| it.values());
+    let routed: BTreeSet<(String, String)> = events
+        .filter(|event| event["Type"] == "Api")
+        .map(|event| {
+            (
+                text(&event["Properties"]["Method"]),
+                text(&event["Properties"]["Path"]),
+            )
+        })
+        .collect();
+    let documented = operations()
+        .map(|(method, path, _)| (method, path.to_owned()))
+        .collect();
+    assert_eq!(routed, documented);
+}
+
+#[tokio::test]
+async fn the_routers_serve_exactly_what_the_contract_has() {
+    let system = System::start().await;
+    let documented: BTreeSet<(String, &str)> = operations()
+        .map(|(method, path, _)| (method, path))
+        .collect();
+    let paths: BTreeSet<&str> = documented.iter().map(|(_, path)| *path).collect();
+    for path in paths {
+        let concrete = path.replace("{uploadId}", "00000000-0000-0000-0000-000000000000");
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let reply = system.send(system.request(method, &concrete)).await;
+            let is_served = reply.status != 405;
+            // A path that answers GET answers HEAD (RFC 9110, section 9.1); API Gateway routes it where it is documented.
+            let is_implied = method == "HEAD" && documented.contains(&("GET".to_owned(), path));
+            assert_eq!(
+                is_served,
+                documented.contains(&(method.to_owned(), path)) || is_implied,
+                "{method} {path}"
+            );
+        }
+    }
+    for path in [
+        "/",
+        "/security",
+        "/security/report/",
+        "/security/report/list/",
+        "/security/report/uploads",
+    ] {
+        assert_eq!(system.get(path).await.code(), "not_found", "{path}");
+    }
+}

@@ -1,0 +1,9 @@
+//! The whole system through real HTTP. Each test has a system of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod announcement;
+mod contract;
+mod files;
+mod list;
+mod publish;
