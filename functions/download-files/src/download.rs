@@ -22,7 +22,7 @@ use crate::archive::{Object, Segment};
 /// How many objects are opened before their turn, to hide the time that S3 takes to its first byte. With small files that
 /// time is nearly all there is.
 const OPEN_AHEAD: usize = 8;
-/// The size of a frame from which on it is sent, in bytes. The Lambda runtime hands over one frame at a time, so small ones
+/// The largest size of a frame in bytes; most have it. The Lambda runtime hands over one frame at a time, so small ones
 /// would be slow.
 const FRAME: usize = 128 * 1024;
 /// How many frames are read before their turn.
@@ -91,18 +91,30 @@ async fn send_frames(
     sender: mpsc::Sender<anyhow::Result<Bytes>>,
 ) {
     let mut chunks = std::pin::pin!(sources.flat_map(chunks));
-    let mut frame = BytesMut::with_capacity(FRAME * 2);
+    let mut frame = BytesMut::with_capacity(FRAME);
     while let Some(chunk) = chunks.next().await {
-        match chunk {
-            Ok(chunk) => frame.extend_from_slice(&chunk),
+        let mut chunk = match chunk {
+            Ok(chunk) => chunk,
             Err(error) => {
                 // If the receiver is gone, nobody needs to know.
                 let _ = sender.send(Err(error)).await;
                 return;
             }
-        }
-        if frame.len() >= FRAME && sender.send(Ok(frame.split().freeze())).await.is_err() {
-            return;
+        };
+        while !chunk.is_empty() {
+            let part = chunk.split_to(chunk.len().min(FRAME - frame.len()));
+            let full = if part.len() == FRAME {
+                part
+            } else {
+                frame.extend_from_slice(&part);
+                if frame.len() < FRAME {
+                    continue;
+                }
+                frame.split().freeze()
+            };
+            if sender.send(Ok(full)).await.is_err() {
+                return;
+            }
         }
     }
     if !frame.is_empty() {

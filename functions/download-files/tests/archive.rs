@@ -132,13 +132,6 @@ fn check_with_others(plan: &Plan, entries: usize) {
                 .arg(entries.to_string()),
         );
     }
-    if let Some(mut jar) = tools::find("jar") {
-        let list = tools::run(jar.arg("tf").arg(&path));
-        assert_eq!(
-            String::from_utf8_lossy(&list.stdout).lines().count(),
-            entries
-        );
-    }
 }
 
 fn any_entry() -> impl Strategy<Value = Entry> {

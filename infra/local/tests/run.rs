@@ -86,8 +86,8 @@ impl Running {
     }
 
     async fn interrupt(mut self) -> ExitStatus {
-        let id = self.process.id().unwrap().to_string();
-        tools::run(std::process::Command::new("kill").args(["-INT", &id]));
+        let kill = format!("kill -INT {}", self.process.id().unwrap());
+        tools::run(std::process::Command::new("sh").args(["-c", &kill]));
         self.process.wait().await.unwrap()
     }
 }
@@ -276,4 +276,37 @@ async fn tokens_are_made_while_it_runs() {
         message.contains("publish, manage-webhooks, read-deliveries"),
         "{message}"
     );
+}
+
+/// The README's commands for users of the API and for CI, run as they stand there.
+#[tokio::test]
+async fn the_readme_works() {
+    if tools::find("curl").is_none() || tools::find("jq").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(&folder.path().join(".local"), &[]).await;
+    let before = running.list().await.len();
+    let readme = include_str!("../../../README.md");
+    for (section, creates) in [
+        ("## Use the API", "2 security reports.zip"),
+        ("## Publish from CI", ""),
+    ] {
+        let (_, section) = readme.split_once(section).unwrap();
+        let (_, block) = section.split_once("```sh\n").unwrap();
+        let (script, _) = block.split_once("```").unwrap();
+        std::fs::write(folder.path().join("report.html"), "<p>Nothing found.</p>").unwrap();
+        std::fs::write(folder.path().join("report.pdf"), "%PDF-1.7").unwrap();
+        let mut shell = std::process::Command::new("sh");
+        tools::run(
+            shell
+                .args(["-eu", "-c", script])
+                .envs(&running.environment)
+                .current_dir(&folder),
+        );
+        assert!(folder.path().join(creates).exists(), "{creates}");
+    }
+    let after = running.list().await;
+    assert_eq!(after.len(), before + 1);
+    assert!(after.iter().any(|report| report["projectName"] == "Shop"));
 }

@@ -1,0 +1,12 @@
+SAM = AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} SAM_CLI_TELEMETRY=0 .venv/bin/sam
+
+.PHONY: check test run doc template ci
+
+check: ; cargo fmt --check && cargo clippy --workspace --all-targets --locked -- -D warnings
+test: ; cargo test
+run: ; cargo run -p local
+doc: ; RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+template: .venv ; $(SAM) validate --lint && .venv/bin/python infra/check-template
+ci: ; .ci/run
+
+.venv: infra/requirements.txt ; python3 -m venv $@ && $@/bin/pip install --quiet --no-deps -r $< && touch $@
