@@ -9,9 +9,10 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
+use crate::aws::describe;
 use crate::organization::OrganizationId;
 use crate::report::{Report, ReportId};
-use crate::report_store::{ReportKey, ReportStore, UNANNOUNCED_SHARDS, describe};
+use crate::report_store::{ReportKey, ReportStore, UNANNOUNCED_SHARDS};
 
 /// How long a publication may take from its write to its announcement before the sweep announces it. Younger marks are
 /// left alone: their publishers are at work, and the message would only come twice.
@@ -143,23 +144,31 @@ pub async fn announce(
 pub struct Swept {
     /// Reports whose changes are now on the queue.
     pub announced: usize,
-    /// Reports whose changes could not be put there; their marks remain for the next sweep.
+    /// Reports whose changes could not be put there, and shards that could not be read. The marks remain for the next
+    /// sweep.
     pub failed: usize,
 }
 
 /// Announces what has been marked for longer than [`GRACE`]. Safe to run twice at the same moment.
 ///
-/// One report that fails does not keep the others from being announced: it is logged and counted.
-pub async fn sweep(
-    reports: &ReportStore,
-    queue: &ChangeQueue,
-    now: OffsetDateTime,
-) -> anyhow::Result<Swept> {
+/// What fails does not keep the other reports from being announced: it is logged and counted.
+pub async fn sweep(reports: &ReportStore, queue: &ChangeQueue, now: OffsetDateTime) -> Swept {
     let mut swept = Swept::default();
     for shard in 0..UNANNOUNCED_SHARDS {
-        for key in reports.unannounced(shard, now - GRACE).await? {
+        let keys = match reports.unannounced(shard, now - GRACE).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                swept.failed += 1;
+                tracing::error!(
+                    shard,
+                    "shard {shard} of the unannounced reports could not be read: {error:#}"
+                );
+                continue;
+            }
+        };
+        for key in keys {
             match announce_stored(reports, queue, key).await {
-                Ok(()) => swept.announced += 1,
+                Ok(was_waiting) => swept.announced += usize::from(was_waiting),
                 Err(error) => {
                     swept.failed += 1;
                     tracing::error!(report = %key.id, "report {} could not be announced: {error:#}", key.id);
@@ -167,19 +176,20 @@ pub async fn sweep(
             }
         }
     }
-    Ok(swept)
+    swept
 }
 
-/// The index is eventually consistent: the report itself tells what is still to be announced.
+/// Announces a report, unless it needs none: the index is eventually consistent, and the report itself tells.
 async fn announce_stored(
     reports: &ReportStore,
     queue: &ChangeQueue,
     key: ReportKey,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     match reports.get(key).await? {
         Some(report) if report.announced_revision < report.revision => {
-            announce(reports, queue, &report).await
+            announce(reports, queue, &report).await?;
+            Ok(true)
         }
-        _ => Ok(()),
+        _ => Ok(false),
     }
 }

@@ -225,6 +225,11 @@ async fn envelope_and_log(request: Request, next: Next) -> Response {
 
     let mut response = next.run(request).await;
 
+    // A browser must not take a text in an answer for a page.
+    response.headers_mut().insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     let status = response.status();
     let error = response.extensions_mut().remove::<ApiError>();
     let milliseconds = started.elapsed().as_millis();

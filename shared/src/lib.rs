@@ -5,8 +5,11 @@
 
 pub mod announcement;
 pub mod api;
+pub mod aws;
 pub mod config;
 pub mod date;
+pub mod id;
+pub mod object;
 pub mod organization;
 pub mod query;
 pub mod report;

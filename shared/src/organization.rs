@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::report::InvalidUuid;
+use crate::id::{InvalidUuid, parse_uuid};
 
 /// The id of an organization. Whoever knows it may list and download the organization's reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +35,6 @@ impl FromStr for OrganizationId {
     type Err = InvalidUuid;
 
     fn from_str(text: &str) -> Result<Self, InvalidUuid> {
-        crate::report::parse_uuid(text).map(Self)
+        parse_uuid(text).map(Self)
     }
 }

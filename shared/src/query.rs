@@ -20,9 +20,10 @@ impl Query {
         {
             None => Ok(Self(pairs)),
             Some((name, _)) => {
+                let name = shortened(name);
                 let message = format!(
                     "there is no parameter '{name}'{}",
-                    did_you_mean(name, known)
+                    did_you_mean(&name, known)
                 );
                 Err(ApiError::new(ErrorCode::UnknownParameter, message).parameter(name))
             }
@@ -60,9 +61,22 @@ impl Query {
     pub fn organization(&self) -> Result<OrganizationId, ApiError> {
         let text = self.required("org")?;
         text.parse().map_err(|error| {
-            let message = format!("org: '{text}' is not an organization's id: {error}");
+            let message = format!(
+                "org: '{}' is not an organization's id: {error}",
+                shortened(text)
+            );
             ApiError::new(ErrorCode::InvalidOrganization, message).parameter("org")
         })
+    }
+}
+
+/// So much of a refused text that it is recognized.
+pub fn shortened(text: &str) -> String {
+    const MAX: usize = 100;
+    if text.chars().count() <= MAX {
+        text.to_owned()
+    } else {
+        text.chars().take(MAX).chain("…".chars()).collect()
     }
 }
 

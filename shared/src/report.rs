@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::date::GivenDate;
+use crate::id::{InvalidUuid, parse_uuid};
 use crate::organization::OrganizationId;
 use crate::version::Version;
 
@@ -157,19 +158,6 @@ impl FromStr for ReportId {
     fn from_str(text: &str) -> Result<Self, InvalidUuid> {
         parse_uuid(text).map(Self)
     }
-}
-
-/// A text that is not a UUID of the usual form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a UUID looks like 00000000-0000-0000-0000-000000000001")]
-pub struct InvalidUuid;
-
-/// Parses the form with hyphens only: the `uuid` crate also reads three others, and one id should have one spelling.
-pub fn parse_uuid(text: &str) -> Result<Uuid, InvalidUuid> {
-    if text.len() != uuid::fmt::Hyphenated::LENGTH {
-        return Err(InvalidUuid);
-    }
-    Uuid::try_parse(text).map_err(|_| InvalidUuid)
 }
 
 /// `SonarQube`'s security rating, from no vulnerability (A) to at least one blocker (E).

@@ -1,16 +1,17 @@
 //! The table of reports.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
+use crate::aws::describe;
 use crate::date::{GivenDate, timestamp};
 use crate::organization::OrganizationId;
 use crate::report::{Rating, Report, ReportId};
@@ -24,8 +25,15 @@ pub const UNANNOUNCED: &str = "unannounced";
 /// Over how many keys the index [`UNANNOUNCED`] spreads its writes. DynamoDB gives one key 1,000 writes a second.
 pub const UNANNOUNCED_SHARDS: u8 = 8;
 
+/// The longest sort key in bytes (DynamoDB, "Quotas").
+const MAX_SORT_KEY: usize = 1024;
 /// The most keys of one `BatchGetItem` (DynamoDB API reference).
 const MAX_BATCH_GET: usize = 100;
+
+/// The pause before keys are asked for that DynamoDB left; it doubles each time, as the API reference wants it.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+/// After a pause of this length it is given up.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// The table of reports.
 #[derive(Clone, Debug)]
@@ -56,6 +64,9 @@ impl Position {
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '/');
         let (version, date, id) = (parts.next()?, parts.next()?, parts.next()?);
+        if text.len() > MAX_SORT_KEY {
+            return None;
+        }
         let of_key = version
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'!');
@@ -235,7 +246,8 @@ impl ReportStore {
                 .consistent_read(true)
                 .build()?;
             let mut request = Some(HashMap::from([(self.table.clone(), keys)]));
-            // DynamoDB returns at most 16 MB at a time, and names the keys that are left.
+            let mut pause = FIRST_PAUSE;
+            // DynamoDB returns at most 16 MB at a time, less when it is throttled, and names the keys that are left.
             while let Some(keys) = request.take().filter(|keys| !keys.is_empty()) {
                 let output = self
                     .client
@@ -249,6 +261,14 @@ impl ReportStore {
                     reports.push(from_item(item).context("read the item of a report")?);
                 }
                 request = output.unprocessed_keys;
+                if request.as_ref().is_some_and(|keys| !keys.is_empty()) {
+                    anyhow::ensure!(
+                        pause <= LONGEST_PAUSE,
+                        "DynamoDB keeps leaving keys unprocessed"
+                    );
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
             }
         }
         Ok(reports)
@@ -336,11 +356,6 @@ impl ReportStore {
             }
         }
     }
-}
-
-/// An error of the SDK with its causes: by itself it says only "service error".
-pub fn describe<E: std::error::Error + Send + Sync + 'static>(error: E) -> anyhow::Error {
-    anyhow::anyhow!("{}", DisplayErrorContext(error))
 }
 
 fn shard_of(id: ReportId) -> u8 {

@@ -15,9 +15,9 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use crate::api::{ApiError, ErrorCode};
+use crate::aws::describe;
 use crate::date::timestamp;
 use crate::organization::OrganizationId;
-use crate::report_store::describe;
 
 /// By this a token is recognized, by people and by secret scanners.
 const PREFIX: &str = "srt_";
@@ -67,22 +67,16 @@ impl fmt::Debug for TokenSecret {
 pub enum Right {
     /// To publish reports.
     Publish,
-    /// To create, change and delete webhooks.
-    ManageWebhooks,
-    /// To read what was delivered to webhooks.
-    ReadDeliveries,
 }
 
 impl Right {
     /// Every right.
-    pub const ALL: [Self; 3] = [Self::Publish, Self::ManageWebhooks, Self::ReadDeliveries];
+    pub const ALL: [Self; 1] = [Self::Publish];
 
     /// The right's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Publish => "publish",
-            Self::ManageWebhooks => "manage-webhooks",
-            Self::ReadDeliveries => "read-deliveries",
         }
     }
 }

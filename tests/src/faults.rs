@@ -58,6 +58,15 @@ impl Proxy {
         state.carried = 0;
     }
 
+    /// How many of the breaks have not happened yet.
+    pub fn breaks_left(&self) -> usize {
+        self.state
+            .lock()
+            .unwrap()
+            .breaks
+            .map_or(0, |(_, times)| times)
+    }
+
     /// Breaks every connection after so many bytes from the target, and refuses every later one.
     pub fn break_for_good_after(&self, bytes: usize) {
         self.break_after(bytes, 1);

@@ -94,7 +94,8 @@ pub enum Segment {
 }
 
 impl Segment {
-    fn length(&self) -> u64 {
+    /// In bytes.
+    pub fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Object { length, .. } => *length,

@@ -4,20 +4,15 @@
 //! grows with the archive: [`OPEN_AHEAD`] objects are open, each holding what the connection has buffered;
 //! [`FRAMES_AHEAD`] frames wait in a channel; one frame is being filled.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::StalledStreamProtectionConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::primitives::ByteStream;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt as _};
-use shared::report_store::describe;
+use shared::object::{ObjectRead, reading_client};
 use tokio::sync::mpsc;
 
-use crate::archive::{Object, Segment};
+use crate::archive::Segment;
 
 /// How many objects are opened before their turn, to hide the time that S3 takes to its first byte. With small files that
 /// time is nearly all there is.
@@ -28,13 +23,6 @@ const FRAME: usize = 128 * 1024;
 /// How many frames are read before their turn.
 const FRAMES_AHEAD: usize = 16;
 
-/// How long a connection may take to the first byte, and between bytes, before it counts as broken.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How often in a row a read may break without having got a single byte, before the download is given up.
-const FRUITLESS_ATTEMPTS: u32 = 5;
-/// The pause before the second fruitless attempt; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-
 /// The bucket with the reports' files.
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -43,15 +31,10 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket with this name, with timeouts as downloads need them. `config` says the rest.
+    /// The bucket with this name. `config` says where and as whom; timeouts and retries are a download's own.
     pub fn new(config: aws_sdk_s3::config::Builder, name: impl Into<String>) -> Self {
-        let config = config
-            .timeout_config(TimeoutConfig::builder().read_timeout(SILENCE).build())
-            // It takes a receiver that is slow for a bucket that is. Our own watch is the constant SILENCE.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
         Self {
-            client: Client::from_conf(config),
+            client: reading_client(config),
             name: name.into(),
         }
     }
@@ -62,11 +45,13 @@ impl Bucket {
 /// Returns when the first object is open, so that whatever fails up to then is still an error of the request. What fails
 /// later is an `Err` of the body: see [`crate::abort_process_on_error`].
 pub(crate) async fn body(bucket: Bucket, segments: Vec<Segment>) -> anyhow::Result<Body> {
-    let mut sources = Box::pin(
-        stream::iter(segments)
-            .map(move |segment| open(bucket.clone(), segment))
-            .buffered(OPEN_AHEAD),
-    );
+    let length = segments.iter().map(Segment::length).sum();
+    let open = move |segment| {
+        // A task, so that it goes on while an earlier object is being read.
+        let opened = tokio::spawn(open(bucket.clone(), segment));
+        async { opened.await.context("open an object")? }
+    };
+    let mut sources = Box::pin(stream::iter(segments).map(open).buffered(OPEN_AHEAD));
     let mut settled = Vec::new();
     while let Some(source) = sources.next().await {
         let source = source?;
@@ -79,10 +64,28 @@ pub(crate) async fn body(bucket: Bucket, segments: Vec<Segment>) -> anyhow::Resu
 
     let (sender, receiver) = mpsc::channel(FRAMES_AHEAD);
     tokio::spawn(send_frames(stream::iter(settled).chain(sources), sender));
-    let frames = stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|frame| (frame, receiver))
-    });
-    Ok(Body::from_stream(frames))
+    Ok(Body::from_stream(stream::try_unfold(
+        (receiver, length),
+        next_frame,
+    )))
+}
+
+type Receiving = (mpsc::Receiver<anyhow::Result<Bytes>>, u64);
+
+/// The next frame of `left` bytes. When no more frames come although bytes are missing, for whatever reason, it is an
+/// error: the end of a body is the end of the archive.
+async fn next_frame((mut receiver, left): Receiving) -> anyhow::Result<Option<(Bytes, Receiving)>> {
+    match receiver.recv().await {
+        Some(frame) => {
+            let frame = frame?;
+            let left = left
+                .checked_sub(frame.len() as u64)
+                .context("more bytes came than were planned")?;
+            Ok(Some((frame, (receiver, left))))
+        }
+        None if left == 0 => Ok(None),
+        None => anyhow::bail!("the download ended {left} bytes early"),
+    }
 }
 
 /// Joins the sources' bytes into frames until the end, an error, or until nobody receives any more.
@@ -96,6 +99,7 @@ async fn send_frames(
         let mut chunk = match chunk {
             Ok(chunk) => chunk,
             Err(error) => {
+                tracing::error!("a download cannot be finished: {error:#}");
                 // If the receiver is gone, nobody needs to know.
                 let _ = sender.send(Err(error)).await;
                 return;
@@ -124,14 +128,23 @@ async fn send_frames(
 
 enum Source {
     Bytes(Bytes),
-    Object(Box<Read>),
+    Object(Box<ObjectRead>),
 }
 
 async fn open(bucket: Bucket, segment: Segment) -> anyhow::Result<Source> {
     Ok(match segment {
         Segment::Bytes(bytes) => Source::Bytes(bytes),
         Segment::Object { object, length } => {
-            Source::Object(Box::new(Read::open(bucket, object, length).await?))
+            let Bucket { client, name } = bucket;
+            let read = ObjectRead::open(
+                client,
+                name,
+                object.key,
+                object.version_id,
+                object.offset,
+                length,
+            );
+            Source::Object(Box::new(read.await?))
         }
     })
 }
@@ -139,142 +152,11 @@ async fn open(bucket: Bucket, segment: Segment) -> anyhow::Result<Source> {
 fn chunks(source: anyhow::Result<Source>) -> stream::BoxStream<'static, anyhow::Result<Bytes>> {
     match source {
         Ok(Source::Bytes(bytes)) => stream::iter([Ok(bytes)]).boxed(),
-        Ok(Source::Object(read)) => stream::try_unfold(read, |mut read| async {
-            Ok(read.next().await?.map(|chunk| (chunk, read)))
-        })
-        .boxed(),
+        Ok(Source::Object(read)) => {
+            let next =
+                async |mut read: Box<ObjectRead>| Ok(read.next().await?.map(|chunk| (chunk, read)));
+            stream::try_unfold(read, next).boxed()
+        }
         Err(error) => stream::iter([Err(error)]).boxed(),
-    }
-}
-
-/// An object that is being read, and goes on behind the last byte when the connection breaks.
-struct Read {
-    bucket: Bucket,
-    /// From the next byte on.
-    object: Object,
-    /// How many bytes are left.
-    left: u64,
-    /// The object's entity tag: what is read after a break must be of the same object.
-    etag: Option<String>,
-    stream: ByteStream,
-    fruitless: u32,
-}
-
-impl Read {
-    async fn open(bucket: Bucket, object: Object, length: u64) -> anyhow::Result<Self> {
-        let (stream, etag) = get(&bucket, &object, length, None).await?;
-        Ok(Self {
-            bucket,
-            object,
-            left: length,
-            etag,
-            stream,
-            fruitless: 0,
-        })
-    }
-
-    /// The next bytes; `None` at the end.
-    async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
-        while self.left > 0 {
-            let broken = match tokio::time::timeout(SILENCE, self.stream.next()).await {
-                Ok(Some(Ok(mut chunk))) => {
-                    if chunk.is_empty() {
-                        continue;
-                    }
-                    chunk.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
-                    self.object.offset += chunk.len() as u64;
-                    self.left -= chunk.len() as u64;
-                    self.fruitless = 0;
-                    return Ok(Some(chunk));
-                }
-                Ok(Some(Err(error))) => describe(error),
-                Ok(None) => anyhow::anyhow!("the connection ended {} bytes early", self.left),
-                Err(_) => anyhow::anyhow!("no byte came for {} s", SILENCE.as_secs()),
-            };
-            self.resume(broken).await?;
-        }
-        Ok(None)
-    }
-
-    /// Opens the object anew behind the last byte. `broken` is what ended the connection.
-    async fn resume(&mut self, mut broken: anyhow::Error) -> anyhow::Result<()> {
-        let key = &self.object.key;
-        loop {
-            self.fruitless += 1;
-            if self.fruitless == FRUITLESS_ATTEMPTS {
-                return Err(broken)
-                    .with_context(|| format!("give up {key} at byte {}", self.object.offset));
-            }
-            if self.fruitless > 1 {
-                tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(self.fruitless - 2)).await;
-            }
-            tracing::warn!(
-                key,
-                "the read of {key} broke at byte {}, going on: {broken:#}",
-                self.object.offset
-            );
-            match get(&self.bucket, &self.object, self.left, self.etag.as_deref()).await {
-                Ok((stream, _)) => {
-                    self.stream = stream;
-                    return Ok(());
-                }
-                Err(GetError::Final(error)) => return Err(error),
-                Err(GetError::Transient(error)) => broken = error,
-            }
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum GetError {
-    /// The object is not there, is another one, or must not be read: asking again changes nothing.
-    #[error(transparent)]
-    Final(anyhow::Error),
-    /// The SDK's own attempts failed too; a later one may not.
-    #[error(transparent)]
-    Transient(anyhow::Error),
-}
-
-/// `length` bytes of the object from its offset on, and its entity tag; only of the object that has `etag` when given.
-async fn get(
-    bucket: &Bucket,
-    object: &Object,
-    length: u64,
-    etag: Option<&str>,
-) -> Result<(ByteStream, Option<String>), GetError> {
-    let Object {
-        key,
-        version_id,
-        offset,
-    } = object;
-    let request = bucket
-        .client
-        .get_object()
-        .bucket(&bucket.name)
-        .key(key)
-        .set_version_id(version_id.clone())
-        .range(format!("bytes={offset}-{}", offset + length - 1))
-        .set_if_match(etag.map(str::to_owned));
-    let output = request.send().await.map_err(|error| {
-        let is_final = error
-            .raw_response()
-            .is_some_and(|response| response.status().is_client_error());
-        let error = describe(error).context(format!("get object {key} from byte {offset} on"));
-        if is_final {
-            GetError::Final(error)
-        } else {
-            GetError::Transient(error)
-        }
-    })?;
-    match output.content_length {
-        Some(got) if u64::try_from(got).is_ok_and(|got| got == length) => {
-            Ok((output.body, output.e_tag))
-        }
-        got => {
-            let error = anyhow::anyhow!(
-                "object {key} has {got:?} bytes from byte {offset} on, and {length} were recorded"
-            );
-            Err(GetError::Final(error))
-        }
     }
 }

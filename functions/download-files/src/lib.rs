@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use shared::api::{ApiError, ErrorCode};
 use shared::organization::OrganizationId;
-use shared::query::Query;
+use shared::query::{Query, shortened};
 use shared::report::{Method, Report, ReportId};
 use shared::report_store::ReportStore;
 use time::OffsetDateTime;
@@ -71,7 +71,7 @@ pub fn abort_process_on_error(service: Router) -> Router {
     service.layer(map_response(async |response: Response| {
         response.map(|body| {
             Body::new(body.map_err(|error| -> axum::Error {
-                tracing::error!("ending the process, since a download broke: {error:#}");
+                tracing::error!("ending the process, so that the download looks broken: {error:#}");
                 std::process::abort();
             }))
         })
@@ -178,7 +178,10 @@ fn report_ids(query: &Query) -> Result<Vec<ReportId>, ApiError> {
         .filter(|text| !text.is_empty())
     {
         let id = text.parse().map_err(|error| {
-            let message = format!("reports: '{text}' is not a report's id: {error}");
+            let message = format!(
+                "reports: '{}' is not a report's id: {error}",
+                shortened(text)
+            );
             ApiError::new(ErrorCode::InvalidReportId, message).parameter("reports")
         })?;
         if !ids.contains(&id) {

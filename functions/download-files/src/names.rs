@@ -4,8 +4,11 @@ use std::collections::HashSet;
 
 use shared::report::Report;
 
-/// The longest folder name in bytes: what common file systems allow (255) less room for a number and nested paths.
-const MAX_FOLDER_BYTES: usize = 150;
+/// How much of a project's name and of a branch stands in a folder's name, in bytes. With a version and a report type of
+/// 100 characters, which are mostly ASCII and short, the whole stays below what common file systems allow (255).
+const MAX_NAME_BYTES: usize = 80;
+/// The longest folder name in bytes, less than 255 by some room for a number.
+const MAX_FOLDER_BYTES: usize = 240;
 
 /// Names that Windows keeps for devices, with any extension.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
@@ -15,16 +18,15 @@ const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 /// The name of a report's folder: `Test product 1.0 CWE Top 25 2024`, with the branch at the end when it has one.
 pub(crate) fn folder(report: &Report) -> String {
     let it = &report.metadata;
-    let branch = it
-        .branch
-        .as_ref()
-        .map(|branch| format!(" {branch}"))
-        .unwrap_or_default();
-    let name = format!(
-        "{} {} {} {}{branch}",
-        it.project_name, it.project_version, it.report_type, it.report_version
+    let name = shortened(&it.project_name, MAX_NAME_BYTES);
+    let mut folder = format!(
+        "{name} {} {} {}",
+        it.project_version, it.report_type, it.report_version
     );
-    safe(&name, MAX_FOLDER_BYTES)
+    if let Some(branch) = &it.branch {
+        folder = folder + " " + shortened(branch, MAX_NAME_BYTES);
+    }
+    safe(&folder, MAX_FOLDER_BYTES)
 }
 
 /// A file's name as it stands in the archive.
@@ -55,12 +57,8 @@ fn safe(text: &str, max_bytes: usize) -> String {
         .chars()
         .map(|char| if is_unsafe(char) { '_' } else { char })
         .collect();
-    let mut end = replaced.len().min(max_bytes);
-    while !replaced.is_char_boundary(end) {
-        end -= 1;
-    }
     // Windows drops dots and spaces at the end; a dot at the beginning hides a file elsewhere.
-    let name = replaced[..end]
+    let name = shortened(&replaced, max_bytes)
         .trim_start_matches([' ', '.'])
         .trim_end_matches([' ', '.']);
     if name.is_empty() || is_device(name) {
@@ -68,6 +66,11 @@ fn safe(text: &str, max_bytes: usize) -> String {
     } else {
         name.to_owned()
     }
+}
+
+/// The beginning of a text that has at most `max_bytes`.
+fn shortened(text: &str, max_bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(max_bytes)]
 }
 
 fn is_unsafe(char: char) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! A cursor holds the position of the last report that was shown, and a digest over it and the query that it belongs to.
 //! The digest keeps a cursor from being used with another query, or altered by accident. It is not a secret, and need not
-//! be one: the organization is not taken from the cursor but from the request, so whoever forges a cursor only reaches
-//! what the same request reaches anyway.
+//! be one: organization and range are not taken from the cursor but from the request, so whoever forges a cursor only
+//! reaches what the same request reaches anyway.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,12 +17,19 @@ use shared::version::VersionRange;
 const DIGEST_BYTES: usize = 16;
 
 /// What a cursor is valid for: a query without `limit`, which may change from page to page.
-pub(crate) struct Scope(Sha256);
+pub(crate) struct Scope {
+    query: Sha256,
+    bounds: Option<(String, String)>,
+}
 
 impl Scope {
     pub(crate) fn new(org: OrganizationId, versions: &VersionRange, order: Order) -> Self {
-        let query = serde_json::json!([org, versions.key_bounds(), order == Order::Ascending]);
-        Self(Sha256::new_with_prefix(query.to_string()))
+        let bounds = versions.key_bounds();
+        let query = serde_json::json!([org, bounds, order == Order::Ascending]);
+        Self {
+            query: Sha256::new_with_prefix(query.to_string()),
+            bounds,
+        }
     }
 
     /// The cursor behind `position`.
@@ -47,11 +54,13 @@ impl Scope {
         if self.digest(text) != digest {
             return None;
         }
-        Position::parse(text)
+        // DynamoDB refuses to begin outside of the range that is asked for.
+        let (from, to) = self.bounds.as_ref()?;
+        Position::parse(text).filter(|_| (from.as_str()..=to.as_str()).contains(&text))
     }
 
     fn digest(&self, position: &str) -> [u8; DIGEST_BYTES] {
-        let digest = self.0.clone().chain_update(position).finalize();
+        let digest = self.query.clone().chain_update(position).finalize();
         std::array::from_fn(|at| digest[at])
     }
 }
@@ -113,6 +122,18 @@ mod tests {
             );
             assert!(scope.open(&cursor[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_forged_cursor_does_not_leave_the_range() {
+        let scope = scope(1, "2", Order::Ascending);
+        let forged = scope.seal(&position());
+        let error = scope.open(&forged).unwrap_err();
+        assert_eq!(
+            error.code(),
+            ErrorCode::InvalidCursor,
+            "1.2.3-rc.1 lies before 2"
+        );
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use axum::routing::get;
 use serde::Serialize;
 use shared::api::{self, ApiError, ErrorCode};
 use shared::organization::OrganizationId;
-use shared::query::Query;
+use shared::query::{Query, shortened};
 use shared::report::{Rating, ReportId};
 use shared::report_store::{ListedReport, Order, ReportStore};
 use shared::version::{Version, VersionRange};
@@ -133,7 +133,10 @@ fn version(query: &Query, name: &'static str) -> Result<Option<Version>, ApiErro
         } else {
             ""
         };
-        let message = format!("{name}: '{text}' is not a Semantic Version: {reason}{hint}");
+        let message = format!(
+            "{name}: '{}' is not a Semantic Version: {reason}{hint}",
+            shortened(text)
+        );
         ApiError::new(ErrorCode::InvalidVersion, message).parameter(name)
     })
 }
@@ -151,7 +154,10 @@ fn limit(query: &Query) -> Result<usize, ApiError> {
     number
         .filter(|number| (1..=MAX_LIMIT).contains(number))
         .ok_or_else(|| {
-            let message = format!("limit: '{text}' is not a number from 1 to {MAX_LIMIT}");
+            let message = format!(
+                "limit: '{}' is not a number from 1 to {MAX_LIMIT}",
+                shortened(text)
+            );
             ApiError::new(ErrorCode::InvalidLimit, message).parameter("limit")
         })
 }
@@ -161,7 +167,7 @@ fn order(query: &Query) -> Result<Order, ApiError> {
         None | Some("desc") => Ok(Order::Descending),
         Some("asc") => Ok(Order::Ascending),
         Some(text) => {
-            let message = format!("order: '{text}' is neither 'asc' nor 'desc'");
+            let message = format!("order: '{}' is neither 'asc' nor 'desc'", shortened(text));
             Err(ApiError::new(ErrorCode::InvalidOrder, message).parameter("order"))
         }
     }

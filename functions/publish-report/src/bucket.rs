@@ -2,20 +2,22 @@
 
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use shared::api::{ApiError, ErrorCode};
+use shared::aws::describe;
+use shared::object::{ObjectRead, reading_client};
 use shared::report::{Method, StoredFile};
-use shared::report_store::describe;
 use std::time::Duration;
-use uuid::Uuid;
 
 use crate::payload::{Payload, PayloadWriter};
-use crate::upload::{DeclaredFile, Upload};
+use crate::upload::{Attempt, DeclaredFile, Upload, UploadId};
 
 /// How long a publisher has for each PUT.
 pub(crate) const PRESIGNED_VALIDITY: Duration = Duration::from_secs(15 * 60);
@@ -27,14 +29,18 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: Client,
+    /// For reading what was uploaded.
+    reading: Client,
     name: String,
 }
 
 impl Bucket {
-    /// The bucket with this name.
-    pub fn new(client: Client, name: impl Into<String>) -> Self {
+    /// The bucket with this name. `config` says where and as whom.
+    pub fn new(config: aws_sdk_s3::config::Builder, name: impl Into<String>) -> Self {
+        let client = Client::from_conf(config.clone().build());
         Self {
             client,
+            reading: reading_client(config),
             name: name.into(),
         }
     }
@@ -42,7 +48,7 @@ impl Bucket {
     /// A PUT of exactly this file. Its length and its SHA-256 are signed, so S3 itself refuses other bytes.
     pub(crate) async fn presign(
         &self,
-        upload: Uuid,
+        upload: UploadId,
         position: usize,
         file: &DeclaredFile,
     ) -> anyhow::Result<PresignedRequest> {
@@ -59,65 +65,66 @@ impl Bucket {
             .context("presign the upload of a file")
     }
 
-    /// Reads an uploaded file, checks it against its declaration, and writes its stored form under the attempt's prefix.
+    /// Checks that every file was uploaded with the size that was declared, before any of them is read.
     ///
     /// # Errors
-    /// `file_missing`, `file_size_mismatch` or `file_checksum_mismatch` (409), naming the file.
+    /// `file_missing` or `file_size_mismatch` (409), naming the file.
+    pub(crate) async fn check(&self, upload: &Upload) -> Result<(), ApiError> {
+        for (position, file) in upload.files.iter().enumerate() {
+            let key = upload_key(upload.id, position);
+            let got = match self
+                .client
+                .head_object()
+                .bucket(&self.name)
+                .key(&key)
+                .send()
+                .await
+            {
+                Ok(output) => output.content_length.unwrap_or_default(),
+                Err(error)
+                    if matches!(error.as_service_error(), Some(HeadObjectError::NotFound(_))) =>
+                {
+                    let message = format!(
+                        "'{}' was not uploaded; PUT it to the url that belongs to it",
+                        file.name
+                    );
+                    return Err(conflict(ErrorCode::FileMissing, position, message));
+                }
+                Err(error) => {
+                    return Err(describe(error).context(format!("head object {key}")).into());
+                }
+            };
+            if u64::try_from(got) != Ok(file.size) {
+                let message = format!(
+                    "'{}' was declared with {} bytes and uploaded with {got}",
+                    file.name, file.size
+                );
+                return Err(conflict(ErrorCode::FileSizeMismatch, position, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads an uploaded file, checks its bytes, and writes its stored form under the attempt's prefix.
+    ///
+    /// # Errors
+    /// `file_checksum_mismatch` (409), naming the file.
     pub(crate) async fn store(
         &self,
         upload: &Upload,
         position: usize,
-        attempt: Uuid,
+        attempt: Attempt,
     ) -> Result<StoredFile, ApiError> {
         let file = &upload.files[position];
-        let conflict = |code, message: String| {
-            ApiError::new(code, message).parameter(format!("files[{position}]"))
-        };
-        let uploaded = upload_key(upload.id, position);
-        let output = match self
-            .client
-            .get_object()
-            .bucket(&self.name)
-            .key(&uploaded)
-            .send()
-            .await
-        {
-            Ok(output) => output,
-            Err(error)
-                if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) =>
-            {
-                let message = format!(
-                    "'{}' was not uploaded; PUT it to the url that belongs to it",
-                    file.name
-                );
-                return Err(conflict(ErrorCode::FileMissing, message));
-            }
-            Err(error) => {
-                return Err(describe(error)
-                    .context(format!("get object {uploaded}"))
-                    .into());
-            }
-        };
-        let got = output
-            .content_length
-            .and_then(|length| u64::try_from(length).ok())
-            .unwrap_or_default();
-        if got != file.size {
-            let message = format!(
-                "'{}' was declared with {} bytes and uploaded with {got}",
-                file.name, file.size
-            );
-            return Err(conflict(ErrorCode::FileSizeMismatch, message));
-        }
-
-        let method = if file.name.to_lowercase().ends_with(".html") {
+        let is_html = file.name.to_lowercase().ends_with(".html");
+        let method = if is_html {
             Method::Deflated
         } else {
             Method::Stored
         };
         let key = report_key(upload, attempt, position);
         let mut object = ObjectWriter::new(self, &key, method);
-        let payload = match write(output.body, method, &mut object).await {
+        let payload = match self.write(upload.id, position, file, &mut object).await {
             Ok(payload) if payload.sha256 == file.sha256 => payload,
             Ok(payload) => {
                 object.abort().await;
@@ -125,7 +132,7 @@ impl Bucket {
                     "'{}' was declared with SHA-256 {} and has {}",
                     file.name, file.sha256, payload.sha256
                 );
-                return Err(conflict(ErrorCode::FileChecksumMismatch, message));
+                return Err(conflict(ErrorCode::FileChecksumMismatch, position, message));
             }
             Err(error) => {
                 object.abort().await;
@@ -151,8 +158,38 @@ impl Bucket {
         })
     }
 
+    /// Writes the stored form of an uploaded file, except for the last bytes: they, and with them the object, are written
+    /// by [`ObjectWriter::finish`].
+    async fn write(
+        &self,
+        upload: UploadId,
+        position: usize,
+        file: &DeclaredFile,
+        object: &mut ObjectWriter<'_>,
+    ) -> anyhow::Result<Payload> {
+        let mut writer = PayloadWriter::new(object.method);
+        // There is no range of an empty object.
+        if file.size > 0 {
+            let (client, bucket, key) = (
+                self.reading.clone(),
+                self.name.clone(),
+                upload_key(upload, position),
+            );
+            let mut read = ObjectRead::open(client, bucket, key, None, 0, file.size).await?;
+            while let Some(chunk) = read.next().await? {
+                writer.write(&chunk)?;
+                if let Some(part) = writer.take(PART_BYTES) {
+                    object.write_part(part).await?;
+                }
+            }
+        }
+        let (payload, last) = writer.finish()?;
+        object.last = last;
+        Ok(payload)
+    }
+
     /// Removes what an attempt wrote that came to nothing. Best effort: what remains costs a little, and is read by nobody.
-    pub(crate) async fn discard(&self, upload: &Upload, attempt: Uuid) {
+    pub(crate) async fn discard(&self, upload: &Upload, attempt: Attempt) {
         let keys = (0..upload.files.len())
             .map(|position| {
                 ObjectIdentifier::builder()
@@ -179,32 +216,18 @@ impl Bucket {
     }
 }
 
-/// Writes the stored form of a file to `object`, except for the last bytes, which become visible only with its `finish`.
-async fn write(
-    mut file: ByteStream,
-    method: Method,
-    object: &mut ObjectWriter<'_>,
-) -> anyhow::Result<Payload> {
-    let mut writer = PayloadWriter::new(method);
-    while let Some(chunk) = file.next().await {
-        writer.write(&chunk.map_err(describe)?)?;
-        if let Some(part) = writer.take(PART_BYTES) {
-            object.write_part(part).await?;
-        }
-    }
-    let (payload, last) = writer.finish()?;
-    object.last = last;
-    Ok(payload)
+fn conflict(code: ErrorCode, position: usize, message: String) -> ApiError {
+    ApiError::new(code, message).parameter(format!("files[{position}]"))
 }
 
 /// Where a publisher puts a file.
-fn upload_key(upload: Uuid, position: usize) -> String {
+fn upload_key(upload: UploadId, position: usize) -> String {
     format!("uploads/{upload}/{position}")
 }
 
 /// Where the stored form of a file goes. The attempt makes the key unique, so that no object is ever written twice: two
 /// attempts at the same revision, even by different versions of this code, never mix.
-fn report_key(upload: &Upload, attempt: Uuid, position: usize) -> String {
+fn report_key(upload: &Upload, attempt: Attempt, position: usize) -> String {
     format!(
         "reports/{}/{}/{attempt}/{position}",
         upload.org, upload.report_id
@@ -236,7 +259,7 @@ impl<'a> ObjectWriter<'a> {
 
     /// Writes a part, of at least [`PART_BYTES`] unless it is the last.
     async fn write_part(&mut self, part: Vec<u8>) -> anyhow::Result<()> {
-        let Bucket { client, name } = self.bucket;
+        let Bucket { client, name, .. } = self.bucket;
         let upload = match &self.multipart {
             Some(upload) => upload,
             None => {
@@ -245,7 +268,9 @@ impl<'a> ObjectWriter<'a> {
                     .bucket(name)
                     .key(self.key)
                     .content_type(self.content_type())
-                    .set_content_encoding(self.content_encoding());
+                    .set_content_encoding(self.content_encoding())
+                    // The SDK computes it for each part, and S3 wants to be told beforehand.
+                    .checksum_algorithm(ChecksumAlgorithm::Crc32);
                 let upload = create
                     .send()
                     .await
@@ -278,7 +303,7 @@ impl<'a> ObjectWriter<'a> {
     /// The version of the object that was written, in a bucket that keeps versions.
     async fn finish(mut self) -> anyhow::Result<Option<String>> {
         let last = std::mem::take(&mut self.last);
-        let Bucket { client, name } = self.bucket;
+        let Bucket { client, name, .. } = self.bucket;
         if self.multipart.is_none() {
             let put = client
                 .put_object()
@@ -323,7 +348,7 @@ impl<'a> ObjectWriter<'a> {
         let Some(upload) = &self.multipart else {
             return;
         };
-        let Bucket { client, name } = self.bucket;
+        let Bucket { client, name, .. } = self.bucket;
         let abort = client
             .abort_multipart_upload()
             .bucket(name)

@@ -10,21 +10,21 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use shared::announcement::announce;
 use shared::api::{ApiError, ErrorCode};
+use shared::aws::describe;
 use shared::date::timestamp;
 use shared::report::{Report, StoredFile};
-use shared::report_store::{Position, ReportKey, describe};
+use shared::report_store::{Position, ReportKey};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::Publishing;
-use crate::upload::{Completed, Upload};
+use crate::upload::{Attempt, Completed, Upload, UploadId};
 
 /// How many files are read and compressed at the same time: while one waits for S3, another one computes.
 const FILES_AT_ONCE: usize = 2;
-/// How often a completion that lost against another publication of the same report is tried again.
+/// How often the transaction is tried, when other publications of the same report win.
 const MAX_TRIES: u32 = 10;
 /// The pause before the second try; it grows by as much with every further one.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -39,20 +39,20 @@ pub(crate) async fn complete(
         return Ok(completed.clone());
     }
     if upload.is_expired(now) {
-        let message = format!(
-            "upload {} was not completed within a day; begin a new one",
-            upload.id
-        );
-        return Err(ApiError::new(ErrorCode::UploadExpired, message));
+        return Err(expired(upload.id));
     }
-    let attempt = Uuid::new_v4();
+    publishing.bucket.check(upload).await?;
+    let attempt = Attempt::new();
     let result = match store_files(publishing, upload, attempt).await {
-        Ok(files) => commit(publishing, upload, attempt, files, now).await,
-        Err(error) => Err(error),
+        Ok(files) => commit(publishing, upload, attempt, files).await,
+        Err(error) => {
+            publishing.bucket.discard(upload, attempt).await;
+            return Err(error);
+        }
     };
     match &result {
         Ok(completed) if completed.attempt == attempt => {}
-        // After a fault of ours it may be unknown whether the transaction was made. Then the objects must stay.
+        // It may be unknown whether the transaction was made. Then the objects must stay.
         Err(error) if error.code() == ErrorCode::InternalError => {}
         Ok(_) | Err(_) => publishing.bucket.discard(upload, attempt).await,
     }
@@ -62,23 +62,21 @@ pub(crate) async fn complete(
 async fn store_files(
     publishing: &Publishing,
     upload: &Upload,
-    attempt: Uuid,
+    attempt: Attempt,
 ) -> Result<Vec<StoredFile>, ApiError> {
     let files: Vec<_> = (0..upload.files.len())
         .map(|position| publishing.bucket.store(upload, position, attempt))
         .collect();
-    stream::iter(files)
-        .buffered(FILES_AT_ONCE)
-        .try_collect()
-        .await
+    // Each to its end, even when another one has failed: what is written later would not be discarded.
+    let results: Vec<_> = stream::iter(files).buffered(FILES_AT_ONCE).collect().await;
+    results.into_iter().collect()
 }
 
 async fn commit(
     publishing: &Publishing,
     upload: &Upload,
-    attempt: Uuid,
+    attempt: Attempt,
     files: Vec<StoredFile>,
-    now: OffsetDateTime,
 ) -> Result<Completed, ApiError> {
     for tries in 0..MAX_TRIES {
         tokio::time::sleep(PAUSE * tries).await;
@@ -87,6 +85,8 @@ async fn commit(
             id: upload.report_id,
         };
         let current = publishing.reports.get(key).await?;
+        // Storing the files took its time: the revision is made now.
+        let now = OffsetDateTime::now_utc();
         let report = next_revision(upload, current.as_ref(), files.clone(), now);
         let completed = Completed {
             attempt,
@@ -104,8 +104,12 @@ async fn commit(
             }
             return Ok(completed);
         }
-        let reloaded = publishing.uploads.get(upload.id).await?;
-        if let Some(completed) = reloaded.and_then(|upload| upload.completed) {
+        let reloaded = publishing
+            .uploads
+            .get(upload.id)
+            .await?
+            .ok_or_else(|| expired(upload.id))?;
+        if let Some(completed) = reloaded.completed {
             return Ok(completed);
         }
     }
@@ -119,7 +123,11 @@ fn next_revision(
     files: Vec<StoredFile>,
     now: OffsetDateTime,
 ) -> Report {
-    let upload_date = timestamp(now);
+    // Clocks differ. A later revision must not look older to who asks for what is new.
+    let upload_date = current
+        .map_or("", |report| &report.upload_date)
+        .max(&timestamp(now))
+        .to_owned();
     let first_upload_date = current.map_or_else(
         || upload_date.clone(),
         |report| report.first_upload_date.clone(),
@@ -142,8 +150,13 @@ fn next_revision(
     }
 }
 
-/// Writes the report and completes the upload, or neither: `false` when the report has another revision by now, or another
-/// attempt has completed the upload.
+fn expired(upload: UploadId) -> ApiError {
+    let message = format!("upload {upload} was not completed within a day; begin a new one");
+    ApiError::new(ErrorCode::UploadExpired, message)
+}
+
+/// Writes the report and completes the upload, or neither: `false` when the report has another revision by now, another
+/// attempt has completed the upload, or DynamoDB is too busy.
 async fn write(
     publishing: &Publishing,
     upload: &Upload,
@@ -175,13 +188,17 @@ async fn write(
             .cancellation_reasons()
             .iter()
             .filter_map(|reason| reason.code());
-        let is_lost = |code: &str| {
+        let may_be_repeated = |code: &str| {
             matches!(
                 code,
-                "None" | "ConditionalCheckFailed" | "TransactionConflict"
+                "None"
+                    | "ConditionalCheckFailed"
+                    | "TransactionConflict"
+                    | "ThrottlingError"
+                    | "ProvisionedThroughputExceeded"
             )
         };
-        if reasons.into_iter().all(is_lost) {
+        if reasons.into_iter().all(may_be_repeated) {
             return Ok(false);
         }
     }

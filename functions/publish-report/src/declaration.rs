@@ -279,7 +279,8 @@ fn file_name(name: &str) -> Result<String, String> {
         .strip_suffix(".html")
         .or_else(|| lower.strip_suffix(".pdf"))
     {
-        Some(stem) if !stem.is_empty() => Ok(name.to_owned()),
+        // In an archive dots and spaces at either end are dropped.
+        Some(stem) if !stem.trim_matches([' ', '.']).is_empty() => Ok(name.to_owned()),
         _ => Err("a file's name ends with .html or .pdf".to_owned()),
     }
 }
@@ -418,6 +419,7 @@ mod tests {
                 E::InvalidFileName,
             ),
             (set("/files/0/name", json!(".pdf")), E::InvalidFileName),
+            (set("/files/0/name", json!(" . .html")), E::InvalidFileName),
             (
                 set("/files/0/name", json!(format!("{}.pdf", "a".repeat(200)))),
                 E::InvalidFileName,

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 use shared::api::{ApiError, ErrorCode};
-use shared::query::did_you_mean;
+use shared::query::{did_you_mean, shortened};
 
 pub(crate) struct Fields {
     object: Map<String, Value>,
@@ -20,9 +20,10 @@ impl Fields {
             return Err(invalid(ErrorCode::InvalidField, name, "must be an object"));
         };
         if let Some(name) = object.keys().find(|name| !known.contains(&name.as_str())) {
+            let name = shortened(name);
             let message = format!(
                 "there is no field '{path}{name}'{}",
-                did_you_mean(name, known)
+                did_you_mean(&name, known)
             );
             return Err(
                 ApiError::new(ErrorCode::UnknownField, message).parameter(format!("{path}{name}"))
@@ -128,14 +129,4 @@ pub(crate) fn text(value: Value, path: &str, max: usize) -> Result<String, ApiEr
 /// An error about the field at `path`.
 pub(crate) fn invalid(code: ErrorCode, path: &str, message: &str) -> ApiError {
     ApiError::new(code, format!("{path}: {message}")).parameter(path)
-}
-
-/// So much of a refused value that it is recognized.
-fn shortened(text: &str) -> String {
-    const MAX: usize = 100;
-    if text.chars().count() <= MAX {
-        text.to_owned()
-    } else {
-        text.chars().take(MAX).chain("…".chars()).collect()
-    }
 }

@@ -24,15 +24,14 @@ use shared::announcement::ChangeQueue;
 use shared::api::{self, ApiError, ErrorCode};
 use shared::date::timestamp;
 use shared::organization::OrganizationId;
-use shared::report::{Metadata, ReportId, parse_uuid};
+use shared::report::{Metadata, ReportId};
 use shared::report_store::ReportStore;
 use shared::token::{Right, TokenStore};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::bucket::PRESIGNED_VALIDITY;
 use crate::declaration::Declaration;
-use crate::upload::{DeclaredFile, UPLOAD_VALIDITY, Upload};
+use crate::upload::{DeclaredFile, UPLOAD_VALIDITY, Upload, UploadId};
 
 pub use crate::bucket::Bucket;
 pub use crate::upload::UploadStore;
@@ -72,7 +71,7 @@ pub fn router(publishing: Publishing) -> Router {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UploadBody {
-    upload_id: Uuid,
+    upload_id: UploadId,
     report_id: ReportId,
     /// Until when the upload can be completed.
     expires_at: String,
@@ -173,7 +172,7 @@ async fn complete(
     let not_found = || ApiError::new(ErrorCode::UploadNotFound, "there is no such upload");
     let id = upload_id
         .ok()
-        .and_then(|Path(id)| parse_uuid(&id).ok())
+        .and_then(|Path(id)| id.parse().ok())
         .ok_or_else(not_found)?;
     let upload = publishing
         .uploads

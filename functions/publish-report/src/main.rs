@@ -1,7 +1,6 @@
 //! The Lambda function `publish-report`.
 
 use aws_sdk_dynamodb as dynamodb;
-use aws_sdk_s3 as s3;
 use lambda_http::{Error, run_with_streaming_response, tracing};
 use publish_report::{Bucket, Publishing, UploadStore};
 use shared::{api, config};
@@ -17,7 +16,7 @@ async fn main() -> Result<(), Error> {
             config::required("UPLOADS_TABLE")?,
         ),
         tokens: config::token_store(&aws)?,
-        bucket: Bucket::new(s3::Client::new(&aws), config::required("BUCKET")?),
+        bucket: Bucket::new((&aws).into(), config::required("BUCKET")?),
         queue: config::change_queue(&aws)?,
     };
     // Answers are small. They are streamed because API Gateway ends a buffered call after 29 s, and large files take longer.

@@ -1,24 +1,64 @@
 //! Uploads: what was declared, and, once it is completed, what became of it.
 
+use std::fmt;
+use std::str::FromStr;
+
 use anyhow::Context as _;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
+use shared::aws::describe;
+use shared::id::{InvalidUuid, parse_uuid};
 use shared::organization::OrganizationId;
 use shared::report::{Metadata, ReportId};
-use shared::report_store::describe;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 /// How long an upload can be completed. After that, table and bucket forget it.
 pub(crate) const UPLOAD_VALIDITY: Duration = Duration::days(1);
 
+/// The id of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct UploadId(Uuid);
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = InvalidUuid;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUuid> {
+        parse_uuid(text).map(Self)
+    }
+}
+
+/// One of the attempts to complete an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Attempt(Uuid);
+
+impl Attempt {
+    pub(crate) fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// An upload as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Upload {
-    pub(crate) id: Uuid,
+    pub(crate) id: UploadId,
     pub(crate) org: OrganizationId,
     pub(crate) report_id: ReportId,
     pub(crate) metadata: Metadata,
@@ -44,7 +84,7 @@ pub(crate) struct DeclaredFile {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Completed {
     /// Which of the attempts to complete it did so.
-    pub(crate) attempt: Uuid,
+    pub(crate) attempt: Attempt,
     /// The revision of the report that it is.
     pub(crate) revision: u64,
     pub(crate) upload_date: String,
@@ -58,7 +98,7 @@ impl Upload {
         now: OffsetDateTime,
     ) -> Self {
         Self {
-            id: Uuid::new_v4(),
+            id: UploadId(Uuid::new_v4()),
             org,
             report_id: ReportId::of(org, &metadata),
             metadata,
@@ -101,7 +141,7 @@ impl UploadStore {
         Ok(())
     }
 
-    pub(crate) async fn get(&self, id: Uuid) -> anyhow::Result<Option<Upload>> {
+    pub(crate) async fn get(&self, id: UploadId) -> anyhow::Result<Option<Upload>> {
         let output = self
             .client
             .get_item()
@@ -120,7 +160,7 @@ impl UploadStore {
     }
 
     /// As part of a transaction: records that the upload is completed. Succeeds only once.
-    pub(crate) fn completion(&self, id: Uuid, completed: &Completed) -> anyhow::Result<Update> {
+    pub(crate) fn completion(&self, id: UploadId, completed: &Completed) -> anyhow::Result<Update> {
         Ok(Update::builder()
             .table_name(&self.table)
             .key("id", AttributeValue::S(id.to_string()))

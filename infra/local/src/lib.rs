@@ -136,7 +136,7 @@ impl Stack {
         let reports = ReportStore::new(dynamodb.clone(), REPORTS_TABLE);
         let files = Files {
             reports: reports.clone(),
-            bucket: download_files::Bucket::new(s3_config, bucket_name(BUCKET)),
+            bucket: download_files::Bucket::new(s3_config.clone(), bucket_name(BUCKET)),
             max_response_bytes: options
                 .max_response_bytes
                 .unwrap_or(download_files::MAX_RESPONSE_BYTES),
@@ -145,7 +145,7 @@ impl Stack {
             reports,
             uploads: UploadStore::new(dynamodb.clone(), UPLOADS_TABLE),
             tokens: TokenStore::new(dynamodb.clone(), TOKENS_TABLE),
-            bucket: publish_report::Bucket::new(s3.clone(), bucket_name(BUCKET)),
+            bucket: publish_report::Bucket::new(s3_config.clone(), bucket_name(BUCKET)),
             queue: ChangeQueue::new(sqs.clone(), events),
         };
         let service = service(&files, &publishing);

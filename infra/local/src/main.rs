@@ -3,7 +3,7 @@
 mod console;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +12,8 @@ use clap::{Parser, Subcommand};
 use local::client::Publisher;
 use local::{DEMO_ORGANIZATION, Options, Stack};
 use shared::organization::OrganizationId;
-use shared::report_store::Order;
+use shared::report::{Metadata, ReportId};
+use shared::report_store::{Order, ReportKey};
 use shared::token::{Right, TokenSecret};
 use shared::version::VersionRange;
 
@@ -57,7 +58,7 @@ enum TokenCommand {
         /// The organization that it is for
         #[arg(long)]
         org: OrganizationId,
-        /// What it allows: publish, manage-webhooks, read-deliveries; may be repeated
+        /// What it allows: publish; may be repeated
         #[arg(long = "right", required = true, value_parser = right)]
         rights: Vec<Right>,
         /// What to call it
@@ -201,46 +202,29 @@ async fn publishing_token(data: &Path, stack: &Stack) -> anyhow::Result<TokenSec
 async fn publish_demo(stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> {
     let publisher = Publisher::new(&stack.api_url, token.clone())?;
     let reports = local::demo_reports();
-    let everything = stack
-        .files
-        .reports
-        .page(
-            DEMO_ORGANIZATION,
-            &VersionRange::ALL,
-            Order::Ascending,
-            None,
-            1000,
-        )
-        .await?;
     for (position, report) in reports.iter().enumerate() {
-        let name = |field: &str| {
-            report.metadata[field]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
+        let metadata: Metadata = serde_json::from_value(report.metadata.clone())?;
+        let key = ReportKey {
+            org: DEMO_ORGANIZATION,
+            id: ReportId::of(DEMO_ORGANIZATION, &metadata),
         };
-        let (product, version, kind) = (
-            name("projectName"),
-            name("projectVersion"),
-            name("reportType"),
-        );
-        let is_there = everything.reports.iter().any(|listed| {
-            listed.project_name == product
-                && listed.project_version.as_str() == version
-                && listed.report_type == kind
-        });
-        if is_there {
+        if stack.files.reports.get(key).await?.is_some() {
             continue;
         }
+        let Metadata {
+            project_name,
+            project_version,
+            report_type,
+            ..
+        } = &metadata;
+        let progress = format!("demo report {} of {}", position + 1, reports.len());
         say(&format!(
-            "Publishing demo report {} of {}: {product} {version}, {kind}",
-            position + 1,
-            reports.len()
+            "Publishing {progress}: {project_name} {project_version}, {report_type}"
         ));
         publisher
             .publish(&report.metadata, &report.files)
             .await
-            .with_context(|| format!("publish {product}"))?;
+            .with_context(|| format!("publish {progress}"))?;
     }
     Ok(())
 }
@@ -252,10 +236,15 @@ fn write_environment(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow:
         stack.api_url,
         token.reveal()
     );
-    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    // It holds a secret.
     #[cfg(unix)]
-    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    Ok(())
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("write {}", path.display()))
 }
 
 async fn welcome(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow::Result<String> {

@@ -272,10 +272,7 @@ async fn tokens_are_made_while_it_runs() {
     .await
     .unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        message.contains("publish, manage-webhooks, read-deliveries"),
-        "{message}"
-    );
+    assert!(message.contains("known are publish"), "{message}");
 }
 
 /// The README's commands for users of the API and for CI, run as they stand there.

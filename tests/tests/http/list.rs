@@ -386,3 +386,39 @@ async fn a_page_costs_the_same_in_a_small_and_in_a_large_organization() {
     // 101 items of at most half a kilobyte, at half a unit for 4 KB.
     assert!(costs[0] > 0.0 && costs[0] <= 7.0, "{costs:?}");
 }
+
+/// DynamoDB gives at most 1 MB at a time, and a buffered Lambda response may have 6 MB.
+#[tokio::test]
+async fn the_largest_page_is_complete_and_small_enough() {
+    let system = System::start().await;
+    let org = organization();
+    // As long as a publication may make them, in characters of four bytes.
+    let largest = (0..1001).map(|number| {
+        let mut report = stored_report(org, number);
+        report.metadata.project_name = "\u{1f680}".repeat(500);
+        report.metadata.report_type = "\u{1f680}".repeat(100);
+        report
+    });
+    system.seed(largest).await;
+    let reply = system
+        .get(&format!(
+            "/security/report/list?org={org}&minver=0&limit=1000"
+        ))
+        .await;
+    let page = reply.json();
+    assert_eq!(page["reports"].as_array().unwrap().len(), 1000);
+    // In the runtime's envelope the body is a JSON text, with every quote escaped.
+    let envelope = serde_json::to_string(str::from_utf8(&reply.body).unwrap()).unwrap();
+    assert!(
+        reply.body.len() > 2_000_000 && envelope.len() < 6_000_000,
+        "{} bytes",
+        envelope.len()
+    );
+    let rest = system
+        .listed(&format!(
+            "org={org}&minver=0&cursor={}",
+            text(&page["nextCursor"])
+        ))
+        .await;
+    assert_eq!(rest.len(), 1);
+}

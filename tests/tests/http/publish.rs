@@ -282,7 +282,7 @@ async fn only_a_good_token_publishes() {
             "expired_token",
         ),
         (
-            Some(stored(|it| it.rights = [Right::ManageWebhooks].into()).await),
+            Some(stored(|it| it.rights.clear()).await),
             403,
             "insufficient_right",
         ),
@@ -393,6 +393,36 @@ async fn a_body_that_is_no_declaration_is_refused() {
             Some("date"),
         ),
         (with("files", json!([])), 400, "no_files", Some("files")),
+        (
+            with("files", json!((0..21).map(|n| json!({"name": format!("{n}.pdf"), "size": 1, "sha256": "0".repeat(64)})).collect::<Value>())),
+            400,
+            "too_many_files",
+            Some("files"),
+        ),
+        (
+            with("files", json!([{"name": "a.pdf", "size": 1, "sha256": "0".repeat(64)}, {"name": "A.pdf", "size": 1, "sha256": "0".repeat(64)}])),
+            400,
+            "duplicate_file_name",
+            Some("files[1].name"),
+        ),
+        (
+            with("files", json!([{"name": "a\n.html", "size": 1, "sha256": "0".repeat(64)}])),
+            400,
+            "invalid_file_name",
+            Some("files[0].name"),
+        ),
+        (
+            with("files", json!([{"name": "a.exe", "size": 1, "sha256": "0".repeat(64)}])),
+            400,
+            "invalid_file_name",
+            Some("files[0].name"),
+        ),
+        (
+            with("projectKey", json!("a b")),
+            400,
+            "invalid_field",
+            Some("projectKey"),
+        ),
         (
             with("files", json!(null)),
             400,

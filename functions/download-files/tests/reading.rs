@@ -1,0 +1,260 @@
+//! Downloads from a bucket that misbehaves, or whose receiver does.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_http_client::test_util::infallible_client_fn;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use bytes::Bytes;
+use download_files::{Bucket, Files};
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use shared::report::{Method, StoredFile};
+use tests::samples::stored_report;
+use tests::system::{System, organization};
+use tower::ServiceExt as _;
+
+const CHUNK: usize = 64 * 1024;
+
+/// What a bucket answers to a request for `length` bytes of an object from `offset` on.
+type Answer = dyn Fn(Get) -> Response<SdkBody> + Send + Sync;
+
+struct Get {
+    key: String,
+    offset: usize,
+    length: usize,
+    if_match: Option<String>,
+}
+
+fn found(length: usize, etag: &str, body: SdkBody) -> Response<SdkBody> {
+    Response::builder()
+        .status(206)
+        .header("content-length", length)
+        .header("etag", etag)
+        .body(body)
+        .unwrap()
+}
+
+fn failed(status: u16) -> Response<SdkBody> {
+    Response::builder()
+        .status(status)
+        .body(SdkBody::empty())
+        .unwrap()
+}
+
+/// The bytes of a body, one chunk after the other, as they are asked for.
+fn chunks(length: usize, on_read: impl Fn(usize) + Send + Sync + 'static) -> SdkBody {
+    let chunks = (0..length).step_by(CHUNK).map(move |at| {
+        let chunk = Bytes::from(vec![7; CHUNK.min(length - at)]);
+        on_read(chunk.len());
+        Ok::<_, std::io::Error>(Frame::data(chunk))
+    });
+    SdkBody::from_body_1_x(StreamBody::new(stream::iter(chunks)))
+}
+
+/// The response to a download of so many stored files of this size from the bucket.
+async fn download(count: usize, size: usize, answer: Box<Answer>) -> Response<Body> {
+    let system = System::start().await;
+    let org = organization();
+    let mut report = stored_report(org, 1);
+    let file = |number: usize| StoredFile {
+        name: format!("{number}.pdf"),
+        key: number.to_string(),
+        version_id: None,
+        method: Method::Stored,
+        payload_offset: 0,
+        payload_size: size as u64,
+        crc32: 0,
+        size: size as u64,
+        sha256: "0".repeat(64),
+    };
+    report.files = (0..count).map(file).collect();
+    let id = report.id;
+    system.seed([report]).await;
+
+    let client = infallible_client_fn(move |request| {
+        let text = |name: &str| {
+            request
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        let range = text("range").unwrap();
+        let (first, last) = range
+            .strip_prefix("bytes=")
+            .unwrap()
+            .split_once('-')
+            .unwrap();
+        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+        let key = request.uri().path().rsplit('/').next().unwrap().to_owned();
+        answer(Get {
+            key,
+            offset: first,
+            length: last + 1 - first,
+            if_match: text("if-match"),
+        })
+    });
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .http_client(client);
+    let files = Files {
+        bucket: Bucket::new(config, "bucket"),
+        max_response_bytes: u64::MAX,
+        ..system.stack.files.clone()
+    };
+    let uri = format!("{}?org={org}&reports={id}", download_files::PATH);
+    let request = Request::get(uri).body(Body::empty()).unwrap();
+    shared::api::service(download_files::router(files))
+        .oneshot(request)
+        .await
+        .unwrap()
+}
+
+fn length_of(response: &Response<Body>) -> usize {
+    response.headers()["content-length"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// *Invariant:* memory for a download does not grow with the archive.
+#[tokio::test]
+async fn no_more_is_read_ahead_than_is_bounded() {
+    const SIZE: usize = 400 << 20;
+    // Sixteen frames of 128 KiB wait, one is being sent, one is being filled, and of eight objects a chunk is at hand.
+    const BOUND: usize = (16 + 1 + 1) * 128 * 1024 + 8 * CHUNK;
+    let read = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&read);
+    let answer = move |get: Get| {
+        let counter = Arc::clone(&counter);
+        found(
+            get.length,
+            "\"e\"",
+            chunks(get.length, move |bytes| {
+                counter.fetch_add(bytes, Ordering::SeqCst);
+            }),
+        )
+    };
+    let mut response = download(20, SIZE, Box::new(answer)).await;
+    assert!(length_of(&response) > 20 * SIZE);
+
+    let mut received = 0;
+    for _ in 0..50 {
+        received += response
+            .body_mut()
+            .frame()
+            .await
+            .unwrap()
+            .unwrap()
+            .into_data()
+            .unwrap()
+            .len();
+        // Everything that wants to run has run.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let ahead = read.load(Ordering::SeqCst).saturating_sub(received);
+        assert!(ahead <= BOUND, "{ahead} bytes are read and not received");
+    }
+    assert!(
+        read.load(Ordering::SeqCst) > received,
+        "and something is read ahead"
+    );
+}
+
+#[tokio::test]
+async fn an_object_that_changed_is_not_read_on() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let requests = Arc::clone(&seen);
+    let answer = move |get: Get| {
+        requests.lock().unwrap().push(get.if_match.clone());
+        match get.if_match {
+            // Half of it comes.
+            None => found(get.length, "\"one\"", chunks(get.length / 2, |_| {})),
+            Some(_) => failed(412),
+        }
+    };
+    let response = download(1, 10 * CHUNK, Box::new(answer)).await;
+    assert_eq!(response.status(), 200);
+    assert!(response.into_body().collect().await.is_err());
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [None, Some("\"one\"".to_owned())],
+        "and it is not asked for again"
+    );
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_opened_at_once_does_not_end_the_download() {
+    let attempts = Mutex::new(HashMap::<String, usize>::new());
+    let answer = move |get: Get| {
+        let mut attempts = attempts.lock().unwrap();
+        let attempt = attempts.entry(get.key.clone()).or_default();
+        *attempt += 1;
+        // Each object, also the first one, is there at the fourth attempt.
+        if *attempt < 4 {
+            failed(503)
+        } else {
+            found(get.length, "\"e\"", chunks(get.length, |_| {}))
+        }
+    };
+    let response = download(12, CHUNK, Box::new(answer)).await;
+    assert_eq!(response.status(), 200);
+    let length = length_of(&response);
+    assert_eq!(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .len(),
+        length
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_again_and_again_is_read_to_its_end() {
+    let answer = |get: Get| {
+        let is_right = get.offset == 0 || get.if_match.as_deref() == Some("\"e\"");
+        // Never more than one chunk at a time.
+        if is_right {
+            found(get.length, "\"e\"", chunks(get.length.min(CHUNK), |_| {}))
+        } else {
+            failed(412)
+        }
+    };
+    let response = download(2, 20 * CHUNK, Box::new(answer)).await;
+    let length = length_of(&response);
+    assert_eq!(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .len(),
+        length
+    );
+}
+
+#[tokio::test]
+async fn an_object_that_is_missing_or_too_short_is_an_error_of_the_request() {
+    for answer in [
+        |_: Get| failed(404),
+        |_: Get| found(1, "\"e\"", chunks(1, |_| {})),
+        |_: Get| failed(403),
+    ] {
+        assert_eq!(download(1, CHUNK, Box::new(answer)).await.status(), 500);
+    }
+}
