@@ -188,7 +188,7 @@ impl Plan {
         &self.etag
     }
 
-    /// The bytes of a range that lies within the archive.
+    /// The bytes of a range that lies within the archive. None of the segments is empty.
     pub fn slice(&self, range: Range<u64>) -> Vec<Segment> {
         debug_assert!(range.start <= range.end && range.end <= self.length);
         let first = self
@@ -196,7 +196,7 @@ impl Plan {
             .partition_point(|(start, segment)| start + segment.length() <= range.start);
         self.segments[first..]
             .iter()
-            .take_while(|(start, _)| *start < range.end)
+            .take_while(|(start, _)| *start < range.end && !range.is_empty())
             .map(|(start, segment)| {
                 let from = range.start.saturating_sub(*start);
                 let to = (range.end - start).min(segment.length());

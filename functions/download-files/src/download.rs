@@ -160,3 +160,23 @@ fn chunks(source: anyhow::Result<Source>) -> stream::BoxStream<'static, anyhow::
         Err(error) => stream::iter([Err(error)]).boxed(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_that_end_early_or_late_are_an_error() {
+        for (length, expected) in [(3, true), (4, false), (2, false)] {
+            let (sender, receiver) = mpsc::channel(1);
+            sender.send(Ok(Bytes::from_static(b"abc"))).await.unwrap();
+            drop(sender);
+            let mut frames = Box::pin(stream::try_unfold((receiver, length), next_frame));
+            let mut is_complete = true;
+            while let Some(frame) = frames.next().await {
+                is_complete &= frame.is_ok();
+            }
+            assert_eq!(is_complete, expected, "3 of {length} bytes");
+        }
+    }
+}

@@ -169,6 +169,7 @@ proptest! {
             prop_assert_eq!(read.size(), entry.size);
             prop_assert_eq!(read.compressed_size(), entry.compressed_size);
             prop_assert_eq!(read.crc32(), entry.crc32);
+            prop_assert_eq!(read.unix_mode(), Some(0o100_644));
             let mut file = Vec::new();
             // Checks the CRC too.
             read.read_to_end(&mut file).unwrap();
@@ -186,6 +187,9 @@ proptest! {
         for (one, other) in cuts {
             let (one, other) = (one.index(bytes.len() + 1), other.index(bytes.len() + 1));
             let (from, to) = (one.min(other), one.max(other));
+            let segments = plan.slice(from as u64..to as u64);
+            // A bucket cannot be asked for nothing.
+            prop_assert!(segments.iter().all(|segment| segment.length() > 0));
             prop_assert_eq!(&bytes_of(plan.slice(from as u64..to as u64)), &bytes[from..to]);
         }
     }
@@ -283,6 +287,36 @@ fn local_headers_tell_everything_and_zip64_stands_only_where_needed() {
         (vec![10, 0], vec![45, 0]),
         "the sizes need it one byte later"
     );
+}
+
+/// The sizes of an entry need zip64 each for itself, and so does the number of entries.
+#[test]
+fn each_value_needs_zip64_by_itself() {
+    let version = |entry: Entry| bytes_of(Plan::new(vec![entry]).slice(4..6));
+    let large = u64::from(u32::MAX);
+    let deflated = |size, compressed_size| Entry {
+        size,
+        method: Method::Deflated,
+        ..sparse_entry("a", compressed_size)
+    };
+    assert_eq!(version(deflated(large, 5)), [45, 0]);
+    assert_eq!(version(deflated(5, large)), [45, 0]);
+    assert_eq!(version(deflated(large - 1, large - 1)), [20, 0]);
+
+    for count in [65_534, 65_535, 65_536] {
+        let plan = Plan::new(
+            (0..count)
+                .map(|number| entry(&number.to_string(), b"", Method::Stored))
+                .collect(),
+        );
+        let bytes = whole(&plan);
+        let has_zip64 = bytes[bytes.len() - 42..].starts_with(b"PK\x06\x07");
+        assert_eq!(has_zip64, count >= 65_535, "{count} entries");
+        assert_eq!(ZipArchive::new(Cursor::new(&bytes)).unwrap().len(), count);
+        if count == 65_536 {
+            check_with_others(&plan, count);
+        }
+    }
 }
 
 #[test]
