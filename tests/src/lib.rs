@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub mod bucket;
 pub mod contract;
 pub mod faults;
 pub mod lambda;

@@ -13,16 +13,16 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::primitives::SdkBody;
-use aws_smithy_http_client::test_util::infallible_client_fn;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::Request;
 use bytes::{Bytes, BytesMut};
 use download_files::{Bucket, Files};
 use futures_util::stream;
+use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use shared::report::{Method, StoredFile};
+use tests::bucket;
 use tests::samples::{noise, stored_report};
 use tests::system::{System, organization};
 use tower::ServiceExt as _;
@@ -140,34 +140,15 @@ async fn planned(system: &System, file: &Bytes, count: usize) -> (axum::Router, 
     system.seed(reports).await;
 
     let memory = file.clone();
-    let client = infallible_client_fn(move |request| {
-        let range = request.headers()["range"]
-            .to_str()
-            .unwrap()
-            .strip_prefix("bytes=")
-            .unwrap();
-        let (first, last) = range.split_once('-').unwrap();
-        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
-        let part = memory.slice(first..=last);
-        let length = part.len();
-        let chunks = (0..length)
-            .step_by(CHUNK)
-            .map(move |at| part.slice(at..length.min(at + CHUNK)));
-        let chunks = stream::iter(
-            chunks.map(|chunk| Ok::<_, std::io::Error>(http_body::Frame::data(chunk))),
-        );
-        Response::builder()
-            .status(206)
-            .header("content-length", length)
-            .header("etag", "\"e\"")
-            .body(SdkBody::from_body_1_x(StreamBody::new(chunks)))
-            .unwrap()
+    let config = bucket::in_memory(move |get| {
+        let part = memory.slice(get.offset..get.offset + get.length);
+        let chunks = (0..part.len()).step_by(CHUNK).map(move |at| {
+            let chunk = part.slice(at..part.len().min(at + CHUNK));
+            Ok::<_, std::io::Error>(Frame::data(chunk))
+        });
+        let body = SdkBody::from_body_1_x(StreamBody::new(stream::iter(chunks)));
+        bucket::found(get.length, "\"e\"", body)
     });
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(Credentials::new("bench", "bench", None, None, "bench"))
-        .http_client(client);
     let files = Files {
         bucket: Bucket::new(config, "bucket"),
         max_response_bytes: u64::MAX,

@@ -331,3 +331,23 @@ fn archive_too_large(plan: &Plan, limit: u64, reports: usize, etag: HeaderValue)
         .header(header::ETAG, etag)
         .header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(
+            values in prop::collection::vec((prop::sample::select(PARAMETERS.as_slice()), "([0-9a-f-]{36},?){0,3}|.{0,10}"), 0..6),
+        ) {
+            let raw: String = values.iter().map(|(name, value)| format!("{name}={value}&")).collect();
+            if let Ok(query) = Query::parse(Some(&raw), &PARAMETERS)
+                && let Ok(ids) = report_ids(&query)
+            {
+                prop_assert!((1..=MAX_REPORTS).contains(&ids.len()));
+            }
+        }
+    }
+}

@@ -6,9 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::primitives::SdkBody;
-use aws_smithy_http_client::test_util::infallible_client_fn;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use bytes::Bytes;
@@ -17,37 +15,12 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use shared::report::{Method, StoredFile};
+use tests::bucket::{self, Get, failed, found};
 use tests::samples::stored_report;
 use tests::system::{System, organization};
 use tower::ServiceExt as _;
 
 const CHUNK: usize = 64 * 1024;
-
-/// What a bucket answers to a request for `length` bytes of an object from `offset` on.
-type Answer = dyn Fn(Get) -> Response<SdkBody> + Send + Sync;
-
-struct Get {
-    key: String,
-    offset: usize,
-    length: usize,
-    if_match: Option<String>,
-}
-
-fn found(length: usize, etag: &str, body: SdkBody) -> Response<SdkBody> {
-    Response::builder()
-        .status(206)
-        .header("content-length", length)
-        .header("etag", etag)
-        .body(body)
-        .unwrap()
-}
-
-fn failed(status: u16) -> Response<SdkBody> {
-    Response::builder()
-        .status(status)
-        .body(SdkBody::empty())
-        .unwrap()
-}
 
 /// The bytes of a body, one chunk after the other, as they are asked for.
 fn chunks(length: usize, on_read: impl Fn(usize) + Send + Sync + 'static) -> SdkBody {
@@ -60,7 +33,11 @@ fn chunks(length: usize, on_read: impl Fn(usize) + Send + Sync + 'static) -> Sdk
 }
 
 /// The response to a download of so many stored files of this size from the bucket.
-async fn download(count: usize, size: usize, answer: Box<Answer>) -> Response<Body> {
+async fn download(
+    count: usize,
+    size: usize,
+    answer: impl Fn(Get) -> Response<SdkBody> + Send + Sync + 'static,
+) -> Response<Body> {
     let system = System::start().await;
     let org = organization();
     let mut report = stored_report(org, 1);
@@ -79,33 +56,7 @@ async fn download(count: usize, size: usize, answer: Box<Answer>) -> Response<Bo
     let id = report.id;
     system.seed([report]).await;
 
-    let client = infallible_client_fn(move |request| {
-        let text = |name: &str| {
-            request
-                .headers()
-                .get(name)
-                .map(|value| value.to_str().unwrap().to_owned())
-        };
-        let range = text("range").unwrap();
-        let (first, last) = range
-            .strip_prefix("bytes=")
-            .unwrap()
-            .split_once('-')
-            .unwrap();
-        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
-        let key = request.uri().path().rsplit('/').next().unwrap().to_owned();
-        answer(Get {
-            key,
-            offset: first,
-            length: last + 1 - first,
-            if_match: text("if-match"),
-        })
-    });
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .http_client(client);
+    let config = bucket::in_memory(answer);
     let files = Files {
         bucket: Bucket::new(config, "bucket"),
         max_response_bytes: u64::MAX,
@@ -145,7 +96,7 @@ async fn no_more_is_read_ahead_than_is_bounded() {
             }),
         )
     };
-    let mut response = download(20, SIZE, Box::new(answer)).await;
+    let mut response = download(20, SIZE, answer).await;
     assert!(length_of(&response) > 20 * SIZE);
 
     let mut received = 0;
@@ -184,7 +135,7 @@ async fn an_object_that_changed_is_not_read_on() {
             Some(_) => failed(412),
         }
     };
-    let response = download(1, 10 * CHUNK, Box::new(answer)).await;
+    let response = download(1, 10 * CHUNK, answer).await;
     assert_eq!(response.status(), 200);
     assert!(response.into_body().collect().await.is_err());
     assert_eq!(
@@ -208,7 +159,7 @@ async fn an_object_that_cannot_be_opened_at_once_does_not_end_the_download() {
             found(get.length, "\"e\"", chunks(get.length, |_| {}))
         }
     };
-    let response = download(12, CHUNK, Box::new(answer)).await;
+    let response = download(12, CHUNK, answer).await;
     assert_eq!(response.status(), 200);
     let length = length_of(&response);
     assert_eq!(
@@ -234,7 +185,7 @@ async fn a_body_that_breaks_again_and_again_is_read_to_its_end() {
             failed(412)
         }
     };
-    let response = download(2, 20 * CHUNK, Box::new(answer)).await;
+    let response = download(2, 20 * CHUNK, answer).await;
     let length = length_of(&response);
     assert_eq!(
         response
@@ -255,6 +206,6 @@ async fn an_object_that_is_missing_or_too_short_is_an_error_of_the_request() {
         |_: Get| found(1, "\"e\"", chunks(1, |_| {})),
         |_: Get| failed(403),
     ] {
-        assert_eq!(download(1, CHUNK, Box::new(answer)).await.status(), 500);
+        assert_eq!(download(1, CHUNK, answer).await.status(), 500);
     }
 }

@@ -172,3 +172,25 @@ fn order(query: &Query) -> Result<Order, ApiError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(
+            values in prop::collection::vec((prop::sample::select(PARAMETERS.as_slice()), "[0-9a-zA-Z.+%-]{0,30}|.{0,10}"), 0..6),
+        ) {
+            let raw: String = values.iter().map(|(name, value)| format!("{name}={value}&")).collect();
+            if let Ok(query) = Query::parse(Some(&raw), &PARAMETERS) {
+                let _ = query.organization();
+                if let Ok(limit) = limit(&query) {
+                    prop_assert!((1..=MAX_LIMIT).contains(&limit));
+                }
+                let _ = (version_range(&query), order(&query));
+            }
+        }
+    }
+}

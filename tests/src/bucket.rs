@@ -1,0 +1,68 @@
+//! A bucket in memory, that answers as a test wants it to.
+
+use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_http_client::test_util::infallible_client_fn;
+use hyper::Response;
+
+/// A request for `length` bytes of an object from `offset` on.
+#[derive(Clone, Debug)]
+pub struct Get {
+    /// The last part of the object's key.
+    pub key: String,
+    /// In bytes.
+    pub offset: usize,
+    /// In bytes.
+    pub length: usize,
+    /// The entity tag that the object must have.
+    pub if_match: Option<String>,
+}
+
+/// The configuration of a client whose every request is a GET of a range, and answered by `answer`.
+pub fn in_memory(answer: impl Fn(Get) -> Response<SdkBody> + Send + Sync + 'static) -> Builder {
+    let client = infallible_client_fn(move |request| {
+        let text = |name: &str| {
+            request
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        let range = text("range").unwrap();
+        let (first, last) = range
+            .strip_prefix("bytes=")
+            .unwrap()
+            .split_once('-')
+            .unwrap();
+        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+        let key = request.uri().path().rsplit('/').next().unwrap().to_owned();
+        answer(Get {
+            key,
+            offset: first,
+            length: last + 1 - first,
+            if_match: text("if-match"),
+        })
+    });
+    Builder::default()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .http_client(client)
+}
+
+/// The answer with a part of an object.
+pub fn found(length: usize, etag: &str, body: SdkBody) -> Response<SdkBody> {
+    Response::builder()
+        .status(206)
+        .header("content-length", length)
+        .header("etag", etag)
+        .body(body)
+        .unwrap()
+}
+
+/// The answer with an error.
+pub fn failed(status: u16) -> Response<SdkBody> {
+    Response::builder()
+        .status(status)
+        .body(SdkBody::empty())
+        .unwrap()
+}
