@@ -206,6 +206,20 @@ pub fn service(routes: Router) -> Router {
         .layer(middleware::from_fn(envelope_and_log))
 }
 
+/// The last step on Lambda: without a `Content-Length` where none may be, in a 204, nor a wrong one in a 304 (RFC 9110,
+/// section 8.6). The router adds `0` to both; a server of hyper's removes it, and Lambda's runtime does not.
+pub fn without_needless_length(mut response: Response) -> Response {
+    let status = response.status();
+    let is_zero = response
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .is_some_and(|length| length == "0");
+    if is_zero && matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Envelope<'a> {

@@ -12,7 +12,6 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, StatusCode, header};
-use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -67,15 +66,13 @@ pub fn router(files: Files) -> Router {
 ///
 /// The runtime would send an error of the body as if it were data, and then end the response like a complete one. Only a
 /// connection that breaks tells the receiver. A local server breaks it by itself when the body fails.
-pub fn abort_process_on_error(service: Router) -> Router {
-    service.layer(map_response(async |response: Response| {
-        response.map(|body| {
-            Body::new(body.map_err(|error| -> axum::Error {
-                tracing::error!("ending the process, so that the download looks broken: {error:#}");
-                std::process::abort();
-            }))
-        })
-    }))
+pub fn abort_process_on_error(response: Response) -> Response {
+    response.map(|body| {
+        Body::new(body.map_err(|error| -> axum::Error {
+            tracing::error!("ending the process, so that the download looks broken: {error:#}");
+            std::process::abort();
+        }))
+    })
 }
 
 async fn download(

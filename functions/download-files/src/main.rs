@@ -1,7 +1,8 @@
 //! The Lambda function `download-files`.
 
-use download_files::{Bucket, Files, MAX_RESPONSE_BYTES};
-use lambda_http::{Error, run_with_streaming_response, tracing};
+use download_files::{Bucket, Files, MAX_RESPONSE_BYTES, abort_process_on_error};
+use lambda_http::tower::ServiceExt;
+use lambda_http::{Error, Request, run_with_streaming_response, tracing};
 use shared::{api, config};
 
 #[tokio::main]
@@ -14,5 +15,6 @@ async fn main() -> Result<(), Error> {
         max_response_bytes: MAX_RESPONSE_BYTES,
     };
     let service = api::service(download_files::router(files));
-    run_with_streaming_response(download_files::abort_process_on_error(service)).await
+    let last = |response| abort_process_on_error(api::without_needless_length(response));
+    run_with_streaming_response(ServiceExt::<Request>::map_response(service, last)).await
 }
