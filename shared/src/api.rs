@@ -13,6 +13,8 @@ use lambda_http::request::RequestContext;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::query::shortened;
+
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $status:ident $code:literal,)*) => {
         /// What went wrong, for programs. Codes are stable: one is never given another meaning.
@@ -192,7 +194,7 @@ pub fn service(routes: Router) -> Router {
         .fallback(async |request: Request| {
             ApiError::new(
                 ErrorCode::NotFound,
-                format!("there is nothing at {}", request.uri().path()),
+                format!("there is nothing at {}", shortened(request.uri().path())),
             )
         })
         .method_not_allowed_fallback(async |request: Request| {
@@ -235,7 +237,7 @@ async fn envelope_and_log(request: Request, next: Next) -> Response {
     let request_id = request_id(&request);
     let method = request.method().clone();
     // Without the query: an organization's id gives access to its reports.
-    let path = request.uri().path().to_owned();
+    let path = shortened(request.uri().path());
 
     let mut response = next.run(request).await;
 

@@ -83,7 +83,7 @@ pub fn shortened(text: &str) -> String {
 /// `; did you mean 'known'?` for the nearest known name, when it is near enough to be meant.
 pub fn did_you_mean(name: &str, known: &[&str]) -> String {
     /// Below this similarity (Jaro–Winkler, 0 to 1) a suggestion rather misleads.
-    const NEAR: f64 = 0.7;
+    const NEAR: f64 = 0.75;
     let nearest = known
         .iter()
         .map(|known| {

@@ -69,7 +69,7 @@ pub struct Metadata {
     /// The revision of the source code that was analysed, usually a commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scm_revision: Option<String>,
-    /// The branch that was analysed; absent for a project's main branch.
+    /// The branch that was analysed, as its publisher calls it, if at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use shared::report::Report;
+use unicode_normalization::UnicodeNormalization as _;
 
 /// How much of a project's name and of a branch stands in a folder's name, in bytes. With a version and a report type of
 /// 100 characters, which are mostly ASCII and short, the whole stays below what common file systems allow (255).
@@ -54,14 +55,15 @@ impl Taken {
 /// `text` as one component of a path: nothing in it separates, escapes, hides, or is forbidden on Windows.
 fn safe(text: &str, max_bytes: usize) -> String {
     let replaced: String = text
-        .chars()
+        .nfc()
         .map(|char| if is_unsafe(char) { '_' } else { char })
         .collect();
     // Windows drops dots and spaces at the end; a dot at the beginning hides a file elsewhere.
     let name = shortened(&replaced, max_bytes)
         .trim_start_matches([' ', '.'])
         .trim_end_matches([' ', '.']);
-    if name.is_empty() || is_device(name) {
+    // A name that begins with '-' looks like an option when a shell lists it.
+    if name.is_empty() || name.starts_with('-') || is_device(name) {
         format!("_{name}")
     } else {
         name.to_owned()
@@ -111,6 +113,8 @@ mod tests {
             ("../../etc/passwd.html", "_.._etc_passwd.html"),
             ("a\\b:c*d?e\"f<g>h|i", "a_b_c_d_e_f_g_h_i"),
             ("Отчёт №5.pdf", "Отчёт №5.pdf"),
+            ("-rf.html", "_-rf.html"),
+            ("a\u{308}.html", "\u{e4}.html"),
             ("con", "_con"),
             ("NUL.html", "_NUL.html"),
             ("com7.pdf", "_com7.pdf"),

@@ -7,6 +7,8 @@ use shared::api::{ApiError, ErrorCode};
 use shared::organization::OrganizationId;
 use shared::report::{Metadata, QualityGateStatus, Rating};
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use crate::fields::{Fields, invalid, text};
 use crate::upload::DeclaredFile;
 
@@ -132,7 +134,7 @@ fn project_key(fields: &mut Fields) -> Result<String, ApiError> {
 }
 
 fn u32_of(fields: &mut Fields, name: &str, code: ErrorCode) -> Result<u32, ApiError> {
-    let number = fields.number(name, code, u64::from(u32::MAX))?;
+    let number = fields.number(name, (code, code), u64::from(u32::MAX))?;
     Ok(u32::try_from(number).map_err(anyhow::Error::from)?)
 }
 
@@ -189,7 +191,12 @@ fn properties(fields: &mut Fields) -> Result<BTreeMap<String, String>, ApiError>
         return Err(invalid(ErrorCode::InvalidField, "properties", &message));
     }
     let property = |(key, value): (String, Value)| {
-        let key = text(Value::String(key), "properties", MAX_PROPERTY_KEY)?;
+        let key = text(
+            Value::String(key),
+            "properties: the name of each",
+            MAX_PROPERTY_KEY,
+        )
+        .map_err(|error| error.parameter("properties"))?;
         let value = match value {
             Value::String(value) if value.is_empty() => value,
             value => text(value, &format!("properties.{key}"), MAX_PROPERTY_VALUE)?,
@@ -226,8 +233,9 @@ fn files(value: Value) -> Result<Vec<DeclaredFile>, ApiError> {
     for (position, value) in values.into_iter().enumerate() {
         let mut fields = Fields::of(value, format!("files[{position}]."), &FILE_FIELDS)?;
         let file = file(&mut fields)?;
-        // Most who unpack an archive have a file system that does not tell letter case apart.
-        if !names.insert(file.name.to_lowercase()) {
+        // Most who unpack an archive have a file system that does not tell letter case apart, and some no composed
+        // characters from decomposed ones.
+        if !names.insert(file.name.nfc().collect::<String>().to_lowercase()) {
             let message = format!("another file is called '{}' already", file.name);
             return Err(invalid(
                 ErrorCode::DuplicateFileName,
@@ -242,15 +250,8 @@ fn files(value: Value) -> Result<Vec<DeclaredFile>, ApiError> {
 
 fn file(fields: &mut Fields) -> Result<DeclaredFile, ApiError> {
     let name = fields.parsed("name", ErrorCode::InvalidFileName, file_name)?;
-    let size = fields.number("size", ErrorCode::InvalidField, u64::MAX)?;
-    if size > MAX_FILE_BYTES {
-        let message = format!("a file has at most {MAX_FILE_BYTES} bytes, and this {size}");
-        return Err(invalid(
-            ErrorCode::FileTooLarge,
-            &fields.path("size"),
-            &message,
-        ));
-    }
+    let codes = (ErrorCode::InvalidField, ErrorCode::FileTooLarge);
+    let size = fields.number("size", codes, MAX_FILE_BYTES)?;
     let sha256 = fields.parsed("sha256", ErrorCode::InvalidSha256, |text| {
         let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_digest {
@@ -280,8 +281,11 @@ fn file_name(name: &str) -> Result<String, String> {
         .or_else(|| lower.strip_suffix(".pdf"))
     {
         // In an archive dots and spaces at either end are dropped.
-        Some(stem) if !stem.trim_matches([' ', '.']).is_empty() => Ok(name.to_owned()),
-        _ => Err("a file's name ends with .html or .pdf".to_owned()),
+        Some(stem) if stem.trim_matches([' ', '.']).is_empty() => {
+            Err("a file's name has a letter or a digit before .html or .pdf".to_owned())
+        }
+        Some(_) => Ok(name.to_owned()),
+        None => Err("a file's name ends with .html or .pdf".to_owned()),
     }
 }
 
@@ -399,6 +403,7 @@ mod tests {
                 E::MissingField,
             ),
             (set("/files/0/size", json!(-1)), E::InvalidField),
+            (set("/files/0/size", json!(1e30)), E::FileTooLarge),
             (set("/files/0/size", json!(500_000_001)), E::FileTooLarge),
             (set("/files/0/sha256", json!("e3b0")), E::InvalidSha256),
             (
@@ -445,6 +450,10 @@ mod tests {
             with(|it| it["files"] = files(21)).unwrap_err().code(),
             ErrorCode::TooManyFiles
         );
+        let composed = with(|it| {
+            it["files"] = json!([file("\u{e4}.pdf".into()), file("a\u{308}.pdf".into())])
+        });
+        assert_eq!(composed.unwrap_err().code(), ErrorCode::DuplicateFileName);
         let same = with(|it| it["files"] = json!([file("a.pdf".into()), file("A.PDF".into())]));
         assert_eq!(same.unwrap_err().code(), ErrorCode::DuplicateFileName);
     }

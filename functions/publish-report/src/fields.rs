@@ -84,16 +84,18 @@ impl Fields {
         })
     }
 
-    /// A required whole number that is not negative and at most `max`.
+    /// A required whole number that is not negative, and at most `max`: beyond it the error has the second code.
     pub(crate) fn number(
         &mut self,
         name: &str,
-        code: ErrorCode,
+        (code, too_large): (ErrorCode, ErrorCode),
         max: u64,
     ) -> Result<u64, ApiError> {
         let value = self.required(name)?;
         let number = value.as_u64().filter(|&number| number <= max);
         number.ok_or_else(|| {
+            let is_too_large = value.as_f64().is_some_and(|number| number > max as f64);
+            let code = if is_too_large { too_large } else { code };
             let message = format!(
                 "must be a whole number from 0 to {max}, and is {}",
                 shortened(&value.to_string())

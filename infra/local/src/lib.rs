@@ -243,7 +243,7 @@ pub async fn create_token_in(
     let database = data.join("dynamodb.sqlite");
     anyhow::ensure!(
         database.exists(),
-        "there is no data in {}; run it first",
+        "there is no data in {}; start `local` on it first",
         data.display()
     );
     let mut tasks = JoinSet::new();

@@ -38,7 +38,7 @@ struct Arguments {
     #[arg(long)]
     no_demo: bool,
     /// How many bytes a download may have [default: 200000000, as on Lambda]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_response_bytes: Option<u64>,
 }
 
@@ -142,7 +142,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 /// Two processes on one folder would not see each other's queues, and one would delete the other's data.
 fn lock(data: &Path) -> anyhow::Result<File> {
-    let file = File::create(data.join("lock"))?;
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("write {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(_) => anyhow::bail!(
@@ -152,8 +153,11 @@ fn lock(data: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Removes what earlier runs wrote, and nothing else: the folder may have been a mistake.
+/// Removes what earlier runs wrote, and nothing else: the folder may be a mistake, and its `s3` somebody else's.
 fn clear(data: &Path) -> io::Result<()> {
+    if !data.join("dynamodb.sqlite").exists() {
+        return Ok(());
+    }
     let ignore_missing = |result: io::Result<()>| match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -268,7 +272,7 @@ async fn welcome(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow::Res
     let download = match ids.as_slice() {
         [] => String::from("# there is nothing to download yet"),
         ids => format!(
-            "curl -OJ '{url}/security/report/files?org={DEMO_ORGANIZATION}&reports={}'",
+            "curl -fOJ '{url}/security/report/files?org={DEMO_ORGANIZATION}&reports={}'",
             ids.join(","),
         ),
     };
@@ -279,7 +283,7 @@ SonarQube Reports answers at  {url}
   publishing token  {token}
   all three are in  {environment}
 
-List the reports, download two of them as a ZIP archive, begin to publish one:
+List the reports, download two of them as a ZIP archive, begin to publish one (README.md has the other steps):
 
   curl '{url}/security/report/list?org={DEMO_ORGANIZATION}&minver=0'
   {download}

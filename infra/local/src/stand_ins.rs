@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -19,7 +19,9 @@ use rustack_sqs_http::service::{SqsHttpConfig, SqsHttpService};
 use rustack_sqs_model::error::SqsError;
 use rustack_sqs_model::operations::SqsOperation;
 use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{HttpError, HttpResponse};
+use shared::query::shortened;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -97,7 +99,7 @@ async fn start_s3(tasks: &mut JoinSet<()>, objects: &Path) -> anyhow::Result<Str
         crate::SECRET_KEY,
     ));
     let (listener, url, _) = listen().await?;
-    tasks.spawn(serve(listener, service.build()));
+    tasks.spawn(serve(listener, LoggedPuts(service.build())));
     Ok(url)
 }
 
@@ -145,6 +147,38 @@ where
             let _ = connection.await;
         });
         while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Logs the PUTs of publishers, which carry a signature in their query; the functions' own requests do not.
+#[derive(Clone)]
+struct LoggedPuts(S3Service);
+
+impl hyper::service::Service<hyper::Request<Incoming>> for LoggedPuts {
+    type Response = HttpResponse;
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        let is_signed = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("X-Amz-Signature="));
+        let line =
+            is_signed.then(|| format!("{} {}", request.method(), shortened(request.uri().path())));
+        let started = Instant::now();
+        let response = hyper::service::Service::call(&self.0, request);
+        Box::pin(async move {
+            let response = response.await?;
+            if let Some(line) = line {
+                let milliseconds = started.elapsed().as_millis();
+                tracing::info!(
+                    "S3: {line} {} {milliseconds} ms",
+                    response.status().as_u16()
+                );
+            }
+            Ok(response)
+        })
     }
 }
 

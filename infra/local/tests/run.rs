@@ -286,8 +286,8 @@ async fn the_readme_works() {
     let before = running.list().await.len();
     let readme = include_str!("../../../README.md");
     for (section, creates) in [
-        ("## Use the API", "2 security reports.zip"),
-        ("## Publish from CI", ""),
+        ("## Use the API", "reports.zip"),
+        ("## Publish from CI", "answer.json"),
     ] {
         let (_, section) = readme.split_once(section).unwrap();
         let (_, block) = section.split_once("```sh\n").unwrap();
