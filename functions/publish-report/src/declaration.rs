@@ -10,6 +10,7 @@ use shared::report::{Metadata, QualityGateStatus, Rating};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::fields::{Fields, invalid, text};
+use crate::json;
 use crate::upload::DeclaredFile;
 
 const FIELDS: [&str; 15] = [
@@ -60,15 +61,14 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    pub(crate) fn parse(json: &[u8]) -> Result<Self, ApiError> {
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let not_an_object = |reason| {
             ApiError::new(
                 ErrorCode::InvalidJson,
                 format!("the body must be a JSON object: {reason}"),
             )
         };
-        let value: Value =
-            serde_json::from_slice(json).map_err(|error| not_an_object(error.to_string()))?;
+        let value: Value = json::parse(body).map_err(|error| not_an_object(error.to_string()))?;
         if !value.is_object() {
             return Err(not_an_object("it is JSON, but no object".to_owned()));
         }

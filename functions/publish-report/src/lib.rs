@@ -5,6 +5,7 @@ mod bucket;
 mod completion;
 mod declaration;
 mod fields;
+mod json;
 mod payload;
 
 mod upload;
