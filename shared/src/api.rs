@@ -200,7 +200,7 @@ pub fn service(routes: Router) -> Router {
         .method_not_allowed_fallback(async |request: Request| {
             let message = format!(
                 "{} has no method {}",
-                request.uri().path(),
+                shortened(request.uri().path()),
                 request.method()
             );
             ApiError::new(ErrorCode::MethodNotAllowed, message)
@@ -292,7 +292,7 @@ fn request_id(request: &Request) -> String {
     .unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
-/// The status that `json` was answered with, and `json` as body.
+/// A response with this status and `json` as body.
 pub fn json(status: StatusCode, json: &impl Serialize) -> Result<Response, ApiError> {
     let bytes = serde_json::to_vec(json).map_err(anyhow::Error::from)?;
     Ok((status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response())

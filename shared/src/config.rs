@@ -1,15 +1,23 @@
 //! What the functions are told by their environment. Nothing else reads it.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 
 use crate::announcement::ChangeQueue;
 use crate::report_store::ReportStore;
 use crate::token::TokenStore;
 
+/// How long a service may take to begin its answer. The SDK would wait without end, also on a connection that broke while
+/// the function was frozen; so it asks again. Writing a part of 8 MiB to S3 is the longest that is waited for.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The AWS configuration of the function: region, credentials, endpoints.
 pub async fn aws() -> SdkConfig {
-    aws_config::load_from_env().await
+    let timeouts = TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build();
+    aws_config::from_env().timeout_config(timeouts).load().await
 }
 
 /// The value of an environment variable that template.yaml sets.

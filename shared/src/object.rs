@@ -14,9 +14,9 @@ use crate::aws::describe;
 
 /// How long a connection may take to the first byte, and between bytes, before it counts as broken.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How often in a row reading may fail without having got a single byte, before it is given up.
+/// How many failures in a row, without a single byte between them, are the end. A break after some bytes is the first.
 const FRUITLESS_ATTEMPTS: u32 = 6;
-/// The pause before the third attempt in a row; it doubles with each further one, to 1.5 s in all. S3 asks for exponential
+/// The pause after the second failure in a row; it doubles with each further one, to 1.5 s in all. S3 asks for exponential
 /// pauses when it answers 503 (S3 User Guide, "Best practices design patterns").
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 

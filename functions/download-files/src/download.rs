@@ -51,7 +51,8 @@ pub(crate) async fn body(bucket: Bucket, segments: Vec<Segment>) -> anyhow::Resu
         let opened = tokio::spawn(open(bucket.clone(), segment));
         async { opened.await.context("open an object")? }
     };
-    let mut sources = Box::pin(stream::iter(segments).map(open).buffered(OPEN_AHEAD));
+    // Between two objects lies a header.
+    let mut sources = Box::pin(stream::iter(segments).map(open).buffered(2 * OPEN_AHEAD));
     let mut settled = Vec::new();
     while let Some(source) = sources.next().await {
         let source = source?;

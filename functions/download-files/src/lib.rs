@@ -289,7 +289,7 @@ fn content_disposition(reports: &[Report]) -> HeaderValue {
     if ascii != name {
         value += "; filename*=UTF-8''";
         for byte in name.bytes() {
-            // attr-char of RFC 8187 without the punctuation, which need not be escaped but may.
+            // Of the attr-char of RFC 8187; the others among them need not be escaped, but may be.
             if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
                 value.push(char::from(byte));
             } else {

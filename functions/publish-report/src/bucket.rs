@@ -202,13 +202,15 @@ impl Bucket {
                 .set_objects(Some(keys?))
                 .quiet(true)
                 .build()?;
-            self.client
+            let request = self
+                .client
                 .delete_objects()
                 .bucket(&self.name)
-                .delete(delete)
-                .send()
-                .await
-                .map_err(describe)
+                .delete(delete);
+            let output = request.send().await.map_err(describe)?;
+            // An object that could not be deleted does not fail the request.
+            anyhow::ensure!(output.errors().is_empty(), "{:?}", output.errors());
+            Ok(())
         };
         if let Err(error) = result.await {
             tracing::warn!(upload = %upload.id, "the objects of attempt {attempt} remain: {error:#}");

@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures_util::{StreamExt as _, stream};
@@ -43,20 +42,39 @@ pub(crate) async fn complete(
     }
     publishing.bucket.check(upload).await?;
     let attempt = Attempt::new();
-    let result = match store_files(publishing, upload, attempt).await {
+    let committed = match store_files(publishing, upload, attempt).await {
         Ok(files) => commit(publishing, upload, attempt, files).await,
-        Err(error) => {
-            publishing.bucket.discard(upload, attempt).await;
-            return Err(error);
-        }
+        Err(error) => Err(CommitError::NotMade(error)),
     };
-    match &result {
-        Ok(completed) if completed.attempt == attempt => {}
-        // It may be unknown whether the transaction was made. Then the objects must stay.
-        Err(error) if error.code() == ErrorCode::InternalError => {}
-        Ok(_) | Err(_) => publishing.bucket.discard(upload, attempt).await,
-    }
+    let result = match committed {
+        Ok(completed) if completed.attempt == attempt => return Ok(completed),
+        // If the transaction was made after all, the report refers to the objects.
+        Err(CommitError::Unknown(error)) => return Err(error.into()),
+        Err(CommitError::NotMade(error)) => Err(error),
+        Ok(completed) => Ok(completed),
+    };
+    publishing.bucket.discard(upload, attempt).await;
     result
+}
+
+/// What became of a transaction that did not succeed.
+enum CommitError {
+    /// It was not made.
+    NotMade(ApiError),
+    /// There was no answer, or none that tells.
+    Unknown(anyhow::Error),
+}
+
+impl From<ApiError> for CommitError {
+    fn from(error: ApiError) -> Self {
+        Self::NotMade(error)
+    }
+}
+
+impl From<anyhow::Error> for CommitError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::NotMade(error.into())
+    }
 }
 
 async fn store_files(
@@ -77,7 +95,7 @@ async fn commit(
     upload: &Upload,
     attempt: Attempt,
     files: Vec<StoredFile>,
-) -> Result<Completed, ApiError> {
+) -> Result<Completed, CommitError> {
     for tries in 0..MAX_TRIES {
         tokio::time::sleep(PAUSE * tries).await;
         let key = ReportKey {
@@ -114,7 +132,7 @@ async fn commit(
         }
     }
     let message = "other publications of this report were completed at the same moment; complete this one again";
-    Err(ApiError::new(ErrorCode::Conflict, message))
+    Err(ApiError::new(ErrorCode::Conflict, message).into())
 }
 
 fn next_revision(
@@ -163,7 +181,7 @@ async fn write(
     report: &Report,
     completed: &Completed,
     now: OffsetDateTime,
-) -> anyhow::Result<bool> {
+) -> Result<bool, CommitError> {
     let put = TransactWriteItem::builder()
         .put(publishing.reports.put(report, now)?)
         .build();
@@ -177,6 +195,7 @@ async fn write(
         .transact_write_items()
         .transact_items(put)
         .transact_items(update);
+    let context = || format!("write revision {} of report {}", report.revision, report.id);
     let error = match transaction.send().await {
         Ok(_) => return Ok(true),
         Err(error) => error,
@@ -201,7 +220,7 @@ async fn write(
         if reasons.into_iter().all(may_be_repeated) {
             return Ok(false);
         }
+        return Err(describe(error).context(context()).into());
     }
-    Err(describe(error))
-        .with_context(|| format!("write revision {} of report {}", report.revision, report.id))
+    Err(CommitError::Unknown(describe(error).context(context())))
 }

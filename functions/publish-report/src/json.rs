@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use shared::query::shortened;
 
 /// Reads JSON.
 ///
@@ -37,7 +38,10 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some((name, Strict(value))) = entries.next_entry::<String, Strict>()? {
             if object.insert(name.clone(), value).is_some() {
-                return Err(A::Error::custom(format_args!("'{name}' stands twice")));
+                return Err(A::Error::custom(format_args!(
+                    "'{}' stands twice",
+                    shortened(&name)
+                )));
             }
         }
         Ok(Value::Object(object))

@@ -53,7 +53,7 @@ pub struct Options {
     pub max_response_bytes: Option<u64>,
 }
 
-/// A running system. It ends when dropped.
+/// A running system. It ends when dropped, except for requests that are being answered.
 #[derive(Debug)]
 pub struct Stack {
     /// Where the API answers, without a slash at the end.
@@ -218,7 +218,7 @@ impl Stack {
         }
     }
 
-    /// Ends everything, and returns when it has ended.
+    /// Ends everything but requests that are being answered, and returns when it has ended.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }

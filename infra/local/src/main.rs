@@ -162,15 +162,17 @@ fn clear(data: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
+    ignore_missing(fs::remove_dir_all(data.join("s3")))?;
+    // The database tells that the folder is ours, so it goes last.
     for name in [
-        "dynamodb.sqlite",
+        "local.env",
         "dynamodb.sqlite-wal",
         "dynamodb.sqlite-shm",
-        "local.env",
+        "dynamodb.sqlite",
     ] {
         ignore_missing(fs::remove_file(data.join(name)))?;
     }
-    ignore_missing(fs::remove_dir_all(data.join("s3")))
+    Ok(())
 }
 
 fn explain(error: anyhow::Error, port: u16) -> anyhow::Error {

@@ -136,6 +136,8 @@ where
     let mut connections = JoinSet::new();
     loop {
         let Ok((socket, _)) = listener.accept().await else {
+            // There are too many open files: others have to be closed first.
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         // Small answers must not wait for Nagle's algorithm.
