@@ -78,6 +78,13 @@ fn length_of(response: &Response<Body>) -> usize {
         .unwrap()
 }
 
+async fn assert_complete(response: Response<Body>) {
+    assert_eq!(response.status(), 200);
+    let length = length_of(&response);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body.len(), length);
+}
+
 /// *Invariant:* memory for a download does not grow with the archive.
 #[tokio::test]
 async fn no_more_is_read_ahead_than_is_bounded() {
@@ -160,18 +167,7 @@ async fn an_object_that_cannot_be_opened_at_once_does_not_end_the_download() {
         }
     };
     let response = download(12, CHUNK, answer).await;
-    assert_eq!(response.status(), 200);
-    let length = length_of(&response);
-    assert_eq!(
-        response
-            .into_body()
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes()
-            .len(),
-        length
-    );
+    assert_complete(response).await;
 }
 
 #[tokio::test]
@@ -186,17 +182,7 @@ async fn a_body_that_breaks_again_and_again_is_read_to_its_end() {
         }
     };
     let response = download(2, 20 * CHUNK, answer).await;
-    let length = length_of(&response);
-    assert_eq!(
-        response
-            .into_body()
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes()
-            .len(),
-        length
-    );
+    assert_complete(response).await;
 }
 
 #[tokio::test]

@@ -124,9 +124,9 @@ impl Bucket {
         };
         let key = report_key(upload, attempt, position);
         let mut object = ObjectWriter::new(self, &key, method);
-        let payload = match self.write(upload.id, position, file, &mut object).await {
-            Ok(payload) if payload.sha256 == file.sha256 => payload,
-            Ok(payload) => {
+        let (payload, last) = match self.write(upload.id, position, file, &mut object).await {
+            Ok((payload, last)) if payload.sha256 == file.sha256 => (payload, last),
+            Ok((payload, _)) => {
                 object.abort().await;
                 let message = format!(
                     "'{}' was declared with SHA-256 {} and has {}",
@@ -142,7 +142,7 @@ impl Bucket {
             }
         };
         let version_id = object
-            .finish()
+            .finish(last)
             .await
             .with_context(|| format!("write object {key}"))?;
         Ok(StoredFile {
@@ -158,15 +158,15 @@ impl Bucket {
         })
     }
 
-    /// Writes the stored form of an uploaded file, except for the last bytes: they, and with them the object, are written
-    /// by [`ObjectWriter::finish`].
+    /// Writes the stored form of an uploaded file, except for the last bytes, which it gives: [`ObjectWriter::finish`]
+    /// writes them, and only with them the object.
     async fn write(
         &self,
         upload: UploadId,
         position: usize,
         file: &DeclaredFile,
         object: &mut ObjectWriter<'_>,
-    ) -> anyhow::Result<Payload> {
+    ) -> anyhow::Result<(Payload, Vec<u8>)> {
         let mut writer = PayloadWriter::new(object.method);
         // There is no range of an empty object.
         if file.size > 0 {
@@ -183,9 +183,7 @@ impl Bucket {
                 }
             }
         }
-        let (payload, last) = writer.finish()?;
-        object.last = last;
-        Ok(payload)
+        writer.finish()
     }
 
     /// Removes what an attempt wrote that came to nothing. Best effort: what remains costs a little, and is read by nobody.
@@ -241,8 +239,6 @@ struct ObjectWriter<'a> {
     bucket: &'a Bucket,
     key: &'a str,
     method: Method,
-    /// What is written at the end.
-    last: Vec<u8>,
     multipart: Option<String>,
     parts: Vec<CompletedPart>,
 }
@@ -253,7 +249,6 @@ impl<'a> ObjectWriter<'a> {
             bucket,
             key,
             method,
-            last: Vec::new(),
             multipart: None,
             parts: Vec::new(),
         }
@@ -302,9 +297,8 @@ impl<'a> ObjectWriter<'a> {
         Ok(())
     }
 
-    /// The version of the object that was written, in a bucket that keeps versions.
-    async fn finish(mut self) -> anyhow::Result<Option<String>> {
-        let last = std::mem::take(&mut self.last);
+    /// Writes the last bytes and with them the object. Gives its version, in a bucket that keeps versions.
+    async fn finish(mut self, last: Vec<u8>) -> anyhow::Result<Option<String>> {
         let Bucket { client, name, .. } = self.bucket;
         if self.multipart.is_none() {
             let put = client
