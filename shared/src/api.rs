@@ -63,7 +63,7 @@ error_codes! {
     ArchiveTooLarge = PAYLOAD_TOO_LARGE "archive_too_large",
     /// The range begins behind the end.
     RangeNotSatisfiable = RANGE_NOT_SATISFIABLE "range_not_satisfiable",
-    /// If-Match names another archive.
+    /// If-Match names another state of the thing.
     PreconditionFailed = PRECONDITION_FAILED "precondition_failed",
     /// No bearer token.
     MissingToken = UNAUTHORIZED "missing_token",
@@ -79,7 +79,7 @@ error_codes! {
     WrongOrganization = FORBIDDEN "wrong_organization",
     /// The body is not a JSON object.
     InvalidJson = BAD_REQUEST "invalid_json",
-    /// The body is larger than metadata may be.
+    /// The body is larger than it may be.
     BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large",
     /// A required field is absent.
     MissingField = BAD_REQUEST "missing_field",
@@ -115,8 +115,40 @@ error_codes! {
     FileSizeMismatch = CONFLICT "file_size_mismatch",
     /// An uploaded file has other bytes than declared.
     FileChecksumMismatch = CONFLICT "file_checksum_mismatch",
-    /// Too many publications of one report were completed at the same moment.
+    /// Others changed the same thing at the same moment, again and again.
     Conflict = CONFLICT "conflict",
+    /// Not a URL that a webhook may have.
+    InvalidUrl = BAD_REQUEST "invalid_url",
+    /// A URL that leads to an address that is not public, or without TLS to where it is required.
+    AddressRefused = BAD_REQUEST "address_refused",
+    /// Not a secret that a webhook may have.
+    InvalidSecret = BAD_REQUEST "invalid_secret",
+    /// Not a header that a webhook may have.
+    InvalidHeader = BAD_REQUEST "invalid_header",
+    /// Not the name of an event.
+    InvalidEvent = BAD_REQUEST "invalid_event",
+    /// Not the name of a right.
+    InvalidRight = BAD_REQUEST "invalid_right",
+    /// Not the name of a delivery's state.
+    InvalidState = BAD_REQUEST "invalid_state",
+    /// A role that is too little for the call.
+    InsufficientRole = FORBIDDEN "insufficient_role",
+    /// No organization in which the caller has a part.
+    OrganizationNotFound = NOT_FOUND "organization_not_found",
+    /// No such webhook of the organization.
+    WebhookNotFound = NOT_FOUND "webhook_not_found",
+    /// No such delivery of the webhook.
+    DeliveryNotFound = NOT_FOUND "delivery_not_found",
+    /// No such token of the organization.
+    TokenNotFound = NOT_FOUND "token_not_found",
+    /// As many webhooks as there may be.
+    TooManyWebhooks = CONFLICT "too_many_webhooks",
+    /// The webhook is disabled.
+    WebhookDisabled = CONFLICT "webhook_disabled",
+    /// The delivery is being tried.
+    DeliveryInProgress = CONFLICT "delivery_in_progress",
+    /// The identity provider cannot be asked.
+    IdentityUnavailable = SERVICE_UNAVAILABLE "identity_unavailable",
     /// No such path.
     NotFound = NOT_FOUND "not_found",
     /// The path has no such method.

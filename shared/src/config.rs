@@ -6,9 +6,13 @@ use anyhow::Context as _;
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 
-use crate::announcement::ChangeQueue;
+use crate::delivery_store::DeliveryStore;
+use crate::queue::EventsQueue;
 use crate::report_store::ReportStore;
 use crate::token::TokenStore;
+use crate::webhook::address::AddressPolicy;
+use crate::webhook::sender::{DEADLINE, Sender, SenderOptions};
+use crate::webhook_store::WebhookStore;
 
 /// How long a service may take to begin its answer. The SDK would wait without end, also on a connection that broke while
 /// the function was frozen; so it asks again. Writing a part of 8 MiB to S3 is the longest that is waited for.
@@ -42,9 +46,47 @@ pub fn token_store(aws: &SdkConfig) -> anyhow::Result<TokenStore> {
     ))
 }
 
+/// The table `WEBHOOKS_TABLE`.
+pub fn webhook_store(aws: &SdkConfig) -> anyhow::Result<WebhookStore> {
+    Ok(WebhookStore::new(
+        aws_sdk_dynamodb::Client::new(aws),
+        required("WEBHOOKS_TABLE")?,
+    ))
+}
+
+/// The table `DELIVERIES_TABLE`.
+pub fn delivery_store(aws: &SdkConfig) -> anyhow::Result<DeliveryStore> {
+    Ok(DeliveryStore::new(
+        aws_sdk_dynamodb::Client::new(aws),
+        required("DELIVERIES_TABLE")?,
+    ))
+}
+
+/// What sends to webhooks: to public addresses only, and without TLS only if `ALLOW_PLAIN_HTTP` is `true`.
+pub fn sender() -> anyhow::Result<Sender> {
+    let plain_http = match required("ALLOW_PLAIN_HTTP")?.as_str() {
+        "true" => true,
+        "false" => false,
+        other => anyhow::bail!("ALLOW_PLAIN_HTTP is '{other}', neither 'true' nor 'false'"),
+    };
+    Sender::new(SenderOptions {
+        addresses: AddressPolicy::Public,
+        plain_http,
+        deadline: DEADLINE,
+    })
+}
+
+/// A number of days.
+pub fn days(name: &str) -> anyhow::Result<Duration> {
+    let days: u32 = required(name)?
+        .parse()
+        .with_context(|| format!("read the number of days {name}"))?;
+    Ok(Duration::from_secs(u64::from(days) * 24 * 3600))
+}
+
 /// The queue `EVENTS_QUEUE_URL`.
-pub fn change_queue(aws: &SdkConfig) -> anyhow::Result<ChangeQueue> {
-    Ok(ChangeQueue::new(
+pub fn events_queue(aws: &SdkConfig) -> anyhow::Result<EventsQueue> {
+    Ok(EventsQueue::new(
         aws_sdk_sqs::Client::new(aws),
         required("EVENTS_QUEUE_URL")?,
     ))

@@ -3,6 +3,12 @@
 use crate::api::{ApiError, ErrorCode};
 use crate::organization::OrganizationId;
 
+/// How many things a page holds unless `limit` says otherwise.
+const DEFAULT_LIMIT: usize = 100;
+/// How many things a page may hold. Of the largest possible reports this many stay below the 6 MB that a buffered Lambda
+/// response may have.
+const MAX_LIMIT: usize = 1000;
+
 /// The parameters of one request.
 #[derive(Debug)]
 pub struct Query(Vec<(String, String)>);
@@ -57,6 +63,28 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The parameter `limit`.
+    pub fn limit(&self) -> Result<usize, ApiError> {
+        let Some(text) = self.optional("limit")? else {
+            return Ok(DEFAULT_LIMIT);
+        };
+        // Digits only: `parse` alone would also take "+5".
+        let number = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            text.parse().ok()
+        } else {
+            None
+        };
+        number
+            .filter(|number| (1..=MAX_LIMIT).contains(number))
+            .ok_or_else(|| {
+                let message = format!(
+                    "limit: '{}' is not a number from 1 to {MAX_LIMIT}",
+                    shortened(text)
+                );
+                ApiError::new(ErrorCode::InvalidLimit, message).parameter("limit")
+            })
+    }
+
     /// The parameter `org`.
     pub fn organization(&self) -> Result<OrganizationId, ApiError> {
         let text = self.required("org")?;
@@ -94,6 +122,7 @@ pub fn did_you_mean(name: &str, known: &[&str]) -> String {
         })
         .max_by(|one, other| one.0.total_cmp(&other.0));
     match nearest {
+        None => "; the call takes none".to_owned(),
         Some((similarity, known)) if similarity >= NEAR => format!("; did you mean '{known}'?"),
         _ => format!("; known are {}", known.join(", ")),
     }

@@ -1,14 +1,11 @@
 //! Security reports: what is known of one, and where its files are.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::date::GivenDate;
-use crate::id::{InvalidUuid, parse_uuid};
 use crate::organization::OrganizationId;
 use crate::version::Version;
 
@@ -112,22 +109,12 @@ pub enum Method {
     Deflated,
 }
 
-/// The id of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ReportId(Uuid);
+crate::uuid_id! {
+    /// The id of a report.
+    ReportId
+}
 
 impl ReportId {
-    /// The report with this UUID.
-    pub const fn new(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-
-    /// The UUID itself.
-    pub const fn uuid(self) -> Uuid {
-        self.0
-    }
-
     /// The id of the report that `metadata` identifies within `org`: a version 5 UUID (RFC 9562) in the organization's
     /// namespace over project key, project version, branch, report type and report version.
     ///
@@ -143,20 +130,6 @@ impl ReportId {
             metadata.report_version,
         ]);
         Self(Uuid::new_v5(&org.uuid(), name.to_string().as_bytes()))
-    }
-}
-
-impl fmt::Display for ReportId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for ReportId {
-    type Err = InvalidUuid;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUuid> {
-        parse_uuid(text).map(Self)
     }
 }
 
@@ -188,6 +161,7 @@ pub enum QualityGateStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::InvalidUuid;
     use serde_json::json;
 
     fn metadata(key: &str, version: &str, branch: Option<&str>) -> Metadata {

@@ -1,17 +1,16 @@
 //! The table of reports.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
-use crate::aws::describe;
+use crate::aws::{batch_get, describe, string};
 use crate::date::{GivenDate, timestamp};
 use crate::organization::OrganizationId;
 use crate::report::{Rating, Report, ReportId};
@@ -27,14 +26,6 @@ pub const UNANNOUNCED_SHARDS: u8 = 8;
 
 /// The longest sort key in bytes (DynamoDB, "Quotas").
 const MAX_SORT_KEY: usize = 1024;
-/// The most keys of one `BatchGetItem` (DynamoDB API reference).
-const MAX_BATCH_GET: usize = 100;
-
-/// The pause before keys are asked for that DynamoDB left; it doubles each time, as the API reference wants it.
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-/// After a pause of this length it is given up.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-
 /// The table of reports.
 #[derive(Clone, Debug)]
 pub struct ReportStore {
@@ -235,43 +226,14 @@ impl ReportStore {
         org: OrganizationId,
         ids: &[ReportId],
     ) -> anyhow::Result<Vec<Report>> {
-        let mut reports = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_BATCH_GET) {
-            let keys = ids
-                .iter()
-                .map(|&id| table_key(ReportKey { org, id }))
-                .collect();
-            let keys = KeysAndAttributes::builder()
-                .set_keys(Some(keys))
-                .consistent_read(true)
-                .build()?;
-            let mut request = Some(HashMap::from([(self.table.clone(), keys)]));
-            let mut pause = FIRST_PAUSE;
-            // DynamoDB returns at most 16 MB at a time, less when it is throttled, and names the keys that are left.
-            while let Some(keys) = request.take().filter(|keys| !keys.is_empty()) {
-                let output = self
-                    .client
-                    .batch_get_item()
-                    .set_request_items(Some(keys))
-                    .send()
-                    .await
-                    .map_err(describe)
-                    .with_context(|| format!("get {} reports of organization {org}", ids.len()))?;
-                for item in output.responses.unwrap_or_default().into_values().flatten() {
-                    reports.push(from_item(item).context("read the item of a report")?);
-                }
-                request = output.unprocessed_keys;
-                if request.as_ref().is_some_and(|keys| !keys.is_empty()) {
-                    anyhow::ensure!(
-                        pause <= LONGEST_PAUSE,
-                        "DynamoDB keeps leaving keys unprocessed"
-                    );
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-            }
-        }
-        Ok(reports)
+        let keys = ids.iter().map(|&id| table_key(ReportKey { org, id }));
+        let items = batch_get(&self.client, &self.table, keys)
+            .await
+            .with_context(|| format!("get {} reports of organization {org}", ids.len()))?;
+        items
+            .into_iter()
+            .map(|item| from_item(item).context("read the item of a report"))
+            .collect()
     }
 
     /// The write of `report` as part of a transaction, with the mark that its latest revision is to be announced. It
@@ -361,10 +323,6 @@ impl ReportStore {
 fn shard_of(id: ReportId) -> u8 {
     // The first byte of a version 5 UUID is as good as random.
     id.uuid().as_bytes()[0] % UNANNOUNCED_SHARDS
-}
-
-fn string(value: impl ToString) -> AttributeValue {
-    AttributeValue::S(value.to_string())
 }
 
 fn table_key(key: ReportKey) -> HashMap<String, AttributeValue> {

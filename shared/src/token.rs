@@ -5,24 +5,29 @@ use std::fmt;
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::api::{ApiError, ErrorCode};
-use crate::aws::describe;
+use crate::aws::{describe, string};
 use crate::date::timestamp;
+use crate::id::time_ordered;
 use crate::organization::OrganizationId;
 
 /// By this a token is recognized, by people and by secret scanners.
 const PREFIX: &str = "srt_";
 /// 256 bits, as many as the hash has: nothing shorter to guess than the hash itself.
 const RANDOM_BYTES: usize = 32;
+
+/// The index of an organization's tokens by id.
+pub const BY_ORG: &str = "by-org";
+/// A further use of a token within this time is not noted: not every request should cost a write.
+pub const LAST_USE_PRECISION: Duration = Duration::minutes(10);
 
 /// The secret itself, as its owner holds it. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,6 +60,13 @@ impl TokenSecret {
     }
 }
 
+impl TokenSecret {
+    /// Whether a text means to be one of ours.
+    pub fn looks_like(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+}
+
 impl fmt::Debug for TokenSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenSecret([redacted])")
@@ -67,18 +79,29 @@ impl fmt::Debug for TokenSecret {
 pub enum Right {
     /// To publish reports.
     Publish,
+    /// To manage webhooks, and to read their deliveries.
+    ManageWebhooks,
+    /// To read deliveries, without what was sent and answered.
+    ReadDeliveries,
 }
 
 impl Right {
     /// Every right.
-    pub const ALL: [Self; 1] = [Self::Publish];
+    pub const ALL: [Self; 3] = [Self::Publish, Self::ManageWebhooks, Self::ReadDeliveries];
 
     /// The right's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Publish => "publish",
+            Self::ManageWebhooks => "manage-webhooks",
+            Self::ReadDeliveries => "read-deliveries",
         }
     }
+}
+
+crate::uuid_id! {
+    /// The id of a token, by which it is managed. It is no secret.
+    TokenId
 }
 
 /// A token as it is stored.
@@ -87,6 +110,8 @@ impl Right {
 pub struct Token {
     /// See [`TokenSecret::sha256`].
     pub sha256: String,
+    /// Its id; ids are in the order of time.
+    pub id: TokenId,
     /// The organization that the token is for.
     pub org: OrganizationId,
     /// What its owner calls it.
@@ -101,6 +126,34 @@ pub struct Token {
     /// When it was revoked, in the form of [`timestamp`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<String>,
+    /// When it was used last, in the same form, to within [`LAST_USE_PRECISION`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<String>,
+}
+
+impl Token {
+    /// A new token, and its secret.
+    pub fn new(
+        org: OrganizationId,
+        name: impl Into<String>,
+        rights: impl IntoIterator<Item = Right>,
+        expires_at: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<(Self, TokenSecret)> {
+        let secret = TokenSecret::generate()?;
+        let token = Self {
+            sha256: secret.sha256(),
+            id: TokenId::new(time_ordered(now)),
+            org,
+            name: name.into(),
+            rights: rights.into_iter().collect(),
+            created_at: timestamp(now),
+            expires_at: expires_at.map(timestamp),
+            revoked_at: None,
+            last_used_at: None,
+        };
+        Ok((token, secret))
+    }
 }
 
 /// The table of tokens.
@@ -142,13 +195,29 @@ impl TokenStore {
         right: Right,
         now: OffsetDateTime,
     ) -> Result<Token, ApiError> {
+        let token = self.find(bearer(headers)?, now).await?;
+        if !token.rights.contains(&right) {
+            let message = format!(
+                "the bearer token does not have the right '{}'",
+                right.as_str()
+            );
+            return Err(ApiError::new(ErrorCode::InsufficientRight, message));
+        }
+        Ok(token)
+    }
+
+    /// The token with this secret, when it is good. That it was used is noted.
+    ///
+    /// # Errors
+    /// `invalid_token`, `revoked_token` or `expired_token` (401).
+    pub async fn find(&self, secret: &str, now: OffsetDateTime) -> Result<Token, ApiError> {
         let unknown = || {
             unauthorized(
                 ErrorCode::InvalidToken,
                 "the bearer token is not one of ours",
             )
         };
-        let secret = TokenSecret::parse(bearer(headers)?).ok_or_else(unknown)?;
+        let secret = TokenSecret::parse(secret).ok_or_else(unknown)?;
         let token = self.get(&secret).await?.ok_or_else(unknown)?;
         if let Some(at) = &token.revoked_at {
             return Err(unauthorized(
@@ -166,14 +235,106 @@ impl TokenStore {
                 format!("the bearer token expired at {at}"),
             ));
         }
-        if !token.rights.contains(&right) {
-            let message = format!(
-                "the bearer token does not have the right '{}'",
-                right.as_str()
-            );
-            return Err(ApiError::new(ErrorCode::InsufficientRight, message));
+        let noted = timestamp(now - LAST_USE_PRECISION);
+        if token.last_used_at.as_ref().is_none_or(|at| *at < noted)
+            && let Err(error) = self.note_use(&token, now).await
+        {
+            // That is no reason to refuse a good token.
+            tracing::warn!(token = %token.id, "the use of token {} was not noted: {error:#}", token.id);
         }
         Ok(token)
+    }
+
+    async fn note_use(&self, token: &Token, now: OffsetDateTime) -> anyhow::Result<()> {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("sha256", string(&token.sha256))
+            .update_expression("SET lastUsedAt = :now")
+            .condition_expression("attribute_exists(sha256)")
+            .expression_attribute_values(":now", string(timestamp(now)))
+            .send()
+            .await
+            .map_err(describe)?;
+        Ok(())
+    }
+
+    /// An organization's tokens from behind `after`, the newest first, at most `limit`, and whether more follow. The index
+    /// is eventually consistent: a new token can be missing for a moment.
+    pub async fn page(
+        &self,
+        org: OrganizationId,
+        after: Option<TokenId>,
+        limit: usize,
+    ) -> anyhow::Result<(Vec<Token>, bool)> {
+        let mut tokens = Vec::new();
+        let mut start = None;
+        loop {
+            let wanted = limit + 1 - tokens.len();
+            let last = after.map_or(uuid::Uuid::max(), TokenId::uuid);
+            let output = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(BY_ORG)
+                .key_condition_expression("org = :org AND id < :last")
+                .expression_attribute_values(":org", string(org))
+                .expression_attribute_values(":last", string(last))
+                .scan_index_forward(false)
+                .limit(i32::try_from(wanted)?)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(describe)
+                .with_context(|| format!("query the tokens of organization {org}"))?;
+            for item in output.items.unwrap_or_default() {
+                tokens.push(from_item(item).context("read the item of a token")?);
+            }
+            start = output.last_evaluated_key;
+            if tokens.len() > limit || start.is_none() {
+                let has_more = tokens.len() > limit;
+                tokens.truncate(limit);
+                return Ok((tokens, has_more));
+            }
+        }
+    }
+
+    /// Revokes a token of an organization; `false` when it has none with this id.
+    pub async fn revoke(
+        &self,
+        org: OrganizationId,
+        id: TokenId,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<bool> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_ORG)
+            .key_condition_expression("org = :org AND id = :id")
+            .expression_attribute_values(":org", string(org))
+            .expression_attribute_values(":id", string(id))
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("query token {id}"))?;
+        let Some(item) = output.items.unwrap_or_default().pop() else {
+            return Ok(false);
+        };
+        let token: Token = from_item(item).context("read the item of a token")?;
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("sha256", string(&token.sha256))
+            // Once it is revoked it stays revoked at that time.
+            .update_expression("SET revokedAt = if_not_exists(revokedAt, :now)")
+            .condition_expression("attribute_exists(sha256)")
+            .expression_attribute_values(":now", string(timestamp(now)))
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("revoke token {id}"))?;
+        Ok(true)
     }
 
     async fn get(&self, secret: &TokenSecret) -> anyhow::Result<Option<Token>> {
@@ -181,7 +342,7 @@ impl TokenStore {
             .client
             .get_item()
             .table_name(&self.table)
-            .key("sha256", AttributeValue::S(secret.sha256()))
+            .key("sha256", string(secret.sha256()))
             // A revoked token must not live on in a replica.
             .consistent_read(true)
             .send()
@@ -197,7 +358,10 @@ impl TokenStore {
 }
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750).
-fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+///
+/// # Errors
+/// `missing_token` (401).
+pub fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let missing = || {
         unauthorized(
             ErrorCode::MissingToken,
@@ -217,7 +381,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     }
 }
 
-fn unauthorized(code: ErrorCode, message: impl Into<String>) -> ApiError {
+/// An error with the challenge that its status 401 requires (RFC 6750, section 3).
+pub fn unauthorized(code: ErrorCode, message: impl Into<String>) -> ApiError {
     // RFC 6750, section 3.1: without a token the challenge names no error.
     let challenge = if code == ErrorCode::MissingToken {
         "Bearer"

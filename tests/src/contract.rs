@@ -95,8 +95,12 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
         template.len() == path.len()
             && parts.all(|(part, given)| part.starts_with('{') || part == given)
     };
-    let of =
-        |method: &str| operations().find(|(of, template, _)| of == method && matches(template));
+    // `/webhooks/test` is no webhook's path: of the paths that match, the one with the fewest parameters is meant.
+    let matching = operations().map(|(_, template, _)| template);
+    let meant = matching
+        .filter(|template| matches(template))
+        .min_by_key(|template| template.matches('{').count())?;
+    let of = |method: &str| operations().find(|(of, path, _)| of == method && *path == meant);
     // What answers GET answers HEAD.
     let found = of(method).or_else(|| if method == "HEAD" { of("GET") } else { None });
     found.map(|(_, _, operation)| operation)

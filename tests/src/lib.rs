@@ -1,5 +1,5 @@
 //! What tests of several crates need: a running system of their own, clients that hold every answer against the contract,
-//! and the faults of a network.
+//! a receiver of webhooks, and the faults of a network and of AWS.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -6,13 +6,16 @@ use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use bytes::Bytes;
 use local::client::{File, Publisher};
 use local::{Options, Stack};
+use manage_webhooks::identity::Role;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode};
-use serde_json::Value;
-use shared::announcement::ReportChange;
+use retry_webhooks::Round;
+use serde_json::{Value, json};
 use shared::organization::OrganizationId;
+use shared::queue::ReportChange;
 use shared::report::Report;
 use shared::token::Right;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::contract;
@@ -133,6 +136,75 @@ impl System {
             let output = write.send().await.unwrap();
             assert!(output.unprocessed_items.unwrap_or_default().is_empty());
         }
+    }
+
+    /// The JWT of somebody with this role in the organization.
+    pub fn jwt(&self, org: OrganizationId, role: Role) -> String {
+        let now = OffsetDateTime::now_utc();
+        let issuer = &self.stack.issuer;
+        issuer.token(&[(org, role)], now, Duration::HOUR).unwrap()
+    }
+
+    /// Calls the API with a bearer token.
+    pub async fn call(&self, method: &str, path: &str, bearer: &str, body: Option<Value>) -> Reply {
+        let request = self.request(method, path).bearer_auth(bearer);
+        let request = match body {
+            None => request,
+            Some(body) => request.json(&body),
+        };
+        self.send(request).await
+    }
+
+    /// Calls the API as an administrator of the organization; the path is the part behind the organization's.
+    pub async fn manage(
+        &self,
+        org: OrganizationId,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Reply {
+        let path = format!("/organizations/{org}{path}");
+        let jwt = self.jwt(org, Role::Administrator);
+        self.call(method, &path, &jwt, body).await
+    }
+
+    /// Creates a webhook for all projects and events, and gives the answer: it has the id and the secret.
+    pub async fn webhook(&self, org: OrganizationId, url: &str) -> Value {
+        self.webhook_with(org, json!({"name": "test", "url": url}))
+            .await
+    }
+
+    /// Creates a webhook.
+    pub async fn webhook_with(&self, org: OrganizationId, webhook: Value) -> Value {
+        let reply = self.manage(org, "POST", "/webhooks", Some(webhook)).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        reply.json()
+    }
+
+    /// The webhook as an administrator sees it.
+    pub async fn webhook_now(&self, org: OrganizationId, id: &Value) -> Value {
+        let path = format!("/webhooks/{}", text(id));
+        self.manage(org, "GET", &path, None).await.json()
+    }
+
+    /// A webhook's deliveries, the newest first.
+    pub async fn deliveries(&self, org: OrganizationId, webhook: &Value) -> Vec<Value> {
+        let path = format!("/webhooks/{}/deliveries?limit=1000", text(webhook));
+        let reply = self.manage(org, "GET", &path, None).await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        reply.json()["deliveries"].as_array().unwrap().clone()
+    }
+
+    /// Delivers what is on the queue, as if it were `now`, until nothing is there that can be taken.
+    pub async fn deliver(&self, now: OffsetDateTime) {
+        self.stack.deliver(now).await.unwrap();
+    }
+
+    /// Makes the hourly round, as if it were `now`, and delivers what it put on the queue.
+    pub async fn round(&self, now: OffsetDateTime) -> Round {
+        let round = retry_webhooks::round(&self.stack.retrying, now).await;
+        self.deliver(now).await;
+        round
     }
 
     /// Takes every message from the queue of report changes.

@@ -1,24 +1,14 @@
-//! The opaque text by which a list goes on.
-//!
-//! A cursor holds the position of the last report that was shown, and a digest over it and the query that it belongs to.
-//! The digest keeps a cursor from being used with another query, or altered by accident. It is not a secret, and need not
-//! be one: organization and range are not taken from the cursor but from the request, so whoever forges a cursor only
-//! reaches what the same request reaches anyway.
+//! Where a list of reports goes on.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
-use shared::api::{ApiError, ErrorCode};
+use shared::api::ApiError;
+use shared::cursor;
 use shared::organization::OrganizationId;
 use shared::report_store::{Order, Position};
 use shared::version::VersionRange;
 
-/// Of the digest so many bytes are kept: 128 bits do not collide by accident.
-const DIGEST_BYTES: usize = 16;
-
 /// What a cursor is valid for: a query without `limit`, which may change from page to page.
 pub(crate) struct Scope {
-    query: Sha256,
+    scope: cursor::Scope,
     bounds: Option<(String, String)>,
 }
 
@@ -27,48 +17,30 @@ impl Scope {
         let bounds = versions.key_bounds();
         let query = serde_json::json!([org, bounds, order == Order::Ascending]);
         Self {
-            query: Sha256::new_with_prefix(query.to_string()),
+            scope: cursor::Scope::new(&query),
             bounds,
         }
     }
 
     /// The cursor behind `position`.
     pub(crate) fn seal(&self, position: &Position) -> String {
-        let mut bytes = self.digest(position.as_str()).to_vec();
-        bytes.extend_from_slice(position.as_str().as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        self.scope.seal(position.as_str())
     }
 
     /// The position that a cursor holds.
     pub(crate) fn open(&self, cursor: &str) -> Result<Position, ApiError> {
-        self.position(cursor).ok_or_else(|| {
-            let message = "cursor: was not given by this query; begin again without it";
-            ApiError::new(ErrorCode::InvalidCursor, message).parameter("cursor")
+        self.scope.open(cursor, |text| {
+            // DynamoDB refuses to begin outside of the range that is asked for.
+            let (from, to) = self.bounds.as_ref()?;
+            Position::parse(text).filter(|_| (from.as_str()..=to.as_str()).contains(&text))
         })
-    }
-
-    fn position(&self, cursor: &str) -> Option<Position> {
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-        let (digest, text) = bytes.split_at_checked(DIGEST_BYTES)?;
-        let text = str::from_utf8(text).ok()?;
-        if self.digest(text) != digest {
-            return None;
-        }
-        // DynamoDB refuses to begin outside of the range that is asked for.
-        let (from, to) = self.bounds.as_ref()?;
-        Position::parse(text).filter(|_| (from.as_str()..=to.as_str()).contains(&text))
-    }
-
-    fn digest(&self, position: &str) -> [u8; DIGEST_BYTES] {
-        let digest = self.query.clone().chain_update(position).finalize();
-        std::array::from_fn(|at| digest[at])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use shared::api::ErrorCode;
     use shared::report::ReportId;
     use shared::version::Version;
 
@@ -110,21 +82,6 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_with_any_character_changed_does_not_open() {
-        let scope = scope(1, "1", Order::Ascending);
-        let cursor = scope.seal(&position());
-        for at in 0..cursor.len() {
-            let mut changed = cursor.clone().into_bytes();
-            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-            assert!(
-                scope.open(str::from_utf8(&changed).unwrap()).is_err(),
-                "character {at}"
-            );
-            assert!(scope.open(&cursor[..at]).is_err(), "cut at {at}");
-        }
-    }
-
-    #[test]
     fn a_forged_cursor_does_not_leave_the_range() {
         let scope = scope(1, "2", Order::Ascending);
         let forged = scope.seal(&position());
@@ -134,12 +91,5 @@ mod tests {
             ErrorCode::InvalidCursor,
             "1.2.3-rc.1 lies before 2"
         );
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_refused(cursor in "[A-Za-z0-9_=-]{0,80}|.{0,20}") {
-            prop_assert!(scope(1, "1", Order::Ascending).open(&cursor).is_err());
-        }
     }
 }

@@ -24,12 +24,6 @@ pub const PARAMETERS: [&str; 7] = [
     "org", "version", "minver", "maxver", "limit", "cursor", "order",
 ];
 
-/// How many reports a page holds unless `limit` says otherwise.
-const DEFAULT_LIMIT: usize = 100;
-/// How many reports a page may hold. Of the largest possible reports this many stay below the 6 MB that a buffered
-/// Lambda response may have.
-const MAX_LIMIT: usize = 1000;
-
 /// The routes of this function.
 pub fn router(reports: ReportStore) -> Router {
     Router::new().route(PATH, get(list)).with_state(reports)
@@ -82,7 +76,7 @@ async fn list(
     let query = Query::parse(raw.as_deref(), &PARAMETERS)?;
     let org = query.organization()?;
     let versions = version_range(&query)?;
-    let limit = limit(&query)?;
+    let limit = query.limit()?;
     let order = order(&query)?;
     let scope = Scope::new(org, &versions, order);
     let after = query
@@ -141,27 +135,6 @@ fn version(query: &Query, name: &'static str) -> Result<Option<Version>, ApiErro
     })
 }
 
-fn limit(query: &Query) -> Result<usize, ApiError> {
-    let Some(text) = query.optional("limit")? else {
-        return Ok(DEFAULT_LIMIT);
-    };
-    // Digits only: `parse` alone would also take "+5".
-    let number = if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().ok()
-    } else {
-        None
-    };
-    number
-        .filter(|number| (1..=MAX_LIMIT).contains(number))
-        .ok_or_else(|| {
-            let message = format!(
-                "limit: '{}' is not a number from 1 to {MAX_LIMIT}",
-                shortened(text)
-            );
-            ApiError::new(ErrorCode::InvalidLimit, message).parameter("limit")
-        })
-}
-
 fn order(query: &Query) -> Result<Order, ApiError> {
     match query.optional("order")? {
         None | Some("desc") => Ok(Order::Descending),
@@ -186,8 +159,8 @@ mod tests {
             let raw: String = values.iter().map(|(name, value)| format!("{name}={value}&")).collect();
             if let Ok(query) = Query::parse(Some(&raw), &PARAMETERS) {
                 let _ = query.organization();
-                if let Ok(limit) = limit(&query) {
-                    prop_assert!((1..=MAX_LIMIT).contains(&limit));
+                if let Ok(limit) = query.limit() {
+                    prop_assert!((1..=1000).contains(&limit));
                 }
                 let _ = (version_range(&query), order(&query));
             }

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 use shared::api::{ApiError, ErrorCode};
+use shared::fields::{Fields, invalid, text};
 use shared::organization::OrganizationId;
 use shared::report::{Metadata, QualityGateStatus, Rating};
-
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::fields::{Fields, invalid, text};
-use crate::json;
 use crate::upload::DeclaredFile;
 
 const FIELDS: [&str; 15] = [
@@ -61,18 +59,8 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let not_an_object = |reason| {
-            ApiError::new(
-                ErrorCode::InvalidJson,
-                format!("the body must be a JSON object: {reason}"),
-            )
-        };
-        let value: Value = json::parse(body).map_err(|error| not_an_object(error.to_string()))?;
-        if !value.is_object() {
-            return Err(not_an_object("it is JSON, but no object".to_owned()));
-        }
-        let mut fields = Fields::of(value, String::new(), &FIELDS)?;
+    pub(crate) fn parse(body: Value) -> Result<Self, ApiError> {
+        let mut fields = Fields::of(body, String::new(), &FIELDS)?;
         let org = match fields.optional("organizationId") {
             None => None,
             Some(value) => Some(organization(&value)?),
@@ -307,7 +295,11 @@ mod tests {
     fn with(change: impl FnOnce(&mut Value)) -> Result<Declaration, ApiError> {
         let mut value = valid();
         change(&mut value);
-        Declaration::parse(value.to_string().as_bytes())
+        parse(value.to_string().as_bytes())
+    }
+
+    fn parse(body: &[u8]) -> Result<Declaration, ApiError> {
+        Declaration::parse(shared::json::parse_object(body)?)
     }
 
     #[test]
@@ -462,13 +454,13 @@ mod tests {
     fn what_is_no_json_object_is_refused() {
         for body in ["", "{", "[]", "null", "\"text\"", "{\"a\": }", "\u{0}"] {
             assert_eq!(
-                Declaration::parse(body.as_bytes()).unwrap_err().code(),
+                parse(body.as_bytes()).unwrap_err().code(),
                 ErrorCode::InvalidJson,
                 "{body}"
             );
         }
         assert_eq!(
-            Declaration::parse(b"\xff\xfe").unwrap_err().code(),
+            parse(b"\xff\xfe").unwrap_err().code(),
             ErrorCode::InvalidJson
         );
     }
@@ -480,7 +472,7 @@ mod tests {
             name in prop::sample::select(FIELDS.as_slice()),
             value in prop_oneof!["\"[^\"\\\\]{0,30}\"", "-?[0-9]{1,30}", Just("[{}]".to_owned()), Just("{\"status\":[]}".to_owned())],
         ) {
-            let _ = Declaration::parse(&bytes);
+            let _ = parse(&bytes);
             if let Ok(value) = serde_json::from_str(&value) {
                 let _ = with(|it| it[name] = value);
             }

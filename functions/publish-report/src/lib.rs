@@ -4,27 +4,22 @@
 mod bucket;
 mod completion;
 mod declaration;
-mod fields;
-mod json;
 mod payload;
-
 mod upload;
 
-use std::error::Error as _;
-
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
-use http_body_util::LengthLimitError;
 use serde::Serialize;
-use shared::announcement::ChangeQueue;
 use shared::api::{self, ApiError, ErrorCode};
 use shared::date::timestamp;
+use shared::json;
 use shared::organization::OrganizationId;
+use shared::queue::EventsQueue;
 use shared::report::{Metadata, ReportId};
 use shared::report_store::ReportStore;
 use shared::token::{Right, TokenStore};
@@ -57,7 +52,7 @@ pub struct Publishing {
     /// Where files are.
     pub bucket: Bucket,
     /// Where changes are told.
-    pub queue: ChangeQueue,
+    pub queue: EventsQueue,
 }
 
 /// The routes of this function.
@@ -101,19 +96,7 @@ async fn begin(
         .tokens
         .authorize(&headers, Right::Publish, now)
         .await?;
-    let body = to_bytes(body, MAX_BODY_BYTES)
-        .await
-        .map_err(|error| match error.source() {
-            Some(source) if source.is::<LengthLimitError>() => ApiError::new(
-                ErrorCode::BodyTooLarge,
-                format!("the body may have at most {MAX_BODY_BYTES} bytes"),
-            ),
-            _ => ApiError::new(
-                ErrorCode::InvalidJson,
-                "the body could not be read to its end",
-            ),
-        })?;
-    let declaration = Declaration::parse(&body)?;
+    let declaration = Declaration::parse(json::object(body, MAX_BODY_BYTES).await?)?;
     if declaration.org.is_some_and(|org| org != token.org) {
         let message = "organizationId: the bearer token is of another organization";
         return Err(

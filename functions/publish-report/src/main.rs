@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
         ),
         tokens: config::token_store(&aws)?,
         bucket: Bucket::new((&aws).into(), config::required("BUCKET")?),
-        queue: config::change_queue(&aws)?,
+        queue: config::events_queue(&aws)?,
     };
     // Answers are small. They are streamed because API Gateway ends a buffered call after 29 s, and large files take longer.
     run_with_streaming_response(api::service(publish_report::router(publishing))).await

@@ -1,7 +1,6 @@
 //! Uploads: what was declared, and, once it is completed, what became of it.
 
 use std::fmt;
-use std::str::FromStr;
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::Client;
@@ -9,7 +8,6 @@ use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 use shared::aws::describe;
-use shared::id::{InvalidUuid, parse_uuid};
 use shared::organization::OrganizationId;
 use shared::report::{Metadata, ReportId};
 use time::{Duration, OffsetDateTime};
@@ -18,23 +16,9 @@ use uuid::Uuid;
 /// How long an upload can be completed. After that, table and bucket forget it.
 pub(crate) const UPLOAD_VALIDITY: Duration = Duration::days(1);
 
-/// The id of an upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct UploadId(Uuid);
-
-impl fmt::Display for UploadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for UploadId {
-    type Err = InvalidUuid;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUuid> {
-        parse_uuid(text).map(Self)
-    }
+shared::uuid_id! {
+    /// The id of an upload.
+    UploadId
 }
 
 /// One of the attempts to complete an upload.

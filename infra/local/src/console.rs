@@ -25,6 +25,9 @@ pub(crate) fn log_to_stderr() {
         "list_reports",
         "download_files",
         "publish_report",
+        "manage_webhooks",
+        "deliver_webhooks",
+        "retry_webhooks",
     ];
     // The stand-ins warn of what they refuse. Who asked them says so where it matters.
     let stand_ins = [

@@ -129,7 +129,9 @@ impl Definition {
             .table_names
             .unwrap_or_default();
         for (name, table) in self.of_type::<Table>("AWS::DynamoDB::Table")? {
-            if !existing.iter().any(|existing| existing == name) {
+            if existing.iter().any(|existing| existing == name) {
+                check_table(client, name, &table).await?;
+            } else {
                 create_table(client, name, table)
                     .await
                     .with_context(|| format!("create table {name}"))?;
@@ -174,6 +176,34 @@ impl Definition {
 /// Bucket names have no capital letters.
 pub(crate) fn bucket_name(logical_id: &str) -> String {
     logical_id.to_lowercase()
+}
+
+/// The data may be of another version, whose tables have other indexes.
+async fn check_table(
+    client: &aws_sdk_dynamodb::Client,
+    name: &str,
+    table: &Table,
+) -> anyhow::Result<()> {
+    let output = client.describe_table().table_name(name).send().await;
+    let description = output.map_err(describe)?.table.context("no description")?;
+    let mut existing: Vec<String> = description
+        .global_secondary_indexes
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|index| index.index_name)
+        .collect();
+    let mut wanted: Vec<String> = table
+        .global_secondary_indexes
+        .iter()
+        .map(|index| index.index_name.clone())
+        .collect();
+    existing.sort();
+    wanted.sort();
+    anyhow::ensure!(
+        existing == wanted,
+        "the data folder was made by another version (table {name}); begin anew with --fresh"
+    );
+    Ok(())
 }
 
 async fn create_table(

@@ -4,37 +4,52 @@
 pub mod client;
 mod definition;
 mod demo;
+mod issuer;
+mod pump;
 mod stand_ins;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use axum::Router;
 use axum::serve::ListenerExt as _;
+use deliver_webhooks::{Delivering, Schedule};
 use download_files::Files;
+use manage_webhooks::Managing;
+use manage_webhooks::identity::{IdentityProvider, Role};
 use publish_report::{Publishing, UploadStore};
-use shared::announcement::ChangeQueue;
+use retry_webhooks::Retrying;
 use shared::api;
-use shared::date::timestamp;
+use shared::delivery_store::DeliveryStore;
 use shared::organization::OrganizationId;
+use shared::queue::EventsQueue;
 use shared::report_store::ReportStore;
 use shared::token::{Right, Token, TokenSecret, TokenStore};
+use shared::webhook::address::AddressPolicy;
+use shared::webhook::sender::{DEADLINE, Sender, SenderOptions};
+use shared::webhook_store::WebhookStore;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::definition::{Definition, bucket_name};
+use crate::pump::Pump;
 use crate::stand_ins::Endpoints;
 
 pub use crate::demo::{DemoReport, reports as demo_reports};
+pub use crate::issuer::DevelopmentIssuer;
 
 /// The organization that owns the demo reports.
 pub const DEMO_ORGANIZATION: OrganizationId = OrganizationId::new(uuid::Uuid::from_u128(1));
+
+/// How long a JWT of the development issuer is good.
+pub const JWT_VALIDITY: time::Duration = time::Duration::days(30);
 
 const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
@@ -43,7 +58,7 @@ const ACCESS_KEY: &str = "local";
 const SECRET_KEY: &str = "local-secret";
 
 /// How a stack is started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Options {
     /// Where reports survive a restart; without it everything ends with the stack.
     pub data: Option<PathBuf>,
@@ -51,6 +66,23 @@ pub struct Options {
     pub port: u16,
     /// How many bytes a download may have, instead of Lambda's limit.
     pub max_response_bytes: Option<u64>,
+    /// How often what is due goes back on the queue. Without it there are neither rounds nor deliveries, unless
+    /// [`Stack::deliver`] makes them.
+    pub retry_every: Option<Duration>,
+    /// How long a delivery may take.
+    pub delivery_deadline: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            data: None,
+            port: 0,
+            max_response_bytes: None,
+            retry_every: None,
+            delivery_deadline: DEADLINE,
+        }
+    }
 }
 
 /// A running system. It ends when dropped, except for requests that are being answered.
@@ -62,6 +94,14 @@ pub struct Stack {
     pub files: Files,
     /// What the publishing function works with.
     pub publishing: Publishing,
+    /// What the function for administrators works with.
+    pub managing: Managing,
+    /// What the function that delivers works with.
+    pub delivering: Delivering,
+    /// What the hourly function works with.
+    pub retrying: Retrying,
+    /// Who issues administrators' tokens.
+    pub issuer: DevelopmentIssuer,
     /// A client of the stand-in for DynamoDB.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// A client of the stand-in for S3.
@@ -81,6 +121,8 @@ pub struct Stack {
 const REPORTS_TABLE: &str = "ReportsTable";
 const UPLOADS_TABLE: &str = "UploadsTable";
 const TOKENS_TABLE: &str = "TokensTable";
+const WEBHOOKS_TABLE: &str = "WebhooksTable";
+const DELIVERIES_TABLE: &str = "DeliveriesTable";
 const BUCKET: &str = "ReportsBucket";
 const EVENTS_QUEUE: &str = "EventsQueue";
 
@@ -141,14 +183,52 @@ impl Stack {
                 .max_response_bytes
                 .unwrap_or(download_files::MAX_RESPONSE_BYTES),
         };
+        let queue = EventsQueue::new(sqs.clone(), events);
         let publishing = Publishing {
-            reports,
+            reports: reports.clone(),
             uploads: UploadStore::new(dynamodb.clone(), UPLOADS_TABLE),
             tokens: TokenStore::new(dynamodb.clone(), TOKENS_TABLE),
             bucket: publish_report::Bucket::new(s3_config.clone(), bucket_name(BUCKET)),
-            queue: ChangeQueue::new(sqs.clone(), events),
+            queue: queue.clone(),
         };
-        let service = service(&files, &publishing);
+        let issuer = DevelopmentIssuer::open(&api_url, options.data.as_deref())?;
+        let managing = Managing {
+            webhooks: WebhookStore::new(dynamodb.clone(), WEBHOOKS_TABLE),
+            deliveries: DeliveryStore::new(dynamodb.clone(), DELIVERIES_TABLE),
+            tokens: publishing.tokens.clone(),
+            identity: IdentityProvider::new(issuer.options())?,
+            queue: queue.clone(),
+            // Receivers on this machine are what somebody who tries it has.
+            sender: Sender::new(SenderOptions {
+                addresses: AddressPolicy::PublicAndLoopback,
+                plain_http: true,
+                deadline: options.delivery_deadline,
+            })?,
+        };
+        let delivering = Delivering {
+            reports: reports.clone(),
+            webhooks: managing.webhooks.clone(),
+            deliveries: managing.deliveries.clone(),
+            queue: queue.clone(),
+            sender: managing.sender.clone(),
+            schedule: schedule(options.retry_every),
+        };
+        let retrying = Retrying {
+            reports,
+            webhooks: managing.webhooks.clone(),
+            deliveries: managing.deliveries.clone(),
+            queue,
+        };
+        if let Some(every) = options.retry_every {
+            let pump = Pump {
+                sqs: sqs.clone(),
+                queue: events.clone(),
+                delivering: delivering.clone(),
+            };
+            tasks.spawn(pump.run());
+            tasks.spawn(pump::rounds(retrying.clone(), every));
+        }
+        let service = service(&files, &publishing, &managing).merge(issuer.router());
         tasks.spawn(async move {
             let listener = listener.tap_io(|socket| {
                 // Small answers must not wait for Nagle's algorithm.
@@ -162,6 +242,10 @@ impl Stack {
             api_url,
             files,
             publishing,
+            managing,
+            delivering,
+            retrying,
+            issuer,
             dynamodb,
             s3,
             sqs,
@@ -192,8 +276,19 @@ impl Stack {
         create_token(&self.publishing.tokens, name, org, rights).await
     }
 
+    /// Delivers what is on the queue, as if it were `now`, until there is nothing on it. Gives the number of messages.
+    pub async fn deliver(&self, now: OffsetDateTime) -> anyhow::Result<usize> {
+        let pump = Pump {
+            sqs: self.sqs.clone(),
+            queue: self.events_queue().to_owned(),
+            delivering: self.delivering.clone(),
+        };
+        pump.drain(now).await
+    }
+
     /// The environment in which a function's binary works with this stack, except for the Lambda runtime's part.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let identity = self.issuer.options();
         vec![
             ("AWS_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
@@ -204,7 +299,14 @@ impl Stack {
             ("REPORTS_TABLE", REPORTS_TABLE.to_owned()),
             ("UPLOADS_TABLE", UPLOADS_TABLE.to_owned()),
             ("TOKENS_TABLE", TOKENS_TABLE.to_owned()),
+            ("WEBHOOKS_TABLE", WEBHOOKS_TABLE.to_owned()),
+            ("DELIVERIES_TABLE", DELIVERIES_TABLE.to_owned()),
             ("BUCKET", self.bucket()),
+            ("OIDC_ISSUER", identity.issuer),
+            ("OIDC_AUDIENCE", identity.audience),
+            ("OIDC_ROLES_CLAIM", identity.roles_claim),
+            ("ALLOW_PLAIN_HTTP", "true".to_owned()),
+            ("DISABLE_AFTER_DAYS", "5".to_owned()),
             ("EVENTS_QUEUE_URL", self.events_queue().to_owned()),
         ]
     }
@@ -225,17 +327,44 @@ impl Stack {
 }
 
 /// Every route of the system.
-pub fn service(files: &Files, publishing: &Publishing) -> Router {
+pub fn service(files: &Files, publishing: &Publishing, managing: &Managing) -> Router {
     let routes = Router::new()
         .merge(list_reports::router(files.reports.clone()))
         .merge(download_files::router(files.clone()))
-        .merge(publish_report::router(publishing.clone()));
+        .merge(publish_report::router(publishing.clone()))
+        .merge(manage_webhooks::router(managing.clone()));
     api::service(routes)
+}
+
+/// An hour is to the interval of the rounds what the usual schedule's time is to its own.
+fn schedule(retry_every: Option<Duration>) -> Schedule {
+    let usual = Schedule::default();
+    match retry_every {
+        None => usual,
+        Some(every) => Schedule {
+            retry_after: every.mul_f64(usual.retry_after.as_secs_f64() / 3600.0),
+            ..usual
+        },
+    }
+}
+
+/// Makes a JWT of the development issuer of a data folder, for the API at this URL.
+pub fn create_jwt_in(
+    data: &Path,
+    api_url: &str,
+    org: OrganizationId,
+    role: Role,
+) -> anyhow::Result<String> {
+    DevelopmentIssuer::open(api_url, Some(data))?.token(
+        &[(org, role)],
+        OffsetDateTime::now_utc(),
+        JWT_VALIDITY,
+    )
 }
 
 /// Makes a token in the database of a data folder, whether a stack is running on it or not.
 pub async fn create_token_in(
-    data: &std::path::Path,
+    data: &Path,
     name: &str,
     org: OrganizationId,
     rights: &[Right],
@@ -258,16 +387,8 @@ async fn create_token(
     org: OrganizationId,
     rights: &[Right],
 ) -> anyhow::Result<TokenSecret> {
-    let secret = TokenSecret::generate()?;
-    let token = Token {
-        sha256: secret.sha256(),
-        org,
-        name: name.to_owned(),
-        rights: BTreeSet::from_iter(rights.iter().copied()),
-        created_at: timestamp(OffsetDateTime::now_utc()),
-        expires_at: None,
-        revoked_at: None,
-    };
+    let now = OffsetDateTime::now_utc();
+    let (token, secret) = Token::new(org, name, rights.iter().copied(), None, now)?;
     tokens.put(&token).await?;
     Ok(secret)
 }

@@ -6,16 +6,19 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use local::client::Publisher;
-use local::{DEMO_ORGANIZATION, Options, Stack};
+use local::{DEMO_ORGANIZATION, JWT_VALIDITY, Options, Stack};
+use manage_webhooks::identity::Role;
 use shared::organization::OrganizationId;
 use shared::report::{Metadata, ReportId};
 use shared::report_store::{Order, ReportKey};
 use shared::token::{Right, TokenSecret};
 use shared::version::VersionRange;
+use time::OffsetDateTime;
 
 use crate::console::say;
 
@@ -40,6 +43,9 @@ struct Arguments {
     /// How many bytes a download may have [default: 200000000, as on Lambda]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_response_bytes: Option<u64>,
+    /// How often webhooks that failed are tried again: an hour on AWS; try 10s, or 5m
+    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "1h")]
+    retry_every: Duration,
 }
 
 #[derive(Subcommand)]
@@ -48,6 +54,15 @@ enum Command {
     Token {
         #[command(subcommand)]
         command: TokenCommand,
+    },
+    /// Make a JWT of somebody with a role, as an identity provider would, and print it
+    Jwt {
+        /// The organization
+        #[arg(long, default_value_t = DEMO_ORGANIZATION)]
+        org: OrganizationId,
+        /// viewer, editor, administrator or owner
+        #[arg(long)]
+        role: Role,
     },
 }
 
@@ -58,7 +73,7 @@ enum TokenCommand {
         /// The organization that it is for
         #[arg(long)]
         org: OrganizationId,
-        /// What it allows: publish; may be repeated
+        /// What it allows: publish, manage-webhooks or read-deliveries; may be repeated
         #[arg(long = "right", required = true, value_parser = right)]
         rights: Vec<Right>,
         /// What to call it
@@ -75,6 +90,19 @@ fn right(text: &str) -> Result<Right, String> {
         .ok_or_else(|| format!("known are {}", known()))
 }
 
+/// A number and its unit.
+fn interval(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let parsed = units.into_iter().find_map(|(unit, milliseconds)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(milliseconds)
+    });
+    match parsed {
+        Some(milliseconds @ 100..=86_400_000) => Ok(Duration::from_millis(milliseconds)),
+        _ => Err("give a time from 100ms to 24h, such as 10s, 5m or 1h".to_owned()),
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -84,6 +112,7 @@ async fn main() -> ExitCode {
         Some(Command::Token {
             command: TokenCommand::Create { org, rights, name },
         }) => create_token(&arguments.data, &name, org, &rights).await,
+        Some(Command::Jwt { org, role }) => create_jwt(&arguments.data, org, role),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -106,6 +135,23 @@ async fn create_token(
     Ok(())
 }
 
+fn create_jwt(data: &Path, org: OrganizationId, role: Role) -> anyhow::Result<()> {
+    let environment = fs::read_to_string(data.join("local.env")).unwrap_or_default();
+    let api_url = value_of(&environment, "API_URL").with_context(|| {
+        let data = data.display();
+        format!("there is no stack on {data}; start `local` on it first")
+    })?;
+    say(&local::create_jwt_in(data, api_url, org, role)?);
+    Ok(())
+}
+
+/// The value of a variable in `local.env`.
+fn value_of<'a>(environment: &'a str, name: &str) -> Option<&'a str> {
+    environment
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+}
+
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let data = &arguments.data;
     fs::create_dir_all(data)
@@ -123,6 +169,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         data: Some(data.clone()),
         port: arguments.port,
         max_response_bytes: arguments.max_response_bytes,
+        retry_every: Some(arguments.retry_every),
+        ..Options::default()
     };
     let stack = Stack::start(options)
         .await
@@ -132,7 +180,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         publish_demo(&stack, &token).await?;
     }
     write_environment(data, &stack, &token)?;
-    say(&welcome(data, &stack, &token).await?);
+    say(&welcome(data, &stack, &token, arguments.retry_every).await?);
 
     wait_for_end().await?;
     say("Stopping …");
@@ -166,6 +214,7 @@ fn clear(data: &Path) -> io::Result<()> {
     // The database tells that the folder is ours, so it goes last.
     for name in [
         "local.env",
+        "issuer.pk8",
         "dynamodb.sqlite-wal",
         "dynamodb.sqlite-shm",
         "dynamodb.sqlite",
@@ -191,9 +240,7 @@ fn explain(error: anyhow::Error, port: u16) -> anyhow::Error {
 /// The token of an earlier run, so that what used it goes on working, or a new one.
 async fn publishing_token(data: &Path, stack: &Stack) -> anyhow::Result<TokenSecret> {
     let environment = fs::read_to_string(data.join("local.env")).unwrap_or_default();
-    let earlier = environment
-        .lines()
-        .find_map(|line| TokenSecret::parse(line.strip_prefix("PUBLISH_TOKEN=")?));
+    let earlier = value_of(&environment, "PUBLISH_TOKEN").and_then(TokenSecret::parse);
     match earlier {
         Some(token) => Ok(token),
         None => {
@@ -237,8 +284,13 @@ async fn publish_demo(stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> 
 
 fn write_environment(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> {
     let path = data.join("local.env");
+    let admin = stack.issuer.token(
+        &[(DEMO_ORGANIZATION, Role::Administrator)],
+        OffsetDateTime::now_utc(),
+        JWT_VALIDITY,
+    )?;
     let text = format!(
-        "API_URL={}\nORG_ID={DEMO_ORGANIZATION}\nPUBLISH_TOKEN={}\n",
+        "API_URL={}\nORG_ID={DEMO_ORGANIZATION}\nPUBLISH_TOKEN={}\nADMIN_TOKEN={admin}\n",
         stack.api_url,
         token.reveal()
     );
@@ -253,7 +305,12 @@ fn write_environment(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow:
         .with_context(|| format!("write {}", path.display()))
 }
 
-async fn welcome(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow::Result<String> {
+async fn welcome(
+    data: &Path,
+    stack: &Stack,
+    token: &TokenSecret,
+    retry: Duration,
+) -> anyhow::Result<String> {
     let url = &stack.api_url;
     let newest = stack
         .files
@@ -283,13 +340,15 @@ async fn welcome(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow::Res
 SonarQube Reports answers at  {url}
   organization      {DEMO_ORGANIZATION}
   publishing token  {token}
-  all three are in  {environment}
+  all of these, and an administrator's token, are in  {environment}
 
 List the reports, download two of them as a ZIP archive, begin to publish one (README.md has the other steps):
 
   curl '{url}/security/report/list?org={DEMO_ORGANIZATION}&minver=0'
   {download}
   curl '{url}/security/report' -H 'Authorization: Bearer {token}' -d '{declaration}'
+
+Webhooks are delivered, retried every {retry:?}, and each attempt is a line here. README.md shows a receiver.
 
 Ctrl-C stops it; what was published is kept in {data}.
 ",

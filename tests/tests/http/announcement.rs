@@ -5,8 +5,9 @@ use axum::body::Body;
 use axum::http::Request;
 use publish_report::Publishing;
 use serde_json::Value;
-use shared::announcement::{ChangeQueue, GRACE, ReportChange, ReportEvent, Swept, sweep};
+use shared::announcement::{GRACE, Swept, sweep};
 use shared::organization::OrganizationId;
+use shared::queue::{EventsQueue, ReportChange, ReportEvent};
 use shared::token::Right;
 use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};
@@ -31,7 +32,7 @@ async fn publish_without_queue(system: &System, org: OrganizationId, topic: &str
         .unwrap();
     let no_queue = format!("{}-gone", system.stack.events_queue());
     let publishing = Publishing {
-        queue: ChangeQueue::new(system.stack.sqs.clone(), no_queue),
+        queue: EventsQueue::new(system.stack.sqs.clone(), no_queue),
         ..system.stack.publishing.clone()
     };
     let request = Request::post(format!(
@@ -41,7 +42,7 @@ async fn publish_without_queue(system: &System, org: OrganizationId, topic: &str
     .header("authorization", format!("Bearer {}", token.reveal()))
     .body(Body::empty())
     .unwrap();
-    let response = local::service(&system.stack.files, &publishing)
+    let response = local::service(&system.stack.files, &publishing, &system.stack.managing)
         .oneshot(request)
         .await
         .unwrap();
@@ -194,7 +195,7 @@ async fn a_sweep_without_a_queue_leaves_the_marks() {
     let system = System::start().await;
     let org = organization();
     let id = text(&publish_without_queue(&system, org, "a").await["id"]);
-    let gone = ChangeQueue::new(
+    let gone = EventsQueue::new(
         system.stack.sqs.clone(),
         format!("{}-gone", system.stack.events_queue()),
     );

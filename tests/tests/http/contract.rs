@@ -57,6 +57,15 @@ fn the_contract_has_every_query_parameter_and_no_other() {
         (download_files::PATH, download_files::PARAMETERS.as_slice()),
         (publish_report::BEGIN_PATH, &[]),
         (publish_report::COMPLETE_PATH, &[]),
+        (
+            manage_webhooks::DELIVERIES_PATH,
+            manage_webhooks::DELIVERIES_PARAMETERS.as_slice(),
+        ),
+        (manage_webhooks::WEBHOOKS_PATH, &[]),
+        (manage_webhooks::WEBHOOK_PATH, &[]),
+        (manage_webhooks::REPLAY_PATH, &[]),
+        (manage_webhooks::DELIVERY_PATH, &[]),
+        (manage_webhooks::EVENTS_PATH, &[]),
     ] {
         let of_path: Vec<_> = operations().filter(|(_, of, _)| *of == path).collect();
         assert!(!of_path.is_empty(), "{path}");
@@ -109,7 +118,12 @@ async fn the_routers_serve_exactly_what_the_contract_has() {
         .collect();
     let paths: BTreeSet<&str> = documented.iter().map(|(_, path)| *path).collect();
     for path in paths {
-        let concrete = path.replace("{uploadId}", "00000000-0000-0000-0000-000000000000");
+        let is_parameter = |segment: &str| segment.starts_with('{');
+        let concrete = path.split('/').map(|segment| match is_parameter(segment) {
+            true => "00000000-0000-0000-0000-000000000000",
+            false => segment,
+        });
+        let concrete = concrete.collect::<Vec<_>>().join("/");
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             let reply = system.send(system.request(method, &concrete)).await;
             let is_served = reply.status != 405;

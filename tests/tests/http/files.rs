@@ -475,6 +475,7 @@ mod with_a_broken_bucket {
         let service = service(
             &system.stack.files_through(&proxy.url),
             &system.stack.publishing,
+            &system.stack.managing,
         );
         tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
         (system, proxy, url, whole)

@@ -10,6 +10,7 @@ use shared::organization::OrganizationId;
 use shared::token::{Right, Token, TokenSecret};
 use tests::samples::{files, metadata, noise};
 use tests::system::{Reply, System, organization, text};
+use time::OffsetDateTime;
 
 const BEGIN: &str = "/security/report";
 
@@ -238,16 +239,8 @@ async fn only_a_good_token_publishes() {
     let system = System::start().await;
     let org = organization();
     let stored = async |change: fn(&mut Token)| {
-        let secret = TokenSecret::generate().unwrap();
-        let mut token = Token {
-            sha256: secret.sha256(),
-            org,
-            name: "t".to_owned(),
-            rights: [Right::Publish].into(),
-            created_at: "2025-01-01T00:00:00.0000000+00:00".to_owned(),
-            expires_at: None,
-            revoked_at: None,
-        };
+        let now = OffsetDateTime::now_utc();
+        let (mut token, secret) = Token::new(org, "t", [Right::Publish], None, now).unwrap();
         change(&mut token);
         system.stack.publishing.tokens.put(&token).await.unwrap();
         format!("Bearer {}", secret.reveal())

@@ -3,17 +3,74 @@
 //! The standard leaves open what such an object means (RFC 8259, section 4), and parsers differ. What identifies a report
 //! must not depend on that.
 
+use std::error::Error as _;
 use std::fmt;
 
+use crate::api::{ApiError, ErrorCode};
+use crate::query::shortened;
+use axum::body::{Body, to_bytes};
+use bytes::Bytes;
+use http_body_util::LengthLimitError;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use shared::query::shortened;
+
+/// Reads the body of a request, a JSON object of at most `max` bytes.
+///
+/// # Errors
+/// `body_too_large` (413), `invalid_json` (400).
+pub async fn object(body: Body, max: usize) -> Result<Value, ApiError> {
+    parse_object(&bytes(body, max).await?)
+}
+
+/// The same, where a body may be left out.
+///
+/// # Errors
+/// As those of [`object`].
+pub async fn optional_object(body: Body, max: usize) -> Result<Option<Value>, ApiError> {
+    let bytes = bytes(body, max).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    parse_object(&bytes).map(Some)
+}
+
+async fn bytes(body: Body, max: usize) -> Result<Bytes, ApiError> {
+    to_bytes(body, max)
+        .await
+        .map_err(|error| match error.source() {
+            Some(source) if source.is::<LengthLimitError>() => ApiError::new(
+                ErrorCode::BodyTooLarge,
+                format!("the body may have at most {max} bytes"),
+            ),
+            _ => ApiError::new(
+                ErrorCode::InvalidJson,
+                "the body could not be read to its end",
+            ),
+        })
+}
+
+/// Reads a JSON object.
+///
+/// # Errors
+/// `invalid_json` (400).
+pub fn parse_object(bytes: &[u8]) -> Result<Value, ApiError> {
+    let not_an_object = |reason: String| {
+        let message = format!("the body must be a JSON object: {reason}");
+        ApiError::new(ErrorCode::InvalidJson, message)
+    };
+    let value = parse(bytes).map_err(|error| not_an_object(error.to_string()))?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(not_an_object("it is JSON, but no object".to_owned()))
+    }
+}
 
 /// Reads JSON.
 ///
 /// # Errors
 /// It is not JSON, or a name stands twice.
-pub(crate) fn parse(json: &[u8]) -> serde_json::Result<Value> {
+fn parse(json: &[u8]) -> serde_json::Result<Value> {
     serde_json::from_slice(json).map(|Strict(value)| value)
 }
 

@@ -2,11 +2,13 @@
 //!
 //! A derived `Deserialize` would say it too, but in one text that a program cannot take apart into code and parameter.
 
+use crate::api::{ApiError, ErrorCode};
+use crate::query::{did_you_mean, shortened};
 use serde_json::{Map, Value};
-use shared::api::{ApiError, ErrorCode};
-use shared::query::{did_you_mean, shortened};
 
-pub(crate) struct Fields {
+/// The fields of an object that have not been read yet.
+#[derive(Debug)]
+pub struct Fields {
     object: Map<String, Value>,
     /// The path of the object, for example `files[0].`.
     path: String,
@@ -14,7 +16,7 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// The fields of an object whose every field is one of `known`.
-    pub(crate) fn of(value: Value, path: String, known: &[&str]) -> Result<Self, ApiError> {
+    pub fn of(value: Value, path: String, known: &[&str]) -> Result<Self, ApiError> {
         let Value::Object(object) = value else {
             let name = path.trim_end_matches('.');
             return Err(invalid(ErrorCode::InvalidField, name, "must be an object"));
@@ -33,12 +35,18 @@ impl Fields {
     }
 
     /// The value of a field that may be absent, or `null`.
-    pub(crate) fn optional(&mut self, name: &str) -> Option<Value> {
+    pub fn optional(&mut self, name: &str) -> Option<Value> {
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
+    /// The value of a field that may be absent, `Some(None)` for `null`: where `null` means something else than absence.
+    pub fn nullable(&mut self, name: &str) -> Option<Option<Value>> {
+        let value = self.object.remove(name)?;
+        Some(Some(value).filter(|value| !value.is_null()))
+    }
+
     /// The value of a field that must be there.
-    pub(crate) fn required(&mut self, name: &str) -> Result<Value, ApiError> {
+    pub fn required(&mut self, name: &str) -> Result<Value, ApiError> {
         let path = self.path(name);
         self.optional(name).ok_or_else(|| {
             ApiError::new(ErrorCode::MissingField, format!("{path}: is required")).parameter(path)
@@ -46,17 +54,13 @@ impl Fields {
     }
 
     /// A required text of 1 to `max` characters, none of them a control character.
-    pub(crate) fn text(&mut self, name: &str, max: usize) -> Result<String, ApiError> {
+    pub fn text(&mut self, name: &str, max: usize) -> Result<String, ApiError> {
         let value = self.required(name)?;
         text(value, &self.path(name), max)
     }
 
     /// The same, if it is there.
-    pub(crate) fn optional_text(
-        &mut self,
-        name: &str,
-        max: usize,
-    ) -> Result<Option<String>, ApiError> {
+    pub fn optional_text(&mut self, name: &str, max: usize) -> Result<Option<String>, ApiError> {
         let path = self.path(name);
         self.optional(name)
             .map(|value| text(value, &path, max))
@@ -64,7 +68,7 @@ impl Fields {
     }
 
     /// A required text that `parse` understands.
-    pub(crate) fn parsed<T, E: std::fmt::Display>(
+    pub fn parsed<T, E: std::fmt::Display>(
         &mut self,
         name: &str,
         code: ErrorCode,
@@ -85,7 +89,7 @@ impl Fields {
     }
 
     /// A required whole number that is not negative, and at most `max`: beyond it the error has the second code.
-    pub(crate) fn number(
+    pub fn number(
         &mut self,
         name: &str,
         (code, too_large): (ErrorCode, ErrorCode),
@@ -105,13 +109,13 @@ impl Fields {
     }
 
     /// The full path of a field.
-    pub(crate) fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         format!("{}{name}", self.path)
     }
 }
 
 /// A text of 1 to `max` characters, none of them a control character.
-pub(crate) fn text(value: Value, path: &str, max: usize) -> Result<String, ApiError> {
+pub fn text(value: Value, path: &str, max: usize) -> Result<String, ApiError> {
     match value {
         Value::String(text) if !(1..=max).contains(&text.chars().count()) => Err(invalid(
             ErrorCode::InvalidField,
@@ -129,6 +133,6 @@ pub(crate) fn text(value: Value, path: &str, max: usize) -> Result<String, ApiEr
 }
 
 /// An error about the field at `path`.
-pub(crate) fn invalid(code: ErrorCode, path: &str, message: &str) -> ApiError {
+pub fn invalid(code: ErrorCode, path: &str, message: &str) -> ApiError {
     ApiError::new(code, format!("{path}: {message}")).parameter(path)
 }

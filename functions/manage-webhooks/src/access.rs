@@ -1,0 +1,125 @@
+//! Who may do what.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use shared::api::{ApiError, ErrorCode};
+use shared::organization::OrganizationId;
+use shared::token::{Right, TokenSecret, bearer, unauthorized};
+use time::OffsetDateTime;
+
+use crate::Managing;
+use crate::identity::{Role, VerifyError};
+use crate::target::{Target, organization_not_found};
+
+/// After so many seconds it is worth to ask the identity provider again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("60");
+
+/// What a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To see deliveries, if only in part.
+    ReadDeliveries,
+    /// To see and change webhooks, and to see all of their deliveries.
+    ManageWebhooks,
+    /// To see and change tokens. No token may: it would make a stronger one.
+    ManageTokens,
+}
+
+/// Somebody who may do what was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) org: OrganizationId,
+    /// For the log: the token's id, or the subject of the JWT.
+    pub(crate) name: String,
+    /// Whether also what was sent and answered may be seen.
+    pub(crate) may_manage: bool,
+}
+
+impl Managing {
+    /// The caller, if it may do what it asks for in the organization that the path names.
+    ///
+    /// # Errors
+    /// 401 for a bearer token that is missing or not good, `organization_not_found` (404) for whoever has no part in the
+    /// organization, `insufficient_role` or `insufficient_right` (403), `identity_unavailable` (503).
+    pub(crate) async fn authorize(
+        &self,
+        headers: &HeaderMap,
+        target: &Target,
+        need: Need,
+        now: OffsetDateTime,
+    ) -> Result<Caller, ApiError> {
+        let bearer = bearer(headers)?;
+        if TokenSecret::looks_like(bearer) {
+            let token = self.tokens.find(bearer, now).await?;
+            if target.organization()? != token.org {
+                return Err(organization_not_found());
+            }
+            let may_manage = token.rights.contains(&Right::ManageWebhooks);
+            let may = match need {
+                Need::ReadDeliveries => may_manage || token.rights.contains(&Right::ReadDeliveries),
+                Need::ManageWebhooks => may_manage,
+                Need::ManageTokens => false,
+            };
+            if !may {
+                return Err(insufficient_right(need));
+            }
+            return Ok(Caller {
+                org: token.org,
+                name: format!("token {}", token.id),
+                may_manage,
+            });
+        }
+        let identity = self
+            .identity
+            .verify(bearer, now)
+            .await
+            .map_err(not_verified)?;
+        let org = target.organization()?;
+        let role = identity.role_in(org).ok_or_else(organization_not_found)?;
+        let needed = match need {
+            Need::ReadDeliveries => Role::Viewer,
+            Need::ManageWebhooks | Need::ManageTokens => Role::Administrator,
+        };
+        if role < needed {
+            let message = format!(
+                "this takes the role '{}', and yours is '{}'",
+                needed.as_str(),
+                role.as_str()
+            );
+            return Err(ApiError::new(ErrorCode::InsufficientRole, message));
+        }
+        Ok(Caller {
+            org,
+            name: identity.subject,
+            may_manage: role >= Role::Administrator,
+        })
+    }
+}
+
+fn insufficient_right(need: Need) -> ApiError {
+    let message = match need {
+        Need::ReadDeliveries => {
+            "the bearer token has neither the right 'read-deliveries' nor 'manage-webhooks'"
+        }
+        Need::ManageWebhooks => "the bearer token does not have the right 'manage-webhooks'",
+        Need::ManageTokens => "tokens are managed by administrators, not by tokens",
+    };
+    ApiError::new(ErrorCode::InsufficientRight, message)
+}
+
+fn not_verified(error: VerifyError) -> ApiError {
+    match error {
+        VerifyError::Invalid(reason) => unauthorized(
+            ErrorCode::InvalidToken,
+            format!("the bearer token is not accepted: {reason}"),
+        ),
+        VerifyError::Expired => {
+            unauthorized(ErrorCode::ExpiredToken, "the bearer token has expired")
+        }
+        VerifyError::Unavailable(cause) => {
+            tracing::error!("the identity provider cannot be asked: {cause:#}");
+            let message = "the identity provider cannot be asked at the moment; try again";
+            ApiError::new(ErrorCode::IdentityUnavailable, message)
+                .header(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+        }
+    }
+}

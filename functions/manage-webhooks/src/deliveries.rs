@@ -1,0 +1,304 @@
+//! Deliveries: listed, shown, made once more.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::Value;
+use shared::api::{self, ApiError, ErrorCode};
+use shared::cursor::Scope;
+use shared::date::GivenDate;
+use shared::delivery::{DeliveryId, DeliveryState, RETENTION};
+use shared::delivery_store::{DeliveryKey, MadeDue, Range};
+use shared::fields::{Fields, invalid};
+use shared::json;
+use shared::query::{Query, shortened};
+use shared::queue::{Replay, Work};
+use shared::webhook::Webhook;
+use time::OffsetDateTime;
+
+use crate::access::Need;
+use crate::body::{DeliveryBody, DeliverySummaryBody};
+use crate::target::{Target, delivery_not_found};
+use crate::{DELIVERIES_PARAMETERS, MAX_BODY_BYTES, Managing};
+
+const REPLAY_FIELDS: [&str; 4] = ["since", "until", "states", "dryRun"];
+
+/// What a replay is about unless it says so: what has not arrived.
+const REPLAYED: [DeliveryState; 2] = [DeliveryState::Failed, DeliveryState::Held];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeliveriesBody {
+    deliveries: Vec<DeliverySummaryBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReplayBody {
+    count: u64,
+    dry_run: bool,
+}
+
+pub(crate) async fn list(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ReadDeliveries, now)
+        .await?;
+    let webhook = managing.webhook(&caller, &target).await?;
+    let query = Query::parse(raw.as_deref(), &DELIVERIES_PARAMETERS)?;
+    let state = query
+        .optional("state")?
+        .map(|text| state(text, "state"))
+        .transpose()?;
+    let (since, until) = (query.optional("since")?, query.optional("until")?);
+    let scope = Scope::new(&serde_json::json!([webhook.id, state, since, until]));
+    let since = since.map(|text| date(text, "since")).transpose()?;
+    let until = until.map(|text| date(text, "until")).transpose()?;
+    let limit = query.limit()?;
+    let mut range = range(&webhook, state, since, until, now);
+    if let Some(cursor) = query.optional("cursor")? {
+        let last: DeliveryId = scope.open(cursor, |text| text.parse().ok())?;
+        range.to = range.to.min(last.previous());
+    }
+
+    let (page, has_more) = managing.deliveries.page(&range, true, limit).await?;
+
+    let last = page.last().filter(|_| has_more);
+    let body = DeliveriesBody {
+        next_cursor: last.map(|last| scope.seal(&last.id.to_string())),
+        deliveries: page
+            .iter()
+            .map(|delivery| DeliverySummaryBody::of(delivery, now))
+            .collect(),
+    };
+    api::json(StatusCode::OK, &body)
+}
+
+pub(crate) async fn get(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ReadDeliveries, now)
+        .await?;
+    let webhook = managing.webhook(&caller, &target).await?;
+    let key = key(&webhook, target.delivery()?);
+    let delivery = managing.deliveries.get(key).await?;
+    let delivery = delivery
+        .filter(|delivery| !delivery.is_expired(now))
+        .ok_or_else(delivery_not_found)?;
+    let payload = if caller.may_manage {
+        managing.deliveries.body(key).await?
+    } else {
+        None
+    };
+    let attempts = managing.deliveries.attempts(key).await?;
+    let body = DeliveryBody::of(&delivery, payload, attempts, now);
+    api::json(StatusCode::OK, &body)
+}
+
+pub(crate) async fn redeliver(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let webhook = managing.webhook(&caller, &target).await?;
+    let key = key(&webhook, target.delivery()?);
+    if managing.deliveries.get(key).await?.is_none() {
+        return Err(delivery_not_found());
+    }
+    managing.prepare(&webhook).await?;
+    match managing.deliveries.make_due(key, now).await? {
+        MadeDue::Yes(delivery) => {
+            let messages = Work::due(webhook.org, webhook.id, &[delivery.id]);
+            managing.enqueue(&webhook, &messages).await;
+            let body = DeliverySummaryBody::of(&delivery, now);
+            api::json(StatusCode::ACCEPTED, &body)
+        }
+        MadeDue::InProgress => {
+            let message = "the delivery is being tried at this moment; see what comes of it";
+            Err(ApiError::new(ErrorCode::DeliveryInProgress, message))
+        }
+        MadeDue::Gone => Err(delivery_not_found()),
+    }
+}
+
+pub(crate) async fn replay(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let webhook = managing.webhook(&caller, &target).await?;
+    let body = json::object(body, MAX_BODY_BYTES).await?;
+    let mut fields = Fields::of(body, String::new(), &REPLAY_FIELDS)?;
+    let since = given_date(&mut fields, "since")?;
+    let until = given_date(&mut fields, "until")?;
+    let states = states(&mut fields)?;
+    let dry_run = match fields.optional("dryRun") {
+        None => false,
+        Some(Value::Bool(value)) => value,
+        Some(_) => {
+            let message = "must be true or false";
+            return Err(invalid(ErrorCode::InvalidField, "dryRun", message));
+        }
+    };
+
+    // What comes to be from now on is not meant, whatever `until` says.
+    let until = Some(until.map_or(now, |until| until.min(now)));
+    let ranges: Vec<(DeliveryState, Range)> = states
+        .into_iter()
+        .map(|state| (state, range(&webhook, Some(state), since, until, now)))
+        .collect();
+    let mut count = 0;
+    for (_, range) in &ranges {
+        count += managing.deliveries.count(range).await?;
+    }
+    if dry_run {
+        return api::json(StatusCode::OK, &ReplayBody { count, dry_run });
+    }
+    managing.prepare(&webhook).await?;
+    let messages: Vec<Work> = ranges
+        .into_iter()
+        .map(|(state, range)| {
+            Work::Replay(Replay {
+                org: webhook.org,
+                webhook: webhook.id,
+                replay: state,
+                from: range.from,
+                to: range.to,
+            })
+        })
+        .collect();
+    // Nothing is written yet: if the queue does not take it, the caller has to know.
+    managing.queue.send(&messages).await?;
+    tracing::info!(
+        webhook = %webhook.id, caller = caller.name, count,
+        "a replay of {count} deliveries to webhook {} was begun by {}", webhook.id, caller.name
+    );
+    api::json(StatusCode::ACCEPTED, &ReplayBody { count, dry_run })
+}
+
+impl Managing {
+    /// Makes way for deliveries that somebody asked for: a receiver that seemed to be down is tried again.
+    async fn prepare(&self, webhook: &Webhook) -> Result<(), ApiError> {
+        if !webhook.is_enabled() {
+            let message = "the webhook is disabled; enabling it sends what it has missed";
+            return Err(ApiError::new(ErrorCode::WebhookDisabled, message));
+        }
+        if webhook.health.paused_until.is_some() {
+            self.webhooks.unpause(webhook.key()).await?;
+        }
+        Ok(())
+    }
+
+    /// What cannot be put on the queue now is in the next hourly round: it is due.
+    async fn enqueue(&self, webhook: &Webhook, messages: &[Work]) {
+        if let Err(error) = self.queue.send(messages).await {
+            tracing::error!(webhook = %webhook.id, "a delivery to webhook {} waits for an hour at most: {error:#}", webhook.id);
+        }
+    }
+}
+
+fn key(webhook: &Webhook, id: DeliveryId) -> DeliveryKey {
+    DeliveryKey {
+        webhook: webhook.id,
+        id,
+    }
+}
+
+/// The deliveries from `since` on and before `until`, as far as they are kept.
+fn range(
+    webhook: &Webhook,
+    state: Option<DeliveryState>,
+    since: Option<OffsetDateTime>,
+    until: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Range {
+    let oldest = now - RETENTION;
+    let since = since.map_or(oldest, |since| since.max(oldest));
+    let all = Range::all(webhook.id);
+    Range {
+        state,
+        from: DeliveryId::first_at(since),
+        to: until.map_or(all.to, DeliveryId::last_before),
+        ..all
+    }
+}
+
+fn state(text: &str, path: &str) -> Result<DeliveryState, ApiError> {
+    let state = DeliveryState::ALL
+        .into_iter()
+        .find(|state| state.as_str() == text);
+    state.ok_or_else(|| {
+        let known = DeliveryState::ALL.map(DeliveryState::as_str).join(", ");
+        let message = format!("'{}' is no state; known are {known}", shortened(text));
+        invalid(ErrorCode::InvalidState, path, &message)
+    })
+}
+
+fn states(fields: &mut Fields) -> Result<BTreeSet<DeliveryState>, ApiError> {
+    let not_states = || {
+        let message = "must be an array of at least one state";
+        invalid(ErrorCode::InvalidState, "states", message)
+    };
+    match fields.optional("states") {
+        None => Ok(REPLAYED.into()),
+        Some(Value::Array(values)) if !values.is_empty() => values
+            .iter()
+            .enumerate()
+            .map(|(position, value)| {
+                state(
+                    value.as_str().unwrap_or_default(),
+                    &format!("states[{position}]"),
+                )
+            })
+            .collect(),
+        Some(_) => Err(not_states()),
+    }
+}
+
+fn given_date(fields: &mut Fields, name: &str) -> Result<Option<OffsetDateTime>, ApiError> {
+    let Some(value) = fields.optional(name) else {
+        return Ok(None);
+    };
+    let text = value
+        .as_str()
+        .ok_or_else(|| invalid(ErrorCode::InvalidDate, name, "must be text"))?;
+    date(text, name).map(Some)
+}
+
+fn date(text: &str, path: &str) -> Result<OffsetDateTime, ApiError> {
+    let date: Result<GivenDate, _> = text.parse();
+    date.map(|date| date.instant()).map_err(|reason| {
+        // In a query string '+' means a space.
+        let hint = if text.contains(' ') {
+            " (in a query a '+' must be sent as %2B)"
+        } else {
+            ""
+        };
+        let message = format!("'{}' is refused: {reason}{hint}", shortened(text));
+        invalid(ErrorCode::InvalidDate, path, &message)
+    })
+}

@@ -1,0 +1,51 @@
+//! `GET /webhook-events`: what webhooks can be told of.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::Value;
+use shared::api::{self, ApiError};
+use shared::message::{TEST_EVENT, sample};
+use shared::organization::OrganizationId;
+use shared::queue::ReportEvent;
+use uuid::Uuid;
+
+/// The organization of the samples.
+const SAMPLE_ORGANIZATION: OrganizationId = OrganizationId::new(Uuid::from_u128(1));
+
+#[derive(Serialize)]
+struct Events {
+    events: Vec<Event>,
+}
+
+#[derive(Serialize)]
+struct Event {
+    name: &'static str,
+    description: &'static str,
+    /// The body of a message.
+    sample: Value,
+}
+
+pub(crate) async fn list() -> Result<Response, ApiError> {
+    let event = |name, description| Event {
+        name,
+        description,
+        sample: sample(SAMPLE_ORGANIZATION, name),
+    };
+    let mut events: Vec<Event> = ReportEvent::ALL
+        .into_iter()
+        .map(|it| event(it.as_str(), describe(it)))
+        .collect();
+    events.push(event(
+        TEST_EVENT,
+        "A test call. It is sent when an administrator asks for it, and no webhook filters it.",
+    ));
+    api::json(StatusCode::OK, &Events { events })
+}
+
+fn describe(event: ReportEvent) -> &'static str {
+    match event {
+        ReportEvent::Published => "A report was published for the first time.",
+        ReportEvent::Updated => "A report that was published before was published again.",
+    }
+}

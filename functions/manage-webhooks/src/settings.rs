@@ -1,0 +1,294 @@
+//! What an administrator sends to describe a webhook.
+
+use std::collections::BTreeSet;
+
+use axum::http::{HeaderName, HeaderValue, header};
+use serde_json::Value;
+use shared::api::{ApiError, ErrorCode};
+use shared::fields::{Fields, invalid, text};
+use shared::message::is_reserved;
+use shared::query::{did_you_mean, shortened};
+use shared::queue::ReportEvent;
+use shared::webhook::secret::WebhookSecret;
+use shared::webhook::url::WebhookUrl;
+use shared::webhook::{OwnHeader, Settings};
+use time::OffsetDateTime;
+
+/// The fields of a webhook. The first ones can be set; the others are ignored, so that what was read can be sent back.
+const FIELDS: [&str; 18] = [
+    "name",
+    "url",
+    "secret",
+    "project",
+    "events",
+    "headers",
+    "enabled",
+    "id",
+    "organizationId",
+    "hasSecret",
+    "previousSecretUntil",
+    "disabledReason",
+    "disabledAt",
+    "failingSince",
+    "pausedUntil",
+    "createdAt",
+    "updatedAt",
+    "latestDelivery",
+];
+const HEADER_FIELDS: [&str; 2] = ["name", "value"];
+
+/// The longest name in characters (`SonarQube`).
+const MAX_NAME: usize = 100;
+/// The longest project key in characters (`SonarQube`).
+const MAX_PROJECT: usize = 400;
+/// How many headers of its own a webhook may have.
+const MAX_HEADERS: usize = 10;
+/// The longest name of a header in characters.
+const MAX_HEADER_NAME: usize = 100;
+/// The longest value of a header in characters. A token of an identity provider may well have 1,000.
+const MAX_HEADER_VALUE: usize = 2048;
+
+/// What a webhook is to be.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) settings: Settings,
+    pub(crate) enabled: Option<bool>,
+    /// Whether the secret is new and of our own making.
+    pub(crate) is_secret_generated: bool,
+}
+
+/// How fields that are absent are understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// They get their defaults.
+    Whole,
+    /// So does the name.
+    Test,
+    /// They stay as they are (RFC 7396).
+    Patch,
+}
+
+/// Reads a webhook. `current` is what it has been.
+pub(crate) fn read(
+    body: Value,
+    current: Option<&Settings>,
+    mode: Mode,
+    now: OffsetDateTime,
+) -> Result<Draft, ApiError> {
+    let mut fields = Fields::of(body, String::new(), &FIELDS)?;
+    let kept = current.filter(|_| mode == Mode::Patch);
+
+    let name = match (fields.nullable("name"), kept) {
+        (None, Some(kept)) => kept.name.clone(),
+        (None, None) if mode == Mode::Test => "Test".to_owned(),
+        (value, _) => text(given(value, "name")?, "name", MAX_NAME)?,
+    };
+    let url = match (fields.nullable("url"), kept) {
+        (None, Some(kept)) => kept.url.clone(),
+        (value, _) => url(&given(value, "url")?, current)?,
+    };
+    let project = match (fields.nullable("project"), kept) {
+        (None, Some(kept)) => kept.project.clone(),
+        (value, _) => value
+            .flatten()
+            .map(|value| text(value, "project", MAX_PROJECT))
+            .transpose()?,
+    };
+    let events = match (fields.nullable("events"), kept) {
+        (None, Some(kept)) => kept.events.clone(),
+        (value, _) => value.flatten().map(events).transpose()?.unwrap_or_default(),
+    };
+    let headers = match (fields.nullable("headers"), kept) {
+        (None, Some(kept)) => kept.headers.clone(),
+        (value, _) => value
+            .flatten()
+            .map(|value| headers(value, current))
+            .transpose()?
+            .unwrap_or_default(),
+    };
+    let enabled = match fields.nullable("enabled") {
+        None => (mode != Mode::Patch).then_some(true),
+        Some(value) => Some(boolean(value)?),
+    };
+    let given_secret = fields
+        .optional("secret")
+        .map(|value| secret(&value))
+        .transpose()?;
+
+    if url.basic_auth().is_some() && headers.iter().any(|own| own.name == header::AUTHORIZATION) {
+        let message = "there is an Authorization header already, made of the user in the url";
+        return Err(invalid(ErrorCode::InvalidHeader, "headers", message));
+    }
+    let (secret, is_secret_generated) = match (&given_secret, current) {
+        (Some(secret), None) => (secret.clone(), false),
+        (_, Some(current)) => (current.secret.clone(), false),
+        (None, None) => (WebhookSecret::generate()?, true),
+    };
+    let mut settings = Settings {
+        name,
+        url,
+        secret,
+        previous_secret: current.and_then(|current| current.previous_secret.clone()),
+        project,
+        events,
+        headers,
+    };
+    if let Some(secret) = given_secret.filter(|secret| *secret != settings.secret) {
+        settings.rotate(secret, now);
+    }
+    Ok(Draft {
+        settings,
+        enabled,
+        is_secret_generated,
+    })
+}
+
+/// Reads the body of a rotation: the new secret, if one is given.
+pub(crate) fn read_secret(body: Value) -> Result<Option<WebhookSecret>, ApiError> {
+    let mut fields = Fields::of(body, String::new(), &["secret"])?;
+    fields
+        .optional("secret")
+        .map(|value| secret(&value))
+        .transpose()
+}
+
+fn given(value: Option<Option<Value>>, name: &str) -> Result<Value, ApiError> {
+    value.flatten().ok_or_else(|| {
+        ApiError::new(ErrorCode::MissingField, format!("{name}: is required")).parameter(name)
+    })
+}
+
+fn boolean(value: Option<Value>) -> Result<bool, ApiError> {
+    match value {
+        None => Ok(true),
+        Some(Value::Bool(value)) => Ok(value),
+        Some(_) => Err(invalid(
+            ErrorCode::InvalidField,
+            "enabled",
+            "must be true or false",
+        )),
+    }
+}
+
+fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError> {
+    let text = value
+        .as_str()
+        .ok_or_else(|| invalid(ErrorCode::InvalidUrl, "url", "must be text"))?;
+    if let Some(current) = current.filter(|current| current.url.masked() == text) {
+        return Ok(current.url.clone());
+    }
+    // The text is not repeated: it may have a password in it.
+    text.parse()
+        .map_err(|reason: shared::webhook::url::InvalidUrl| {
+            invalid(ErrorCode::InvalidUrl, "url", &reason.to_string())
+        })
+}
+
+fn secret(value: &Value) -> Result<WebhookSecret, ApiError> {
+    let text = value
+        .as_str()
+        .ok_or_else(|| invalid(ErrorCode::InvalidSecret, "secret", "must be text"))?;
+    WebhookSecret::parse(text)
+        .map_err(|reason| invalid(ErrorCode::InvalidSecret, "secret", &reason.to_string()))
+}
+
+fn events(value: Value) -> Result<BTreeSet<ReportEvent>, ApiError> {
+    let Value::Array(values) = value else {
+        return Err(invalid(
+            ErrorCode::InvalidEvent,
+            "events",
+            "must be an array",
+        ));
+    };
+    if values.is_empty() {
+        let message = "must not be empty; leave it out for all events";
+        return Err(invalid(ErrorCode::InvalidEvent, "events", message));
+    }
+    let names = ReportEvent::ALL.map(ReportEvent::as_str);
+    let mut events = BTreeSet::new();
+    for (position, value) in values.iter().enumerate() {
+        let path = format!("events[{position}]");
+        let name = value.as_str().unwrap_or_default();
+        let event = ReportEvent::ALL.into_iter().find(|it| it.as_str() == name);
+        let event = event.ok_or_else(|| {
+            let hint = did_you_mean(name, &names);
+            let message = format!("'{}' is no event{hint}", shortened(name));
+            invalid(ErrorCode::InvalidEvent, &path, &message)
+        })?;
+        if !events.insert(event) {
+            return Err(invalid(ErrorCode::InvalidEvent, &path, "stands twice"));
+        }
+    }
+    Ok(events)
+}
+
+/// The headers. One without a value keeps the value that it has, since values are never shown.
+fn headers(value: Value, current: Option<&Settings>) -> Result<Vec<OwnHeader>, ApiError> {
+    let Value::Array(values) = value else {
+        let message = "must be an array of objects with 'name' and 'value'";
+        return Err(invalid(ErrorCode::InvalidHeader, "headers", message));
+    };
+    if values.len() > MAX_HEADERS {
+        let message = format!("there may be at most {MAX_HEADERS}");
+        return Err(invalid(ErrorCode::InvalidHeader, "headers", &message));
+    }
+    let mut headers: Vec<OwnHeader> = Vec::with_capacity(values.len());
+    for (position, value) in values.into_iter().enumerate() {
+        let path = format!("headers[{position}].");
+        let mut fields = Fields::of(value, path, &HEADER_FIELDS)?;
+        let name = header_name(&mut fields)?;
+        let path = fields.path("name");
+        if headers.iter().any(|own| own.name == name) {
+            return Err(invalid(ErrorCode::InvalidHeader, &path, "stands twice"));
+        }
+        let value = match fields.optional("value") {
+            Some(value) => header_value(&value, &fields.path("value"))?,
+            None => {
+                let stored = current.into_iter().flat_map(|current| &current.headers);
+                let stored = stored
+                    .filter(|own| own.name == name)
+                    .map(|own| own.value.clone());
+                stored.last().ok_or_else(|| {
+                    let path = fields.path("value");
+                    ApiError::new(ErrorCode::MissingField, format!("{path}: is required"))
+                        .parameter(path)
+                })?
+            }
+        };
+        headers.push(OwnHeader { name, value });
+    }
+    Ok(headers)
+}
+
+fn header_name(fields: &mut Fields) -> Result<HeaderName, ApiError> {
+    let name = fields.text("name", MAX_HEADER_NAME)?;
+    let path = fields.path("name");
+    let name: HeaderName = name.parse().map_err(|_| {
+        let message = format!("'{}' is not the name of a header", shortened(&name));
+        invalid(ErrorCode::InvalidHeader, &path, &message)
+    })?;
+    if is_reserved(&name) {
+        let message = format!("'{name}' is reserved");
+        return Err(invalid(ErrorCode::InvalidHeader, &path, &message));
+    }
+    Ok(name)
+}
+
+fn header_value(value: &Value, path: &str) -> Result<HeaderValue, ApiError> {
+    let refused = || {
+        let message = format!(
+            "must be text of 1 to {MAX_HEADER_VALUE} visible ASCII characters, with spaces only between them"
+        );
+        invalid(ErrorCode::InvalidHeader, path, &message)
+    };
+    let text = value.as_str().ok_or_else(refused)?;
+    let is_good = (1..=MAX_HEADER_VALUE).contains(&text.len())
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && text.trim() == text;
+    if !is_good {
+        return Err(refused());
+    }
+    let mut value: HeaderValue = text.parse().map_err(|_| refused())?;
+    value.set_sensitive(true);
+    Ok(value)
+}

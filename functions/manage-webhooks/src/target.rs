@@ -1,0 +1,79 @@
+//! What a path names.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use shared::api::{ApiError, ErrorCode};
+use shared::delivery::DeliveryId;
+use shared::organization::OrganizationId;
+use shared::token::TokenId;
+use shared::webhook::WebhookId;
+
+/// The ids in a path. One that is no id names nothing; but who may not even look must not learn that, so it is not an error
+/// until somebody asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    organization: Option<OrganizationId>,
+    webhook: Option<WebhookId>,
+    delivery: Option<DeliveryId>,
+    token: Option<TokenId>,
+}
+
+impl Target {
+    pub(crate) fn organization(&self) -> Result<OrganizationId, ApiError> {
+        self.organization.ok_or_else(organization_not_found)
+    }
+
+    pub(crate) fn webhook(&self) -> Result<WebhookId, ApiError> {
+        self.webhook.ok_or_else(webhook_not_found)
+    }
+
+    pub(crate) fn delivery(&self) -> Result<DeliveryId, ApiError> {
+        self.delivery.ok_or_else(delivery_not_found)
+    }
+
+    pub(crate) fn token(&self) -> Result<TokenId, ApiError> {
+        self.token.ok_or_else(token_not_found)
+    }
+}
+
+/// There is nothing that tells which organizations exist. For whoever has no part in one, it does not.
+pub(crate) fn organization_not_found() -> ApiError {
+    let message = "there is no such organization, or you have no part in it";
+    ApiError::new(ErrorCode::OrganizationNotFound, message)
+}
+
+pub(crate) fn webhook_not_found() -> ApiError {
+    ApiError::new(ErrorCode::WebhookNotFound, "there is no such webhook")
+}
+
+pub(crate) fn delivery_not_found() -> ApiError {
+    let message = "there is no such delivery; deliveries are kept for 30 days";
+    ApiError::new(ErrorCode::DeliveryNotFound, message)
+}
+
+pub(crate) fn token_not_found() -> ApiError {
+    ApiError::new(ErrorCode::TokenNotFound, "there is no such token")
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Target {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        // Fails for what is not UTF-8, which is no id either.
+        let parameters = RawPathParams::from_request_parts(parts, state).await.ok();
+        Ok(Self {
+            organization: id(parameters.as_ref(), "organizationId"),
+            webhook: id(parameters.as_ref(), "webhookId"),
+            delivery: id(parameters.as_ref(), "deliveryId"),
+            token: id(parameters.as_ref(), "tokenId"),
+        })
+    }
+}
+
+fn id<T: FromStr>(parameters: Option<&RawPathParams>, name: &str) -> Option<T> {
+    let (_, text) = parameters?.iter().find(|(of, _)| *of == name)?;
+    text.parse().ok()
+}

@@ -1,0 +1,155 @@
+//! Tokens: listed, made, revoked.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Value;
+use shared::api::{self, ApiError, ErrorCode};
+use shared::cursor::Scope;
+use shared::date::GivenDate;
+use shared::fields::{Fields, invalid};
+use shared::json;
+use shared::query::{Query, did_you_mean, shortened};
+use shared::token::{Right, Token};
+use time::OffsetDateTime;
+
+use crate::access::Need;
+use crate::body::TokenBody;
+use crate::target::{Target, token_not_found};
+use crate::{MAX_BODY_BYTES, Managing, TOKENS_PARAMETERS};
+
+const FIELDS: [&str; 3] = ["name", "rights", "expiresAt"];
+/// The longest name in characters, as that of a webhook.
+const MAX_NAME: usize = 100;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokensBody {
+    tokens: Vec<TokenBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageTokens, now)
+        .await?;
+    let query = Query::parse(raw.as_deref(), &TOKENS_PARAMETERS)?;
+    let scope = Scope::new(&serde_json::json!(["tokens", caller.org]));
+    let limit = query.limit()?;
+    let after = query
+        .optional("cursor")?
+        .map(|cursor| scope.open(cursor, |text| text.parse().ok()))
+        .transpose()?;
+    let (page, has_more) = managing.tokens.page(caller.org, after, limit).await?;
+    let last = page.last().filter(|_| has_more);
+    let body = TokensBody {
+        next_cursor: last.map(|last| scope.seal(&last.id.to_string())),
+        tokens: page
+            .into_iter()
+            .map(|token| TokenBody::of(token, None))
+            .collect(),
+    };
+    api::json(StatusCode::OK, &body)
+}
+
+pub(crate) async fn create(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageTokens, now)
+        .await?;
+    let body = json::object(body, MAX_BODY_BYTES).await?;
+    let mut fields = Fields::of(body, String::new(), &FIELDS)?;
+    let name = fields.text("name", MAX_NAME)?;
+    let rights = rights(&fields.required("rights")?)?;
+    let expires_at = expiry(&mut fields, now)?;
+
+    let (token, secret) = Token::new(caller.org, name, rights, expires_at, now)?;
+    managing.tokens.put(&token).await?;
+
+    tracing::info!(
+        org = %caller.org, token = %token.id, caller = caller.name,
+        "token {} of organization {} was created by {}", token.id, caller.org, caller.name
+    );
+    // Relative, since behind API Gateway the path begins with the stage.
+    let location = format!("tokens/{}", token.id);
+    let body = TokenBody::of(token, Some(secret.reveal().to_owned()));
+    let mut response = api::json(StatusCode::CREATED, &body)?;
+    let location = HeaderValue::try_from(location).map_err(anyhow::Error::from)?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+pub(crate) async fn revoke(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageTokens, now)
+        .await?;
+    let id = target.token()?;
+    if !managing.tokens.revoke(caller.org, id, now).await? {
+        return Err(token_not_found());
+    }
+    tracing::info!(
+        org = %caller.org, token = %id, caller = caller.name,
+        "token {id} of organization {} was revoked by {}", caller.org, caller.name
+    );
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn rights(value: &Value) -> Result<BTreeSet<Right>, ApiError> {
+    let values = value.as_array().filter(|values| !values.is_empty());
+    let values = values.ok_or_else(|| {
+        let message = "must be an array of at least one right";
+        invalid(ErrorCode::InvalidRight, "rights", message)
+    })?;
+    let names = Right::ALL.map(Right::as_str);
+    let mut rights = BTreeSet::new();
+    for (position, value) in values.iter().enumerate() {
+        let path = format!("rights[{position}]");
+        let name = value.as_str().unwrap_or_default();
+        let right = Right::ALL.into_iter().find(|right| right.as_str() == name);
+        let right = right.ok_or_else(|| {
+            let hint = did_you_mean(name, &names);
+            let message = format!("'{}' is no right{hint}", shortened(name));
+            invalid(ErrorCode::InvalidRight, &path, &message)
+        })?;
+        if !rights.insert(right) {
+            return Err(invalid(ErrorCode::InvalidRight, &path, "stands twice"));
+        }
+    }
+    Ok(rights)
+}
+
+fn expiry(fields: &mut Fields, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ApiError> {
+    let Some(value) = fields.optional("expiresAt") else {
+        return Ok(None);
+    };
+    let refused = |message: &str| invalid(ErrorCode::InvalidDate, "expiresAt", message);
+    let text = value.as_str().ok_or_else(|| refused("must be text"))?;
+    let date: GivenDate = text
+        .parse()
+        .map_err(|reason| refused(&format!("'{}' is refused: {reason}", shortened(text))))?;
+    if date.instant() <= now {
+        return Err(refused("lies in the past"));
+    }
+    Ok(Some(date.instant()))
+}

@@ -1,0 +1,501 @@
+//! Webhooks: listed, created, changed, tried out.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+use serde_json::Value;
+use shared::api::{self, ApiError, ErrorCode};
+use shared::date::timestamp;
+use shared::delivery::{Attempt, Delivery, DeliveryId, DeliveryState};
+use shared::delivery_store::Range;
+use shared::json;
+use shared::message::{Outgoing, shown};
+use shared::organization::OrganizationId;
+use shared::queue::{Replay, Work};
+use shared::webhook::secret::WebhookSecret;
+use shared::webhook::url::WebhookUrl;
+use shared::webhook::{Disabled, DisabledReason, Health, Settings, Webhook, WebhookId, WebhookKey};
+use shared::webhook_store::{Changed, Webhooks};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::access::{Caller, Need};
+use crate::body::{AttemptBody, WebhookBody};
+use crate::settings::{Draft, Mode, read, read_secret};
+use crate::target::{Target, webhook_not_found};
+use crate::{MAX_BODY_BYTES, Managing};
+
+/// How many webhooks a project may have, and how many an organization may have for all projects (`SonarQube`).
+const MAX_PER_PROJECT: usize = 10;
+/// How many webhooks an organization may have in all. Each change of a report reads all of them.
+const MAX_PER_ORGANIZATION: usize = 1000;
+/// How often a change is tried, when others win.
+const MAX_TRIES: usize = 5;
+/// How many webhooks' deliveries are asked for at a time.
+const AT_ONCE: usize = 16;
+
+#[derive(Serialize)]
+struct WebhooksBody {
+    webhooks: Vec<WebhookBody>,
+}
+
+#[derive(Serialize)]
+struct TestBody {
+    delivered: bool,
+    payload: String,
+    attempt: AttemptBody,
+}
+
+pub(crate) async fn list(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let found = managing.webhooks.all(caller.org).await?;
+    let body = async |webhook: Webhook| {
+        let latest = managing.latest_delivery(webhook.id).await?;
+        anyhow::Ok(WebhookBody::of(&webhook, now).with_latest(latest.as_ref(), now))
+    };
+    let webhooks = stream::iter(found.webhooks)
+        .map(body)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    api::json(StatusCode::OK, &WebhooksBody { webhooks })
+}
+
+pub(crate) async fn get(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let webhook = managing.webhook(&caller, &target).await?;
+    let latest = managing.latest_delivery(webhook.id).await?;
+    let body = WebhookBody::of(&webhook, now).with_latest(latest.as_ref(), now);
+    tagged(StatusCode::OK, &webhook, &body)
+}
+
+pub(crate) async fn create(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let body = json::object(body, MAX_BODY_BYTES).await?;
+    let draft = read(body, None, Mode::Whole, now)?;
+    managing.check(&draft.settings.url).await?;
+    let webhook = Webhook {
+        org: caller.org,
+        id: WebhookId::new(Uuid::new_v4()),
+        revision: 1,
+        settings: draft.settings,
+        disabled: by_administrator(draft.enabled, now),
+        created_at: timestamp(now),
+        updated_at: timestamp(now),
+        health: Health::default(),
+    };
+    for _ in 0..MAX_TRIES {
+        let among = managing.webhooks.all(caller.org).await?;
+        check_limits(&among, &webhook)?;
+        if managing.webhooks.add(&webhook, &among).await? == Changed::Yes {
+            note(&caller, webhook.id, "created");
+            let secret = draft.is_secret_generated.then(|| revealed(&webhook));
+            let body = WebhookBody::of(&webhook, now).with_secret(secret);
+            let mut response = tagged(StatusCode::CREATED, &webhook, &body)?;
+            // Relative, since behind API Gateway the path begins with the stage.
+            let location = format!("webhooks/{}", webhook.id);
+            response
+                .headers_mut()
+                .insert(header::LOCATION, header_value(location)?);
+            return Ok(response);
+        }
+    }
+    Err(conflict())
+}
+
+pub(crate) async fn replace(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    managing
+        .change_settings(&target, &headers, body, Mode::Whole)
+        .await
+}
+
+pub(crate) async fn patch(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    managing
+        .change_settings(&target, &headers, body, Mode::Patch)
+        .await
+}
+
+pub(crate) async fn delete(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    for _ in 0..MAX_TRIES {
+        let webhook = managing.webhook(&caller, &target).await?;
+        check_precondition(&headers, &webhook)?;
+        let deleted = managing.webhooks.delete(webhook.key(), webhook.revision);
+        if deleted.await? == Changed::Yes {
+            note(&caller, webhook.id, "deleted");
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
+    Err(conflict())
+}
+
+pub(crate) async fn rotate(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let given = match json::optional_object(body, MAX_BODY_BYTES).await? {
+        None => None,
+        Some(body) => read_secret(body)?,
+    };
+    let is_generated = given.is_none();
+    let secret = match given {
+        Some(secret) => secret,
+        None => WebhookSecret::generate()?,
+    };
+    let change = |webhook: &mut Webhook| {
+        webhook.settings.rotate(secret.clone(), now);
+        Ok(())
+    };
+    let (webhook, _) = managing
+        .change(&caller, &target, &headers, now, change)
+        .await?;
+    note(&caller, webhook.id, "given another secret");
+    let secret = is_generated.then(|| revealed(&webhook));
+    let body = WebhookBody::of(&webhook, now).with_secret(secret);
+    tagged(StatusCode::OK, &webhook, &body)
+}
+
+pub(crate) async fn enable(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let change = |webhook: &mut Webhook| {
+        webhook.disabled = None;
+        webhook.health = Health::default();
+        Ok(())
+    };
+    let (webhook, _) = managing
+        .change(&caller, &target, &headers, now, change)
+        .await?;
+    note(&caller, webhook.id, "enabled");
+    managing.call_what_waits(&webhook, now).await;
+    tagged(StatusCode::OK, &webhook, &WebhookBody::of(&webhook, now))
+}
+
+pub(crate) async fn disable(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let change = |webhook: &mut Webhook| {
+        webhook.disabled = webhook
+            .disabled
+            .take()
+            .or(by_administrator(Some(false), now));
+        Ok(())
+    };
+    let (webhook, _) = managing
+        .change(&caller, &target, &headers, now, change)
+        .await?;
+    note(&caller, webhook.id, "disabled");
+    tagged(StatusCode::OK, &webhook, &WebhookBody::of(&webhook, now))
+}
+
+pub(crate) async fn test(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let webhook = managing.webhook(&caller, &target).await?;
+    managing.try_out(caller.org, &webhook.settings, now).await
+}
+
+pub(crate) async fn test_unstored(
+    State(managing): State<Managing>,
+    target: Target,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let caller = managing
+        .authorize(&headers, &target, Need::ManageWebhooks, now)
+        .await?;
+    let body = json::object(body, MAX_BODY_BYTES).await?;
+    let draft = read(body, None, Mode::Test, now)?;
+    managing.check(&draft.settings.url).await?;
+    managing.try_out(caller.org, &draft.settings, now).await
+}
+
+impl Managing {
+    /// The webhook that the path names.
+    pub(crate) async fn webhook(
+        &self,
+        caller: &Caller,
+        target: &Target,
+    ) -> Result<Webhook, ApiError> {
+        let key = WebhookKey {
+            org: caller.org,
+            id: target.webhook()?,
+        };
+        self.webhooks.get(key).await?.ok_or_else(webhook_not_found)
+    }
+
+    async fn latest_delivery(&self, webhook: WebhookId) -> anyhow::Result<Option<Delivery>> {
+        let range = Range::all(webhook);
+        let (mut page, _) = self.deliveries.page(&range, true, 1).await?;
+        Ok(page.pop())
+    }
+
+    /// Whether messages may go to this URL.
+    async fn check(&self, url: &WebhookUrl) -> Result<(), ApiError> {
+        self.sender.check(url).await.map_err(|refused| {
+            ApiError::new(ErrorCode::AddressRefused, format!("url: {refused}")).parameter("url")
+        })
+    }
+
+    async fn change_settings(
+        &self,
+        target: &Target,
+        headers: &HeaderMap,
+        body: Body,
+        mode: Mode,
+    ) -> Result<Response, ApiError> {
+        let now = OffsetDateTime::now_utc();
+        let caller = self
+            .authorize(headers, target, Need::ManageWebhooks, now)
+            .await?;
+        let body: Value = json::object(body, MAX_BODY_BYTES).await?;
+        let change = |webhook: &mut Webhook| {
+            let Draft {
+                settings, enabled, ..
+            } = read(body.clone(), Some(&webhook.settings), mode, now)?;
+            match enabled {
+                Some(true) if !webhook.is_enabled() => {
+                    webhook.disabled = None;
+                    webhook.health = Health::default();
+                }
+                Some(false) if webhook.is_enabled() => {
+                    webhook.disabled = by_administrator(enabled, now);
+                }
+                _ => {}
+            }
+            if settings.url != webhook.settings.url {
+                // How the old receiver did says nothing of the new one.
+                webhook.health = Health::default();
+            }
+            webhook.settings = settings;
+            Ok(())
+        };
+        let (webhook, was_enabled) = self.change(&caller, target, headers, now, change).await?;
+        note(&caller, webhook.id, "changed");
+        if webhook.is_enabled() && !was_enabled {
+            self.call_what_waits(&webhook, now).await;
+        }
+        tagged(StatusCode::OK, &webhook, &WebhookBody::of(&webhook, now))
+    }
+
+    /// Changes the webhook that the path names, if the request's precondition holds. Gives it as it is then, and whether it
+    /// was enabled before.
+    async fn change(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        headers: &HeaderMap,
+        now: OffsetDateTime,
+        change: impl Fn(&mut Webhook) -> Result<(), ApiError>,
+    ) -> Result<(Webhook, bool), ApiError> {
+        for _ in 0..MAX_TRIES {
+            let current = self.webhook(caller, target).await?;
+            check_precondition(headers, &current)?;
+            let mut webhook = current.clone();
+            change(&mut webhook)?;
+            webhook.revision += 1;
+            webhook.updated_at = timestamp(now);
+            if webhook.settings.url != current.settings.url {
+                self.check(&webhook.settings.url).await?;
+            }
+            let among = if webhook.settings.project == current.settings.project {
+                None
+            } else {
+                let among = self.webhooks.all(caller.org).await?;
+                check_limits(&among, &webhook)?;
+                Some(among)
+            };
+            let replaced = self.webhooks.replace(&webhook, among.as_ref()).await?;
+            if replaced == Changed::Yes {
+                return Ok((webhook, current.is_enabled()));
+            }
+        }
+        Err(conflict())
+    }
+
+    /// Has everything tried that waits for this webhook. What cannot be put on the queue now is in the next hourly round:
+    /// it is due.
+    async fn call_what_waits(&self, webhook: &Webhook, now: OffsetDateTime) {
+        let states = [
+            DeliveryState::Held,
+            DeliveryState::Failed,
+            DeliveryState::Pending,
+        ];
+        let messages = states.map(|state| {
+            Work::Replay(Replay {
+                org: webhook.org,
+                webhook: webhook.id,
+                replay: state,
+                from: DeliveryId::FIRST,
+                to: DeliveryId::first_at(now + time::Duration::milliseconds(1)),
+            })
+        });
+        if let Err(error) = self.queue.send(&messages).await {
+            tracing::error!(webhook = %webhook.id, "what waits for webhook {} waits for an hour at most: {error:#}", webhook.id);
+        }
+    }
+
+    async fn try_out(
+        &self,
+        org: OrganizationId,
+        settings: &Settings,
+        now: OffsetDateTime,
+    ) -> Result<Response, ApiError> {
+        let outgoing = Outgoing::test(DeliveryId::at(now).to_string(), org, settings);
+        let headers = outgoing.headers(settings, now)?;
+        let shown = shown(&headers);
+        let payload = String::from_utf8_lossy(&outgoing.body).into_owned();
+        let exchange = self
+            .sender
+            .post(&settings.url, headers, outgoing.body)
+            .await?;
+        let body = TestBody {
+            delivered: exchange.failure.is_none(),
+            payload,
+            attempt: AttemptBody::of(Attempt::of(1, now, &exchange, shown)),
+        };
+        api::json(StatusCode::OK, &body)
+    }
+}
+
+fn by_administrator(enabled: Option<bool>, now: OffsetDateTime) -> Option<Disabled> {
+    (enabled == Some(false)).then(|| Disabled {
+        reason: DisabledReason::Administrator,
+        at: timestamp(now),
+    })
+}
+
+fn check_limits(among: &Webhooks, webhook: &Webhook) -> Result<(), ApiError> {
+    let others = || among.webhooks.iter().filter(|other| other.id != webhook.id);
+    let project = &webhook.settings.project;
+    let of_scope = others().filter(|other| other.settings.project == *project);
+    let message = if of_scope.count() >= MAX_PER_PROJECT {
+        match project {
+            Some(project) => format!("project {project} has {MAX_PER_PROJECT} webhooks already"),
+            None => format!("there are {MAX_PER_PROJECT} webhooks for all projects already"),
+        }
+    } else if others().count() >= MAX_PER_ORGANIZATION {
+        format!("the organization has {MAX_PER_ORGANIZATION} webhooks already")
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::new(ErrorCode::TooManyWebhooks, message))
+}
+
+/// `If-Match` (RFC 9110, section 13.1.1): entity tags, one of which must be the webhook's, or `*`.
+fn check_precondition(headers: &HeaderMap, webhook: &Webhook) -> Result<(), ApiError> {
+    let mut given = headers.get_all(header::IF_MATCH).iter().peekable();
+    if given.peek().is_none() {
+        return Ok(());
+    }
+    let tag = tag(webhook);
+    let matches = given
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| matches!(value.trim(), it if it == "*" || it == tag));
+    if matches {
+        return Ok(());
+    }
+    let message = "the webhook has been changed; read it again";
+    Err(ApiError::new(ErrorCode::PreconditionFailed, message))
+}
+
+/// The entity tag: of what administrators set, so that a delivery does not make it stale.
+fn tag(webhook: &Webhook) -> String {
+    format!("\"{}\"", webhook.revision)
+}
+
+fn tagged(status: StatusCode, webhook: &Webhook, body: &WebhookBody) -> Result<Response, ApiError> {
+    let mut response = api::json(status, body)?;
+    response
+        .headers_mut()
+        .insert(header::ETAG, header_value(tag(webhook))?);
+    Ok(response)
+}
+
+fn header_value(text: String) -> Result<HeaderValue, ApiError> {
+    Ok(HeaderValue::try_from(text).map_err(anyhow::Error::from)?)
+}
+
+fn revealed(webhook: &Webhook) -> String {
+    webhook.settings.secret.reveal().to_owned()
+}
+
+fn note(caller: &Caller, webhook: WebhookId, what: &str) {
+    tracing::info!(
+        org = %caller.org, %webhook, caller = caller.name,
+        "webhook {webhook} of organization {} was {what} by {}", caller.org, caller.name
+    );
+}
+
+fn conflict() -> ApiError {
+    let message = "others were changing webhooks at the same moment; try again";
+    ApiError::new(ErrorCode::Conflict, message)
+}

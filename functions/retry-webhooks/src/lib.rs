@@ -1,0 +1,155 @@
+//! Once an hour: what is due goes back on the queue, and so does what never got there.
+//!
+//! *Invariant:* nothing is sent from here. There is one way to a receiver, and it begins at the queue.
+//!
+//! Any number of rounds may run at once: a delivery that is on the queue twice is claimed once.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use shared::announcement::{Swept, sweep};
+use shared::delivery::DeliveryId;
+use shared::delivery_store::{DUE_SHARDS, DeliveryStore, DueDelivery};
+use shared::queue::{EventsQueue, Work};
+use shared::report_store::ReportStore;
+use shared::webhook::{Webhook, WebhookKey};
+use shared::webhook_store::WebhookStore;
+use time::OffsetDateTime;
+
+/// What the function works with.
+#[derive(Clone, Debug)]
+pub struct Retrying {
+    /// What may not have been announced.
+    pub reports: ReportStore,
+    /// Who is told.
+    pub webhooks: WebhookStore,
+    /// What is due.
+    pub deliveries: DeliveryStore,
+    /// Where it goes.
+    pub queue: EventsQueue,
+}
+
+/// What a round did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Changes of reports that were left over.
+    pub swept: Swept,
+    /// Deliveries that are now on the queue.
+    pub queued: usize,
+    /// Deliveries that are due and wait for their webhook: it is disabled, or left alone because it seems to be down.
+    pub waiting: usize,
+    /// Shards, and webhooks' deliveries, that could not be read or put on the queue. They are due still.
+    pub failed: usize,
+}
+
+/// Makes a round. What fails does not keep the rest from being done: it is logged and counted.
+pub async fn round(retrying: &Retrying, now: OffsetDateTime) -> Round {
+    let mut round = Round {
+        swept: sweep(&retrying.reports, &retrying.queue, now).await,
+        ..Round::default()
+    };
+    let mut webhooks = Webhooks::default();
+    for shard in 0..DUE_SHARDS {
+        let mut start = None;
+        loop {
+            match retrying.deliveries.due(shard, now, start).await {
+                Ok((due, next)) => {
+                    enqueue(retrying, due, &mut webhooks, now, &mut round).await;
+                    start = next;
+                }
+                Err(error) => {
+                    round.failed += 1;
+                    tracing::error!(shard, "{error:#}");
+                    break;
+                }
+            }
+            if start.is_none() {
+                break;
+            }
+        }
+    }
+    if round == Round::default() {
+        tracing::debug!("nothing is due");
+    } else {
+        tracing::info!(
+            announced = round.swept.announced,
+            queued = round.queued,
+            waiting = round.waiting,
+            failed = round.failed + round.swept.failed,
+            "put {} due deliveries and {} left-over changes on the queue; {} wait for their webhook; {} failures",
+            round.queued,
+            round.swept.announced,
+            round.waiting,
+            round.failed + round.swept.failed,
+        );
+    }
+    round
+}
+
+/// The webhooks that this round has met.
+#[derive(Default)]
+struct Webhooks {
+    known: HashMap<WebhookKey, Option<Webhook>>,
+    /// Those that were down and are tried again: one delivery is enough for that.
+    tried: BTreeSet<WebhookKey>,
+}
+
+async fn enqueue(
+    retrying: &Retrying,
+    due: Vec<DueDelivery>,
+    webhooks: &mut Webhooks,
+    now: OffsetDateTime,
+    round: &mut Round,
+) {
+    let mut groups: BTreeMap<WebhookKey, Vec<DeliveryId>> = BTreeMap::new();
+    for delivery in due {
+        let key = WebhookKey {
+            org: delivery.org,
+            id: delivery.webhook,
+        };
+        groups.entry(key).or_default().push(delivery.id);
+    }
+    for (key, deliveries) in groups {
+        match enqueue_of(retrying, key, &deliveries, webhooks, now).await {
+            Ok(queued) => {
+                round.queued += queued;
+                round.waiting += deliveries.len() - queued;
+            }
+            Err(error) => {
+                round.failed += 1;
+                tracing::error!(webhook = %key.id, "deliveries to webhook {} are not queued: {error:#}", key.id);
+            }
+        }
+    }
+}
+
+/// Puts a webhook's deliveries on the queue. Gives how many.
+async fn enqueue_of(
+    retrying: &Retrying,
+    key: WebhookKey,
+    deliveries: &[DeliveryId],
+    webhooks: &mut Webhooks,
+    now: OffsetDateTime,
+) -> anyhow::Result<usize> {
+    let webhook = match webhooks.known.entry(key) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(retrying.webhooks.get(key).await?),
+    };
+    let deliveries = match webhook {
+        // It was deleted. Whoever takes the message forgets the deliveries.
+        None => deliveries,
+        Some(webhook) if !webhook.is_enabled() || webhook.health.is_paused(now) => &[],
+        // If this one succeeds, whoever delivered it calls the others.
+        Some(webhook) if webhook.health.paused_until.is_some() => {
+            if webhooks.tried.insert(key) {
+                &deliveries[..1]
+            } else {
+                &[]
+            }
+        }
+        Some(_) => deliveries,
+    };
+    let messages = Work::due(key.org, key.id, deliveries);
+    retrying.queue.send(&messages).await?;
+    Ok(deliveries.len())
+}

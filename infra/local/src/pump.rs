@@ -1,0 +1,169 @@
+//! What AWS does around the functions that no request calls: Lambda takes messages from the queue, and EventBridge's rule
+//! fires.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
+use deliver_webhooks::Delivering;
+use retry_webhooks::Retrying;
+use shared::aws::describe;
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// How long a batch is collected (template.yaml: `MaximumBatchingWindowInSeconds`).
+const WINDOW: Duration = Duration::from_secs(5);
+/// How many messages a batch has at the most (template.yaml: `BatchSize`).
+const BATCH_SIZE: usize = 100;
+/// How many batches are handled at once: one that waits for a slow receiver does not hold up the next.
+const AT_ONCE: usize = 8;
+/// When a batch begins nothing new any more, as on Lambda.
+pub(crate) const BUDGET: Duration = Duration::from_secs(90);
+/// How long the queue is asked at a time.
+const WAIT_SECONDS: i32 = 1;
+/// The pause after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A queue whose messages are delivered.
+#[derive(Clone, Debug)]
+pub(crate) struct Pump {
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) queue: String,
+    pub(crate) delivering: Delivering,
+}
+
+impl Pump {
+    /// Takes batch after batch, until it is dropped.
+    pub(crate) async fn run(self) {
+        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        let mut batches = JoinSet::new();
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                return;
+            };
+            match self.collect(WINDOW).await {
+                Ok(messages) if messages.is_empty() => {}
+                Ok(messages) => {
+                    let pump = self.clone();
+                    batches.spawn(async move {
+                        let _slot = slot;
+                        let now = OffsetDateTime::now_utc();
+                        if let Err(error) = pump.handle(messages, now).await {
+                            tracing::error!("a batch of the queue comes again: {error:#}");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::error!("the queue could not be asked: {error:#}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            while batches.try_join_next().is_some() {}
+        }
+    }
+
+    /// Handles everything that is on the queue at `now`, and what that puts there, until there is nothing. Gives the number
+    /// of messages.
+    pub(crate) async fn drain(&self, now: OffsetDateTime) -> anyhow::Result<usize> {
+        let mut handled = 0;
+        loop {
+            let messages = self.receive(0, BATCH_SIZE).await?;
+            if messages.is_empty() {
+                return Ok(handled);
+            }
+            handled += messages.len();
+            self.handle(messages, now).await?;
+        }
+    }
+
+    /// The messages that come within `window` of the first one.
+    async fn collect(&self, window: Duration) -> anyhow::Result<Vec<Message>> {
+        let mut messages = self.receive(WAIT_SECONDS, BATCH_SIZE).await?;
+        let end = Instant::now() + window;
+        while !messages.is_empty() && messages.len() < BATCH_SIZE && Instant::now() < end {
+            let more = self.receive(WAIT_SECONDS, BATCH_SIZE - messages.len());
+            messages.extend(more.await?);
+        }
+        Ok(messages)
+    }
+
+    async fn receive(&self, wait_seconds: i32, at_most: usize) -> anyhow::Result<Vec<Message>> {
+        /// SQS gives at most ten at a time (SQS API reference).
+        const AT_A_TIME: usize = 10;
+        let mut messages = Vec::new();
+        while messages.len() < at_most {
+            let wanted = AT_A_TIME.min(at_most - messages.len());
+            let output = self
+                .sqs
+                .receive_message()
+                .queue_url(&self.queue)
+                .max_number_of_messages(i32::try_from(wanted)?)
+                .wait_time_seconds(if messages.is_empty() { wait_seconds } else { 0 })
+                .send()
+                .await
+                .map_err(describe)
+                .context("receive messages from the queue")?;
+            let received = output.messages.unwrap_or_default();
+            if received.is_empty() {
+                break;
+            }
+            messages.extend(received);
+        }
+        Ok(messages)
+    }
+
+    /// Hands messages to the function, and deletes those that it has done.
+    async fn handle(&self, messages: Vec<Message>, now: OffsetDateTime) -> anyhow::Result<()> {
+        let mut event = SqsEvent::default();
+        event.records = messages.iter().map(record).collect();
+        let response = deliver_webhooks::handle(&self.delivering, event, now, BUDGET).await;
+        let failed = |message: &Message| {
+            let failures = &response.batch_item_failures;
+            let id = message.message_id.as_deref();
+            failures
+                .iter()
+                .any(|failure| Some(failure.item_identifier.as_str()) == id)
+        };
+        let mut done = Vec::new();
+        for (position, message) in messages.iter().enumerate().filter(|(_, it)| !failed(it)) {
+            done.push(
+                DeleteMessageBatchRequestEntry::builder()
+                    .id(position.to_string())
+                    .receipt_handle(message.receipt_handle.clone().unwrap_or_default())
+                    .build()?,
+            );
+        }
+        for batch in done.chunks(10) {
+            self.sqs
+                .delete_message_batch()
+                .queue_url(&self.queue)
+                .set_entries(Some(batch.to_vec()))
+                .send()
+                .await
+                .map_err(describe)
+                .context("delete messages from the queue")?;
+        }
+        Ok(())
+    }
+}
+
+fn record(message: &Message) -> SqsMessage {
+    let mut record = SqsMessage::default();
+    record.message_id.clone_from(&message.message_id);
+    record.body.clone_from(&message.body);
+    record
+}
+
+/// Fires the rule of the hourly round at this interval, until it is dropped.
+pub(crate) async fn rounds(retrying: Retrying, every: Duration) {
+    let mut interval = tokio::time::interval(every);
+    // The first one is at once.
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        retry_webhooks::round(&retrying, OffsetDateTime::now_utc()).await;
+    }
+}
