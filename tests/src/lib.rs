@@ -5,8 +5,10 @@
 
 pub mod bucket;
 pub mod contract;
+pub mod failures;
 pub mod faults;
 pub mod lambda;
+pub mod receiver;
 pub mod samples;
 pub mod system;
 pub mod tools;

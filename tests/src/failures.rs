@@ -1,0 +1,162 @@
+//! Calls of AWS that fail where a test says so.
+
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::config::interceptors::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
+
+/// Makes the n-th call of an SDK client fail, and, when it is a kill, every later one too.
+///
+/// Clones, and the clients made of them, count together.
+#[derive(Clone, Debug)]
+pub struct Failures(Arc<Plan>);
+
+/// Where a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seam {
+    /// The call is never sent: the caller sees `SdkError::DispatchFailure`.
+    Before,
+    /// It took effect and the answer was lost: the caller sees `SdkError::ResponseError`.
+    After,
+}
+
+#[derive(Debug)]
+struct Plan {
+    strike: Option<Strike>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Strike {
+    at: usize,
+    seam: Seam,
+    kill: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    log: Vec<String>,
+    has_struck: bool,
+}
+
+impl Failures {
+    /// Every call passes, and is counted.
+    pub fn none() -> Self {
+        Self::new(None)
+    }
+
+    /// The `n`-th call fails, where 1 is the first.
+    ///
+    /// After a kill no call is sent any more, and no answer arrives of those that were under way: a process that ended
+    /// sees none of them.
+    pub fn at(n: usize, seam: Seam, kill: bool) -> Self {
+        assert!(n > 0, "calls are counted from 1");
+        Self::new(Some(Strike { at: n, seam, kill }))
+    }
+
+    fn new(strike: Option<Strike>) -> Self {
+        Self(Arc::new(Plan {
+            strike,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// The same client with these failures. It does not retry, so a call counts once.
+    pub fn dynamodb(&self, base: &aws_sdk_dynamodb::Client) -> aws_sdk_dynamodb::Client {
+        let config = base
+            .config()
+            .to_builder()
+            .retry_config(RetryConfig::disabled())
+            .interceptor(self.clone());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// The same client with these failures. It does not retry, so a call counts once.
+    pub fn sqs(&self, base: &aws_sdk_sqs::Client) -> aws_sdk_sqs::Client {
+        let config = base
+            .config()
+            .to_builder()
+            .retry_config(RetryConfig::disabled())
+            .interceptor(self.clone());
+        aws_sdk_sqs::Client::from_conf(config.build())
+    }
+
+    /// How many calls there were so far, those that failed among them.
+    pub fn calls(&self) -> usize {
+        self.0.state.lock().unwrap().log.len()
+    }
+
+    /// Whether a call has failed.
+    pub fn has_struck(&self) -> bool {
+        self.0.state.lock().unwrap().has_struck
+    }
+
+    /// The names of the operations called, such as `PutItem`, in order, those that failed among them.
+    pub fn log(&self) -> Vec<String> {
+        self.0.state.lock().unwrap().log.clone()
+    }
+}
+
+/// Marks the one call whose answer is to be lost: others may be under way beside it.
+#[derive(Debug)]
+struct LoseTheAnswer;
+
+impl Storable for LoseTheAnswer {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for Failures {
+    fn name(&self) -> &'static str {
+        "Failures"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = cfg.load::<Metadata>().unwrap().name().to_owned();
+        let mut state = self.0.state.lock().unwrap();
+        state.log.push(operation);
+        let Some(strike) = self.0.strike else {
+            return Ok(());
+        };
+        let is_dead = strike.kill && state.has_struck;
+        match strike.seam {
+            _ if is_dead => Err("injected: no call is sent after the kill".into()),
+            _ if state.log.len() != strike.at => Ok(()),
+            Seam::Before => {
+                state.has_struck = true;
+                Err("injected: the call is not sent".into())
+            }
+            Seam::After => {
+                cfg.interceptor_state().store_put(LoseTheAnswer);
+                Ok(())
+            }
+        }
+    }
+
+    fn read_after_transmit(
+        &self,
+        _: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let mut state = self.0.state.lock().unwrap();
+        if cfg.load::<LoseTheAnswer>().is_some() {
+            state.has_struck = true;
+            return Err("injected: the answer is lost".into());
+        }
+        if state.has_struck && self.0.strike.is_some_and(|strike| strike.kill) {
+            return Err("injected: no answer arrives after the kill".into());
+        }
+        Ok(())
+    }
+}
