@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -268,8 +268,11 @@ async fn envelope_and_log(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(&request);
     let method = request.method().clone();
-    // Without the query: an organization's id gives access to its reports.
-    let path = shortened(request.uri().path());
+    // The pattern and not the path, and no query: an organization's id gives access to its reports.
+    let path = match request.extensions().get::<MatchedPath>() {
+        Some(pattern) => pattern.as_str().to_owned(),
+        None => "(no route)".to_owned(),
+    };
 
     let mut response = next.run(request).await;
 

@@ -64,7 +64,7 @@ impl DeliveryId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryState {
-    /// It has not been tried yet.
+    /// It has not been tried yet, or is to be delivered once more.
     Pending,
     /// It was tried in vain, and will be tried again.
     Failed,

@@ -42,6 +42,8 @@ pub const CLAIM_VALIDITY: Duration = Duration::minutes(3);
 const MAX_TRIES: u32 = 5;
 /// The pause before it is tried again; it grows by as much with every try.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+/// The same where DynamoDB is too busy.
+const THROTTLED_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// The table of deliveries.
 #[derive(Clone, Debug)]
@@ -238,10 +240,10 @@ impl DeliveryStore {
                     Created::Told(told)
                 });
             }
-            if !has_reason(cancelled, "TransactionConflict") || tries == MAX_TRIES {
-                return Err(describe(error)).with_context(context);
+            match pause(cancelled, tries) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(describe(error)).with_context(context),
             }
-            tokio::time::sleep(PAUSE * tries).await;
         }
         unreachable!("the last try returns")
     }
@@ -298,6 +300,8 @@ impl DeliveryStore {
             Err(UpdateItemError::ConditionalCheckFailedException(_)) => {
                 Ok(match self.get(key).await? {
                     None => Claimed::Gone,
+                    // The SDK may have asked twice, and the answer to the first time was lost.
+                    Some(it) if it.claim == Some(claim) => Claimed::Started(Box::new(it), claim),
                     Some(it) if it.state == DeliveryState::Delivered => Claimed::AlreadyDelivered,
                     Some(it) if it.is_expired(now) => Claimed::Gone,
                     Some(it) if it.is_in_progress(now) => Claimed::InProgress,
@@ -411,14 +415,18 @@ impl DeliveryStore {
                     );
                     return Ok(());
                 }
-                Err(TransactWriteItemsError::TransactionCanceledException(cancelled))
-                    if has_reason(&cancelled, "TransactionConflict") && tries < MAX_TRIES =>
-                {
-                    tokio::time::sleep(PAUSE * tries).await;
-                }
                 Err(error) => {
-                    return Err(describe(error))
-                        .with_context(|| format!("record an attempt at delivery {}", key.id));
+                    let pause = match &error {
+                        TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                            pause(cancelled, tries)
+                        }
+                        _ => None,
+                    };
+                    let Some(pause) = pause else {
+                        return Err(describe(error))
+                            .with_context(|| format!("record an attempt at delivery {}", key.id));
+                    };
+                    tokio::time::sleep(pause).await;
                 }
             }
         }
@@ -681,6 +689,21 @@ fn has_reason(cancelled: &TransactionCanceledException, code: &str) -> bool {
         .cancellation_reasons()
         .iter()
         .any(|reason| reason.code() == Some(code))
+}
+
+/// How long to wait before a cancelled transaction is tried again, if it may succeed then. The SDK does not know these
+/// reasons, and so does not try again by itself.
+fn pause(cancelled: &TransactionCanceledException, tries: u32) -> Option<std::time::Duration> {
+    let is_throttled = has_reason(cancelled, "ThrottlingError")
+        || has_reason(cancelled, "ProvisionedThroughputExceeded");
+    let pause = if is_throttled {
+        THROTTLED_PAUSE
+    } else if has_reason(cancelled, "TransactionConflict") {
+        PAUSE
+    } else {
+        return None;
+    };
+    (tries < MAX_TRIES).then(|| pause * tries)
 }
 
 /// By webhook, so that a webhook's deliveries are found together.

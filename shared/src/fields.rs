@@ -6,6 +6,9 @@ use crate::api::{ApiError, ErrorCode};
 use crate::query::{did_you_mean, shortened};
 use serde_json::{Map, Value};
 
+/// The longest project key in characters (`SonarQube`).
+const MAX_PROJECT_KEY: usize = 400;
+
 /// The fields of an object that have not been read yet.
 #[derive(Debug)]
 pub struct Fields {
@@ -130,6 +133,18 @@ pub fn text(value: Value, path: &str, max: usize) -> Result<String, ApiError> {
         Value::String(text) => Ok(text),
         _ => Err(invalid(ErrorCode::InvalidField, path, "must be text")),
     }
+}
+
+/// A project key by `SonarQube`'s rule: letters, digits, `-`, `_`, `.` and `:`, at least one of them not a digit. It goes
+/// into a header of webhooks, so nothing else may be in it.
+pub fn project_key(value: Value, path: &str) -> Result<String, ApiError> {
+    let key = text(value, path, MAX_PROJECT_KEY)?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    if !key.bytes().all(allowed) || key.bytes().all(|byte| byte.is_ascii_digit()) {
+        let message = "may hold letters, digits, '-', '_', '.' and ':', and must hold one that is not a digit";
+        return Err(invalid(ErrorCode::InvalidField, path, message));
+    }
+    Ok(key)
 }
 
 /// An error about the field at `path`.

@@ -20,6 +20,10 @@ pub const MAX_REPORTS: usize = 50;
 /// most 400 KB, and a report alone up to 128 KiB.
 pub const MAX_BODY_BYTES: usize = 200_000;
 
+/// What a body has around its reports.
+const FRAME_BYTES: usize =
+    r#"{"organizationId":"00000000-0000-0000-0000-000000000001","reports":[]}"#.len();
+
 /// The event of a test call. No webhook filters it.
 pub const TEST_EVENT: &str = "report.test";
 /// The name of the project that a test call tells of.
@@ -141,19 +145,19 @@ impl Message {
     ) -> anyhow::Result<Vec<Self>> {
         let mut messages = Vec::new();
         let mut entries: Vec<Entry> = Vec::new();
-        let mut size = 0;
+        let mut size = FRAME_BYTES;
         let mut first = 0;
         for (position, (change, report)) in changes.iter().enumerate() {
             let entry = Entry::of(change, report);
             let length = serde_json::to_vec(&entry)?.len();
-            if entries.len() == MAX_REPORTS
-                || (!entries.is_empty() && size + length > MAX_BODY_BYTES)
-            {
+            // With the comma before it.
+            let is_full = entries.len() == MAX_REPORTS || size + 1 + length > MAX_BODY_BYTES;
+            if is_full && !entries.is_empty() {
                 messages.push(Self::with(org, &entries, &changes[first..position])?);
                 entries.clear();
-                (size, first) = (0, position);
+                (size, first) = (FRAME_BYTES, position);
             }
-            size += length;
+            size += length + usize::from(!entries.is_empty());
             entries.push(entry);
         }
         if !entries.is_empty() {
@@ -253,12 +257,9 @@ impl Outgoing {
 
 /// Whether a header is ours to set, or would change how the message is understood on its way.
 pub fn is_reserved(name: &HeaderName) -> bool {
-    const RESERVED: [&str; 18] = [
+    const RESERVED: [&str; 15] = [
         "accept-encoding",
         "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
         "cookie",
         "date",
         "expect",
@@ -273,7 +274,8 @@ pub fn is_reserved(name: &HeaderName) -> bool {
         "user-agent",
         "via",
     ];
-    const RESERVED_PREFIXES: [&str; 6] = [
+    const RESERVED_PREFIXES: [&str; 7] = [
+        "content-",
         "proxy-",
         "sec-",
         "webhook-",

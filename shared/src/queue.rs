@@ -14,7 +14,7 @@ use crate::webhook::WebhookId;
 /// The most entries of one `SendMessageBatch` (SQS API reference).
 const MAX_BATCH: usize = 10;
 /// How many deliveries one message stands for at the most. More of them would keep a message in flight for longer.
-const MAX_DUE: usize = 50;
+pub const MAX_DUE: usize = 50;
 
 /// A message on the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct DueDeliveries {
     pub due: Vec<DeliveryId>,
 }
 
-/// The deliveries of one webhook that are in a state and lie in a range.
+/// The deliveries of one webhook that are in a state and lie in a range: they are to be tried now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
     /// Whose webhook it is.
@@ -61,6 +61,8 @@ pub struct Replay {
     pub webhook: WebhookId,
     /// The state that they are in.
     pub replay: DeliveryState,
+    /// Whether also those are meant that are not due yet.
+    pub early: bool,
     /// The first id; ids are in the order of time.
     pub from: DeliveryId,
     /// The last id.
@@ -197,6 +199,7 @@ mod tests {
             org,
             webhook,
             replay: DeliveryState::Held,
+            early: true,
             from: id,
             to: id,
         };

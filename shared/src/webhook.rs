@@ -92,10 +92,17 @@ pub struct Health {
     /// The first failure since the last success, in the form of [`timestamp`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<String>,
-    /// Until when it is left alone because it seems to be down, in the same form. Whoever comes first after that time
-    /// tries one delivery.
+    /// Until when what waits for it goes on waiting, because it seems to be down, in the same form. Whoever comes first
+    /// after that time tries one delivery after the other, until one tells how the receiver does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<String>,
+    /// Whether it answers, if only with an error of its own. It may be about the one message that it was sent: so what is
+    /// new is tried all the same, one message first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_answering: bool,
+    /// Whether it said itself until when it wants to be left alone. Then a success of what was sent before changes nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_told_to_wait: bool,
 }
 
 /// A secret that was replaced.
@@ -183,8 +190,12 @@ impl Webhook {
 }
 
 impl Settings {
-    /// Replaces the secret; the old one signs too for [`ROTATION`].
+    /// Replaces the secret; the old one signs too for [`ROTATION`]. The same secret again changes nothing: a repeated
+    /// request must not take the old one its time.
     pub fn rotate(&mut self, secret: WebhookSecret, now: OffsetDateTime) {
+        if self.secret == secret {
+            return;
+        }
         let old = std::mem::replace(&mut self.secret, secret);
         self.previous_secret = Some(PreviousSecret {
             secret: old,

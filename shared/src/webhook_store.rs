@@ -19,6 +19,13 @@ use crate::webhook::{Disabled, DisabledReason, Health, Webhook, WebhookKey};
 /// every id.
 const GENERATION: &str = "~generation";
 
+/// The attributes of [`Health`].
+const HEALTH: [&str; 4] = ["failingSince", "pausedUntil", "isAnswering", "isToldToWait"];
+/// Whether a success ends the pause.
+const NOT_TOLD_TO_WAIT: &str = "(NOT isToldToWait = :true OR pausedUntil <= :now)";
+/// Forgets the health.
+const REMOVE_HEALTH: &str = "REMOVE failingSince, pausedUntil, isAnswering, isToldToWait";
+
 /// The table of webhooks.
 #[derive(Clone, Debug)]
 pub struct WebhookStore {
@@ -26,13 +33,24 @@ pub struct WebhookStore {
     table: String,
 }
 
-/// An organization's webhooks at one moment.
+/// An organization's webhooks, for a change of which there are.
 #[derive(Debug)]
 pub struct Webhooks {
     /// The webhooks, in the order of their ids.
     pub webhooks: Vec<Webhook>,
-    /// How often webhooks were added or moved to another project.
+    /// How often webhooks had been added or moved to another project before they were read.
     generation: u64,
+}
+
+/// How long a receiver is left alone, and how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Until when.
+    pub until: OffsetDateTime,
+    /// See [`Health::is_answering`].
+    pub is_answering: bool,
+    /// See [`Health::is_told_to_wait`].
+    pub is_told_to_wait: bool,
 }
 
 /// What became of a change that was made on a condition.
@@ -53,20 +71,18 @@ impl WebhookStore {
         }
     }
 
-    /// Every webhook of an organization, as they are now.
-    pub async fn all(&self, org: OrganizationId) -> anyhow::Result<Webhooks> {
-        let mut found = Webhooks {
-            webhooks: Vec::new(),
-            generation: 0,
-        };
+    /// Every webhook of an organization, as they are now, in the order of their ids.
+    pub async fn all(&self, org: OrganizationId) -> anyhow::Result<Vec<Webhook>> {
+        let mut webhooks = Vec::new();
         let mut start = None;
         loop {
             let output = self
                 .client
                 .query()
                 .table_name(&self.table)
-                .key_condition_expression("org = :org")
+                .key_condition_expression("org = :org AND id < :generation")
                 .expression_attribute_values(":org", string(org))
+                .expression_attribute_values(":generation", string(GENERATION))
                 // Whoever creates a webhook is told of what is published next.
                 .consistent_read(true)
                 .set_exclusive_start_key(start)
@@ -75,18 +91,34 @@ impl WebhookStore {
                 .map_err(describe)
                 .with_context(|| format!("query the webhooks of organization {org}"))?;
             for item in output.items.unwrap_or_default() {
-                match item.get("generation") {
-                    Some(generation) => found.generation = number(generation)?,
-                    None => found
-                        .webhooks
-                        .push(from_item(item).context("read the item of a webhook")?),
-                }
+                webhooks.push(from_item(item).context("read the item of a webhook")?);
             }
             start = output.last_evaluated_key;
             if start.is_none() {
-                return Ok(found);
+                return Ok(webhooks);
             }
         }
+    }
+
+    /// The same, for [`WebhookStore::add`] and [`WebhookStore::replace`].
+    pub async fn all_to_change(&self, org: OrganizationId) -> anyhow::Result<Webhooks> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("org", string(org))
+            .key("id", string(GENERATION))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("get the generation of organization {org}'s webhooks"))?;
+        let generation = output.item.as_ref().and_then(|item| item.get("generation"));
+        Ok(Webhooks {
+            // First: what is added while the webhooks are read is a generation that was not seen.
+            generation: generation.map(number).transpose()?.unwrap_or_default(),
+            webhooks: self.all(org).await?,
+        })
     }
 
     /// The webhook as it is now.
@@ -122,14 +154,15 @@ impl WebhookStore {
         self.change_set(webhook.key(), put, among).await
     }
 
-    /// Replaces what an administrator set, if the stored revision is the one before. `among` as in [`WebhookStore::add`]
-    /// when the webhook is moved to another project.
+    /// Replaces what an administrator set, if the stored revision is the one before. The health stays as it is, or is
+    /// forgotten. `among` as in [`WebhookStore::add`] when the webhook is moved to another project.
     pub async fn replace(
         &self,
         webhook: &Webhook,
+        forgets_health: bool,
         among: Option<&Webhooks>,
     ) -> anyhow::Result<Changed> {
-        let update = self.replacement(webhook)?;
+        let update = self.replacement(webhook, forgets_health)?;
         if let Some(among) = among {
             let update = TransactWriteItem::builder().update(update).build();
             return self.change_set(webhook.key(), update, among).await;
@@ -154,31 +187,19 @@ impl WebhookStore {
         }
     }
 
-    /// An update of every attribute but those of the health, which changes by itself, unless the webhook is enabled by it.
-    fn replacement(&self, webhook: &Webhook) -> anyhow::Result<Update> {
-        const OPTIONAL: [&str; 7] = [
-            "previousSecret",
-            "project",
-            "events",
-            "headers",
-            "disabled",
-            "failingSince",
-            "pausedUntil",
-        ];
+    /// An update of every attribute but those of the health, which changes by itself.
+    fn replacement(&self, webhook: &Webhook, forgets_health: bool) -> anyhow::Result<Update> {
+        const OPTIONAL: [&str; 5] = ["previousSecret", "project", "events", "headers", "disabled"];
         let mut item: Item = to_item(webhook).context("make the item of a webhook")?;
-        for key in ["org", "id"] {
-            item.remove(key);
+        let not_set = ["org", "id"].into_iter().chain(HEALTH);
+        for name in not_set {
+            item.remove(name);
         }
-        let mut absent: Vec<&str> = OPTIONAL
+        let absent = OPTIONAL
             .into_iter()
             .filter(|name| !item.contains_key(*name))
-            .collect();
-        if webhook.health != Health::default() {
-            for health in ["failingSince", "pausedUntil"] {
-                item.remove(health);
-                absent.retain(|name| *name != health);
-            }
-        }
+            .chain(HEALTH.into_iter().filter(|_| forgets_health));
+        let absent: Vec<&str> = absent.collect();
         let mut update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(table_key(webhook.key())))
@@ -287,36 +308,70 @@ impl WebhookStore {
         };
         let update = self
             .update(webhook.key())
-            .update_expression("SET pausedUntil = :until")
+            .update_expression("SET pausedUntil = :until REMOVE isToldToWait")
             .condition_expression("pausedUntil = :seen AND attribute_not_exists(disabled)")
             .expression_attribute_values(":until", string(timestamp(until)))
             .expression_attribute_values(":seen", string(seen));
-        changed(update.send().await)
-            .with_context(|| format!("claim the probe of webhook {}", webhook.id))
+        let claimed = changed(update.send().await)
+            .with_context(|| format!("claim the probe of webhook {}", webhook.id))?;
+        if claimed == Changed::Yes {
+            return Ok(claimed);
+        }
+        // The SDK may have asked twice, and the answer to the first time was lost.
+        let stored = self.get(webhook.key()).await?;
+        let until = Some(timestamp(until));
+        let is_ours = stored.is_some_and(|stored| stored.health.paused_until == until);
+        Ok(if is_ours { Changed::Yes } else { Changed::No })
     }
 
-    /// Records that a delivery failed at `now`, and pauses the webhook when it seems to be down. Gives the health after it;
-    /// `None` when there is no such webhook, or none that is enabled.
+    /// Gives back the right that [`WebhookStore::claim_probe`] gave until `until`: nothing was tried.
+    pub async fn return_probe(
+        &self,
+        webhook: &Webhook,
+        until: OffsetDateTime,
+    ) -> anyhow::Result<()> {
+        let seen = webhook.health.paused_until.as_ref();
+        let update = self
+            .update(webhook.key())
+            .update_expression("SET pausedUntil = :seen")
+            .condition_expression("pausedUntil = :until")
+            .expression_attribute_values(":seen", string(seen.context("it was paused")?))
+            .expression_attribute_values(":until", string(timestamp(until)));
+        changed(update.send().await)
+            .with_context(|| format!("return the probe of webhook {}", webhook.id))?;
+        Ok(())
+    }
+
+    /// Records that a delivery failed at `now`, and pauses the webhook if its receiver is to be left alone. Gives the health
+    /// after it; `None` when an administrator has changed, disabled or deleted the webhook since it was read.
     pub async fn failed(
         &self,
-        key: WebhookKey,
+        webhook: &Webhook,
         now: OffsetDateTime,
-        paused_until: Option<OffsetDateTime>,
+        pause: Option<Pause>,
     ) -> anyhow::Result<Option<Health>> {
         let update = self
-            .update(key)
-            .condition_expression("attribute_exists(id) AND attribute_not_exists(disabled)")
+            .update(webhook.key())
+            .condition_expression("revision = :seen")
+            .expression_attribute_values(":seen", revision(webhook))
             .expression_attribute_values(":now", string(timestamp(now)))
             .return_values(ReturnValue::AllNew);
-        let update = match paused_until {
+        let update = match pause {
             None => {
                 update.update_expression("SET failingSince = if_not_exists(failingSince, :now)")
             }
-            Some(until) => update
+            Some(Pause {
+                until,
+                is_answering,
+                is_told_to_wait,
+            }) => update
                 .update_expression(
-                    "SET failingSince = if_not_exists(failingSince, :now), pausedUntil = :until",
+                    "SET failingSince = if_not_exists(failingSince, :now), pausedUntil = :until, \
+                     isAnswering = :answering, isToldToWait = :told",
                 )
-                .expression_attribute_values(":until", string(timestamp(until))),
+                .expression_attribute_values(":until", string(timestamp(until)))
+                .expression_attribute_values(":answering", AttributeValue::Bool(is_answering))
+                .expression_attribute_values(":told", AttributeValue::Bool(is_told_to_wait)),
         };
         match update.send().await.map_err(SdkError::into_service_error) {
             Ok(output) => {
@@ -326,7 +381,7 @@ impl WebhookStore {
             }
             Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
             Err(error) => Err(describe(error))
-                .with_context(|| format!("record that webhook {} fails", key.id)),
+                .with_context(|| format!("record that webhook {} fails", webhook.id)),
         }
     }
 
@@ -334,28 +389,49 @@ impl WebhookStore {
     pub async fn unpause(&self, key: WebhookKey) -> anyhow::Result<()> {
         let update = self
             .update(key)
-            .update_expression("REMOVE pausedUntil")
+            .update_expression("REMOVE pausedUntil, isAnswering, isToldToWait")
             .condition_expression("attribute_exists(id)");
         changed(update.send().await)
             .with_context(|| format!("end the pause of webhook {}", key.id))?;
         Ok(())
     }
 
-    /// Records that a delivery succeeded.
-    pub async fn succeeded(&self, key: WebhookKey) -> anyhow::Result<()> {
+    /// Records that a delivery succeeded at `now`, which ends a pause, unless its receiver has said how long it wants to be
+    /// left alone: what succeeded was sent before.
+    pub async fn succeeded(&self, key: WebhookKey, now: OffsetDateTime) -> anyhow::Result<()> {
         let update = self
             .update(key)
-            .update_expression("REMOVE failingSince, pausedUntil")
-            .condition_expression("attribute_exists(id)");
+            .update_expression(REMOVE_HEALTH)
+            .condition_expression(format!("attribute_exists(id) AND {NOT_TOLD_TO_WAIT}"))
+            .expression_attribute_values(":true", AttributeValue::Bool(true))
+            .expression_attribute_values(":now", string(timestamp(now)));
         changed(update.send().await)
             .with_context(|| format!("record that webhook {} works", key.id))?;
         Ok(())
     }
 
-    /// Disables the webhook. With `failing_since` only if it has failed since then: a success in the meantime keeps it.
-    pub async fn disable(
+    /// The same, only for a failure before `now`, which somebody else may have noted.
+    pub async fn succeeded_since(
         &self,
         key: WebhookKey,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<()> {
+        let update = self
+            .update(key)
+            .update_expression(REMOVE_HEALTH)
+            .condition_expression(format!("failingSince < :now AND {NOT_TOLD_TO_WAIT}"))
+            .expression_attribute_values(":true", AttributeValue::Bool(true))
+            .expression_attribute_values(":now", string(timestamp(now)));
+        changed(update.send().await)
+            .with_context(|| format!("record that webhook {} works", key.id))?;
+        Ok(())
+    }
+
+    /// Disables the webhook as it was read: not one that an administrator has changed since, and with `failing_since` only
+    /// if it has failed since then. A success in the meantime keeps it.
+    pub async fn disable(
+        &self,
+        webhook: &Webhook,
         reason: DisabledReason,
         failing_since: Option<&str>,
         now: OffsetDateTime,
@@ -364,22 +440,23 @@ impl WebhookStore {
             reason,
             at: timestamp(now),
         };
-        let condition = match failing_since {
-            None => "attribute_exists(id) AND attribute_not_exists(disabled)",
-            Some(_) => "failingSince = :since AND attribute_not_exists(disabled)",
-        };
         let update = self
-            .update(key)
-            .update_expression("SET disabled = :disabled, updatedAt = :now ADD revision :one")
-            .condition_expression(condition)
+            .update(webhook.key())
+            .update_expression("SET disabled = :disabled, updatedAt = :now, revision = :next")
             .expression_attribute_values(":disabled", to_attribute_value(disabled)?)
             .expression_attribute_values(":now", string(timestamp(now)))
-            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+            .expression_attribute_values(
+                ":next",
+                AttributeValue::N((webhook.revision + 1).to_string()),
+            )
+            .expression_attribute_values(":seen", revision(webhook));
         let update = match failing_since {
-            None => update,
-            Some(since) => update.expression_attribute_values(":since", string(since)),
+            None => update.condition_expression("revision = :seen"),
+            Some(since) => update
+                .condition_expression("revision = :seen AND failingSince = :since")
+                .expression_attribute_values(":since", string(since)),
         };
-        changed(update.send().await).with_context(|| format!("disable webhook {}", key.id))
+        changed(update.send().await).with_context(|| format!("disable webhook {}", webhook.id))
     }
 
     fn update(
@@ -414,6 +491,10 @@ fn lost_a_race(cancelled: &aws_sdk_dynamodb::types::error::TransactionCanceledEx
                 "None" | "ConditionalCheckFailed" | "TransactionConflict"
             )
         })
+}
+
+fn revision(webhook: &Webhook) -> AttributeValue {
+    AttributeValue::N(webhook.revision.to_string())
 }
 
 fn number(value: &AttributeValue) -> anyhow::Result<u64> {

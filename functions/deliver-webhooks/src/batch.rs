@@ -125,7 +125,7 @@ async fn of_changes(
     org: OrganizationId,
     changes: &[(ReportChange, Vec<usize>)],
 ) -> anyhow::Result<Vec<Lane>> {
-    let webhooks = delivering.webhooks.all(org).await?.webhooks;
+    let webhooks = delivering.webhooks.all(org).await?;
     if webhooks.is_empty() {
         return Ok(Vec::new());
     }

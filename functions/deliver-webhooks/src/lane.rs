@@ -3,22 +3,24 @@
 //! A lane is open, closed, or on probation. Closed, nothing is sent: the webhook is disabled, or its receiver seems to be
 //! down. On probation, one delivery is tried, and what comes of it opens or closes the lane for the others. So a receiver
 //! that is down costs one request an hour, however much waits for it.
+//!
+//! A receiver that answers with an error of its own may do so because of one message. Then what waits has to wait, but
+//! what is new is put on probation; otherwise one such message would make every other one late. Such a receiver costs one
+//! request an hour, and one for each batch with something new.
+
+mod attempt;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use shared::delivery::{Attempt, Claim, Delivery, DeliveryId, DeliveryState};
-use shared::delivery_store::{CLAIM_VALIDITY, Claimed, Created, DeliveryKey, Outcome};
-use shared::message::{Message, Outgoing, event_names, shown};
+use shared::delivery::{Claim, Delivery, DeliveryId, DeliveryState};
+use shared::delivery_store::{CLAIM_VALIDITY, Claimed, Created, DeliveryKey};
+use shared::message::Message;
 use shared::queue::{Replay, ReportChange, Work};
 use shared::report::{Report, ReportId};
-use shared::webhook::sender::{Exchange, FailureKind, RetryAfter};
-use shared::webhook::{DisabledReason, Health, Webhook, WebhookKey};
+use shared::webhook::{Health, Webhook, WebhookKey};
 use shared::webhook_store::Changed;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -26,12 +28,12 @@ use tokio::sync::Semaphore;
 use crate::Delivering;
 use crate::clock::Clock;
 
-/// How many deliveries are on their way to one receiver at once: enough to be quick, few enough that a slow receiver
-/// leaves room for the others.
+/// How many deliveries of a batch are on their way to one receiver at once: enough to be quick, few enough that a slow
+/// receiver leaves room for the others.
 const PER_WEBHOOK: usize = 8;
 
-/// The longest `Retry-After` that is honoured. A receiver that wants to be left alone for longer can be disabled.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// When a lane has worked for so long, another one may have noted a failure that it does not know of.
+const LONG: time::Duration = time::Duration::seconds(5);
 
 /// What is to be delivered, and the records of the batch that wait for it.
 #[derive(Clone, Debug)]
@@ -69,25 +71,12 @@ enum Gate {
 /// What became of a task.
 #[derive(Debug, Default)]
 struct Done {
-    /// What the receiver did, if it was asked.
-    verdict: Option<Verdict>,
     /// Records whose outcome is not in DynamoDB.
     unsettled: Vec<usize>,
     /// What the task turned out to be instead.
     instead: Vec<Task>,
     /// It is stored, and could be tried at once if there was time.
     left: Option<DeliveryId>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Success,
-    /// The receiver is there, and refused the message.
-    Refused,
-    /// It seems to be down, or wants to be left alone, until this time.
-    Down(OffsetDateTime),
-    /// It wants no more messages.
-    Gone,
 }
 
 impl Lane {
@@ -117,30 +106,44 @@ impl Lane {
         slots: &Semaphore,
         clock: &Clock,
     ) -> Vec<usize> {
-        let tasks = std::mem::take(&mut self.tasks);
+        let mut tasks = std::mem::take(&mut self.tasks);
         if tasks.is_empty() {
             return Vec::new();
         }
         let Some(webhook) = &self.webhook else {
             return forget(delivering, self.key, tasks).await;
         };
-        let gate = match gate_of(delivering, webhook, clock.now()).await {
+        let began = clock.now();
+        let (gate, probe) = match gate_of(delivering, webhook, began).await {
             Ok(gate) => gate,
             Err(error) => {
                 tracing::error!(webhook = %webhook.id, "webhook {} could not be tried: {error:#}", webhook.id);
                 return tasks.into_iter().flat_map(|task| task.records).collect();
             }
         };
+        if gate == Gate::Probation && probe.is_none() {
+            // What is new goes first: what waits has failed before, or stands behind something that has.
+            tasks
+                .make_contiguous()
+                .sort_by_key(|task| matches!(task.what, What::Stored(_)));
+        }
         let running = Running {
             delivering,
             webhook,
             reports: &self.reports,
             slots,
             clock,
-            gate: Mutex::new(gate),
-            is_failing: AtomicBool::new(webhook.health != Health::default()),
+            began,
+            renews_pause: gate != Gate::Probation || probe.is_some(),
+            state: Mutex::new(State {
+                gate,
+                is_failing: webhook.health != Health::default(),
+                last_success: None,
+                has_recovered: false,
+                is_told_to_wait: false,
+            }),
         };
-        running.all(tasks).await
+        running.all(tasks, probe).await
     }
 }
 
@@ -163,26 +166,38 @@ async fn forget(delivering: &Delivering, webhook: WebhookKey, tasks: VecDeque<Ta
     unsettled
 }
 
+/// The gate at the beginning, and until when others are kept from trying if this lane has the right to.
 async fn gate_of(
     delivering: &Delivering,
     webhook: &Webhook,
     now: OffsetDateTime,
-) -> anyhow::Result<Gate> {
+) -> anyhow::Result<(Gate, Option<OffsetDateTime>)> {
     if !webhook.is_enabled() {
         // They are due all the time, so whoever enables the webhook need not touch them.
-        return Ok(Gate::Closed(DeliveryState::Held, now));
+        return Ok((Gate::Closed(DeliveryState::Held, now), None));
     }
-    let later = now + delivering.schedule.retry_after;
-    if webhook.health.paused_until.is_none() {
-        return Ok(Gate::Open);
+    let Health {
+        paused_until,
+        is_answering,
+        ..
+    } = &webhook.health;
+    let closed = Gate::Closed(DeliveryState::Pending, now);
+    if paused_until.is_none() {
+        return Ok((Gate::Open, None));
     }
     if webhook.health.is_paused(now) {
-        return Ok(Gate::Closed(DeliveryState::Pending, now));
+        let gate = if *is_answering {
+            Gate::Probation
+        } else {
+            closed
+        };
+        return Ok((gate, None));
     }
+    let until = now + delivering.schedule.retry_after;
     Ok(
-        match delivering.webhooks.claim_probe(webhook, later).await? {
-            Changed::Yes => Gate::Probation,
-            Changed::No => Gate::Closed(DeliveryState::Pending, now),
+        match delivering.webhooks.claim_probe(webhook, until).await? {
+            Changed::Yes => (Gate::Probation, Some(until)),
+            Changed::No => (closed, None),
         },
     )
 }
@@ -194,27 +209,47 @@ struct Running<'a> {
     reports: &'a HashMap<ReportId, Report>,
     slots: &'a Semaphore,
     clock: &'a Clock,
-    gate: Mutex<Gate>,
+    began: OffsetDateTime,
+    /// Whether an error of the receiver's own pauses the webhook anew. Not in the midst of a pause: otherwise new messages
+    /// that always fail would put off for ever what waits.
+    renews_pause: bool,
+    state: Mutex<State>,
+}
+
+/// What the tasks of a lane know of each other.
+#[derive(Debug)]
+struct State {
+    gate: Gate,
     /// Whether a failure is noted with the webhook, that the next success has to remove.
-    is_failing: AtomicBool,
+    is_failing: bool,
+    /// When the last delivery succeeded, if nothing has failed since that may be the receiver's state.
+    last_success: Option<OffsetDateTime>,
+    /// Whether the probation has shown that the receiver is there.
+    has_recovered: bool,
+    /// Whether the receiver has said for how long it wants to be left alone.
+    is_told_to_wait: bool,
+}
+
+impl State {
+    /// Lets nothing more be sent. A webhook that is disabled stays so.
+    fn close(&mut self, now: OffsetDateTime) {
+        if !matches!(self.gate, Gate::Closed(DeliveryState::Held, _)) {
+            self.gate = Gate::Closed(DeliveryState::Pending, now);
+        }
+    }
 }
 
 impl Running<'_> {
-    fn gate(&self) -> Gate {
-        *self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_gate(&self, gate: Gate) {
-        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = gate;
-    }
-
-    async fn all(&self, mut tasks: VecDeque<Task>) -> Vec<usize> {
+    async fn all(&self, mut tasks: VecDeque<Task>, probe: Option<OffsetDateTime>) -> Vec<usize> {
         let mut unsettled = Vec::new();
         let mut left = Vec::new();
-        let mut has_recovered = false;
         let mut under_way = FuturesUnordered::new();
         loop {
-            let at_once = if self.gate() == Gate::Probation {
+            let at_once = if self.state().gate == Gate::Probation {
                 1
             } else {
                 PER_WEBHOOK
@@ -224,20 +259,31 @@ impl Running<'_> {
             {
                 under_way.push(self.work(task));
             }
+            // Nothing else is waited for here: what is under way goes on only while it is asked for.
             let Some(done) = under_way.next().await else {
                 break;
             };
             unsettled.extend(done.unsettled);
             left.extend(done.left);
             tasks.extend(done.instead);
-            if let Some(verdict) = done.verdict {
-                has_recovered |= self.gate() == Gate::Probation && verdict == Verdict::Success;
-                self.heed(verdict).await;
-            }
         }
-        if self.gate() == Gate::Probation {
-            // Nothing was left to try, so the right to try goes back.
-            self.log(self.delivering.webhooks.unpause(self.webhook.key()).await);
+        self.close(probe, left).await;
+        unsettled
+    }
+
+    /// What there is to do at the end. None of it is lost if it fails.
+    async fn close(&self, probe: Option<OffsetDateTime>, left: Vec<DeliveryId>) {
+        let webhooks = &self.delivering.webhooks;
+        let (gate, last_success, has_recovered) = {
+            let state = self.state();
+            (state.gate, state.last_success, state.has_recovered)
+        };
+        if let (Gate::Probation, Some(until)) = (gate, probe) {
+            // There was no verdict, so the right to try goes back.
+            self.log(webhooks.return_probe(self.webhook, until).await);
+        }
+        if let Some(at) = last_success.filter(|at| *at - self.began > LONG) {
+            self.log(webhooks.succeeded_since(self.webhook.key(), at).await);
         }
         if has_recovered {
             self.log(self.call_the_others().await);
@@ -245,7 +291,6 @@ impl Running<'_> {
         let due = Work::due(self.webhook.org, self.webhook.id, &left);
         // If the queue does not take them, the next round does: they are due.
         self.log(self.delivering.queue.send(&due).await);
-        unsettled
     }
 
     fn log(&self, result: anyhow::Result<()>) {
@@ -254,13 +299,20 @@ impl Running<'_> {
         }
     }
 
-    /// Everything else that waits for this webhook has waited long enough.
+    /// Everything else that is due for this webhook has waited long enough. What has failed and is not due stays: it may
+    /// be why the webhook was paused.
     async fn call_the_others(&self) -> anyhow::Result<()> {
-        let messages = [DeliveryState::Pending, DeliveryState::Failed].map(|state| {
+        let states = [
+            DeliveryState::Pending,
+            DeliveryState::Failed,
+            DeliveryState::Held,
+        ];
+        let messages = states.map(|state| {
             Work::Replay(Replay {
                 org: self.webhook.org,
                 webhook: self.webhook.id,
                 replay: state,
+                early: false,
                 from: DeliveryId::FIRST,
                 to: DeliveryId::last_before(self.clock.now()),
             })
@@ -272,7 +324,8 @@ impl Running<'_> {
     async fn work(&self, task: Task) -> Done {
         let _slot = self.slots.acquire().await;
         let records = task.records.clone();
-        let result = match (self.gate(), self.clock.is_over()) {
+        let gate = self.state().gate;
+        let result = match (gate, self.clock.is_over()) {
             (Gate::Closed(state, due_at), _) => self.leave(task, state, due_at, false).await,
             (_, true) => {
                 let now = self.clock.now();
@@ -340,7 +393,7 @@ impl Running<'_> {
                     .create(&delivery, &message)
                     .await?
                 {
-                    Created::Yes => (delivery, claim, message.body),
+                    Created::Yes => (delivery, claim, Some(message.body)),
                     Created::Told(told) => {
                         return Ok(Done {
                             instead: self.instead(&message, &told, &task.records)?,
@@ -355,11 +408,7 @@ impl Running<'_> {
                     id,
                 };
                 match self.delivering.deliveries.claim(key, now).await? {
-                    Claimed::Started(delivery, claim) => {
-                        let body = self.delivering.deliveries.body(key).await?;
-                        let body = body.with_context(|| format!("delivery {id} has no message"))?;
-                        (*delivery, claim, body)
-                    }
+                    Claimed::Started(delivery, claim) => (*delivery, claim, None),
                     // Whoever tries it may fail to record it: the message comes again, to see what came of it.
                     Claimed::InProgress => {
                         return Ok(Done {
@@ -367,17 +416,30 @@ impl Running<'_> {
                             ..Done::default()
                         });
                     }
-                    Claimed::AlreadyDelivered | Claimed::NotDue | Claimed::Gone => {
+                    Claimed::AlreadyDelivered | Claimed::NotDue => return Ok(Done::default()),
+                    Claimed::Gone => {
+                        // Its time is over, and DynamoDB takes its own to delete it.
+                        self.delivering.deliveries.forget(key).await?;
                         return Ok(Done::default());
                     }
                 }
             }
         };
-        let verdict = self.attempt(&delivery, claim, body).await?;
-        Ok(Done {
-            verdict: Some(verdict),
-            ..Done::default()
-        })
+        match self.attempt(&delivery, claim, body).await {
+            Ok(verdict) => {
+                self.heed(verdict).await;
+                Ok(Done::default())
+            }
+            Err(error) => {
+                let key = DeliveryKey {
+                    webhook: delivery.webhook,
+                    id: delivery.id,
+                };
+                let released = self.delivering.deliveries.release(key, claim, now).await;
+                self.log(released);
+                Err(error.context(format!("try delivery {}", delivery.id)))
+            }
+        }
     }
 
     /// The tasks instead of a new message, some of whose changes are told of by other deliveries: those, and the rest.
@@ -408,159 +470,4 @@ impl Running<'_> {
             })
             .collect())
     }
-
-    /// Sends a message, and records what came of it.
-    ///
-    /// # Errors
-    /// Our own faults. They count as nothing: the receiver may have the message or not, and it will be sent again.
-    async fn attempt(
-        &self,
-        delivery: &Delivery,
-        claim: Claim,
-        body: String,
-    ) -> anyhow::Result<Verdict> {
-        let webhook = self.webhook;
-        let key = DeliveryKey {
-            webhook: webhook.id,
-            id: delivery.id,
-        };
-        let outgoing = Outgoing {
-            id: delivery.id.to_string(),
-            events: event_names(&delivery.events),
-            project: delivery.project.clone(),
-            body: body.into(),
-        };
-        let at = self.clock.now();
-        let headers = outgoing.headers(&webhook.settings, at)?;
-        let shown_headers = shown(&headers);
-        let posted = self
-            .delivering
-            .sender
-            .post(&webhook.settings.url, headers, outgoing.body)
-            .await;
-        let exchange = match posted {
-            Ok(exchange) => exchange,
-            Err(error) => {
-                let released = self.delivering.deliveries.release(key, claim, at).await;
-                self.log(released);
-                return Err(error.context(format!("try delivery {}", delivery.id)));
-            }
-        };
-        let number = delivery.attempts + 1;
-        let attempt = Attempt::of(number, at, &exchange, shown_headers);
-        let now = self.clock.now();
-        let verdict = self.verdict(&exchange, now);
-        let outcome = match verdict {
-            Verdict::Success => Outcome::Delivered,
-            Verdict::Down(until) => Outcome::Failed(until),
-            Verdict::Refused | Verdict::Gone => {
-                Outcome::Failed(now + self.delivering.schedule.retry_after)
-            }
-        };
-        self.delivering
-            .deliveries
-            .record(delivery, claim, &attempt, outcome)
-            .await?;
-        let what = match (&attempt.error, attempt.status) {
-            (Some(error), _) => format!("failed: {}", error.message),
-            (None, Some(status)) => status.to_string(),
-            (None, None) => "no answer".to_owned(),
-        };
-        tracing::info!(
-            webhook = %webhook.id, delivery = %delivery.id, attempt = number, status = attempt.status,
-            milliseconds = attempt.duration_ms,
-            "delivery {} to webhook {}, attempt {number}: {what}, {} ms", delivery.id, webhook.id, attempt.duration_ms,
-        );
-        Ok(verdict)
-    }
-
-    fn verdict(&self, exchange: &Exchange, now: OffsetDateTime) -> Verdict {
-        let Some(failure) = &exchange.failure else {
-            return Verdict::Success;
-        };
-        let usual = now + self.delivering.schedule.retry_after;
-        match (failure.kind, exchange.status) {
-            (_, Some(410)) => Verdict::Gone,
-            (FailureKind::Status, Some(429 | 503)) => {
-                Verdict::Down(retry_at(exchange.retry_after, now).unwrap_or(usual))
-            }
-            (FailureKind::Status, Some(500..)) => Verdict::Down(usual),
-            (FailureKind::Status | FailureKind::Body, _) => Verdict::Refused,
-            _ => Verdict::Down(usual),
-        }
-    }
-
-    /// Opens or closes the lane, and notes how the receiver does. What cannot be noted is seen again at the next delivery.
-    async fn heed(&self, verdict: Verdict) {
-        let key = self.webhook.key();
-        let webhooks = &self.delivering.webhooks;
-        let now = self.clock.now();
-        let was_on_probation = self.gate() == Gate::Probation;
-        if verdict != Verdict::Success {
-            self.is_failing.store(true, Ordering::Relaxed);
-        }
-        let failed = match verdict {
-            Verdict::Success => {
-                // What the receiver did last decides, also when it failed at another message a moment ago.
-                if !matches!(self.gate(), Gate::Closed(DeliveryState::Held, _)) {
-                    self.set_gate(Gate::Open);
-                }
-                if self.is_failing.swap(false, Ordering::Relaxed) {
-                    self.log(webhooks.succeeded(key).await);
-                }
-                return;
-            }
-            Verdict::Gone => {
-                self.set_gate(Gate::Closed(DeliveryState::Held, now));
-                let disabled = webhooks.disable(key, DisabledReason::Gone, None, now).await;
-                self.say_disabled(disabled, "its receiver answered 410");
-                return;
-            }
-            Verdict::Refused => {
-                if was_on_probation {
-                    self.set_gate(Gate::Open);
-                    self.log(webhooks.unpause(key).await);
-                }
-                webhooks.failed(key, now, None).await
-            }
-            Verdict::Down(until) => {
-                self.set_gate(Gate::Closed(DeliveryState::Pending, now));
-                webhooks.failed(key, now, Some(until)).await
-            }
-        };
-        let health = match failed {
-            Ok(Some(health)) => health,
-            Ok(None) => return,
-            Err(error) => return self.log(Err(error)),
-        };
-        let limit = shared::date::timestamp(now - self.delivering.schedule.disable_after);
-        if let Some(since) = health.failing_since.filter(|since| *since <= limit) {
-            self.set_gate(Gate::Closed(DeliveryState::Held, now));
-            let disabled = webhooks
-                .disable(key, DisabledReason::NoSuccess, Some(&since), now)
-                .await;
-            self.say_disabled(
-                disabled,
-                &format!("no delivery has succeeded since {since}"),
-            );
-        }
-    }
-
-    fn say_disabled(&self, disabled: anyhow::Result<Changed>, why: &str) {
-        match disabled {
-            Ok(Changed::Yes) => {
-                tracing::warn!(webhook = %self.webhook.id, "webhook {} is disabled: {why}", self.webhook.id);
-            }
-            Ok(Changed::No) => {}
-            Err(error) => self.log(Err(error)),
-        }
-    }
-}
-
-fn retry_at(retry_after: Option<RetryAfter>, now: OffsetDateTime) -> Option<OffsetDateTime> {
-    let at = match retry_after? {
-        RetryAfter::In(duration) => now + duration.min(MAX_RETRY_AFTER),
-        RetryAfter::At(at) => at.clamp(now, now + MAX_RETRY_AFTER),
-    };
-    Some(at)
 }

@@ -27,8 +27,9 @@ use tokio::sync::Semaphore;
 use crate::batch::Batch;
 use crate::clock::Clock;
 
-/// How many deliveries are on their way at once. A Lambda function may have 1,024 open files (Lambda, "Quotas").
-const MAX_CONCURRENT: usize = 400;
+/// How many deliveries are on their way at once. A Lambda function may have 1,024 open files (Lambda, "Quotas"), and beside
+/// these there are connections to DynamoDB, and some to receivers that are kept for a while.
+const MAX_CONCURRENT: usize = 200;
 
 /// What the function works with.
 #[derive(Clone, Debug)]
@@ -97,7 +98,7 @@ pub async fn handle(
         unsettled.extend(records);
     }
     for (replay, record) in &batch.replays {
-        if let Err(error) = replay::make_due(delivering, replay, &clock).await {
+        if let Err(error) = replay::make(delivering, replay, &clock).await {
             tracing::error!(webhook = %replay.webhook, "a replay for webhook {} stopped: {error:#}", replay.webhook);
             unsettled.insert(*record);
         }

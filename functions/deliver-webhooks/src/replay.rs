@@ -1,7 +1,8 @@
 //! Deliveries that are to be tried again at somebody's wish.
 
 use futures_util::{StreamExt as _, stream};
-use shared::delivery::DeliveryId;
+use shared::date::timestamp;
+use shared::delivery::{Delivery, DeliveryId};
 use shared::delivery_store::{DeliveryKey, MadeDue, Range};
 use shared::queue::{Replay, Work};
 
@@ -13,10 +14,11 @@ const PAGE: usize = 100;
 /// How many of them are written at a time.
 const AT_ONCE: usize = 16;
 
-/// Makes deliveries due and puts them on the queue. What there is no time for is put on the queue as a further replay.
+/// Puts deliveries on the queue, and makes them due before, if that is wanted. What there is no time for is put on the
+/// queue as a further replay.
 ///
 /// An error leaves some undone; the same replay may then be made once more.
-pub(crate) async fn make_due(
+pub(crate) async fn make(
     delivering: &Delivering,
     replay: &Replay,
     clock: &Clock,
@@ -27,39 +29,75 @@ pub(crate) async fn make_due(
         from: replay.from,
         to: replay.to,
     };
+    let mut has_progressed = false;
     loop {
-        let (page, has_more) = delivering.deliveries.page(&range, false, PAGE).await?;
-        let Some(last) = page.last() else {
-            return Ok(());
+        let page = if clock.is_over() {
+            Err(anyhow::anyhow!("there is no time left"))
+        } else {
+            page_of(delivering, replay, &mut range, clock).await
         };
-        range.from = last.id.next();
-        let ids: Vec<DeliveryId> = page.iter().map(|delivery| delivery.id).collect();
-        let webhook = replay.webhook;
-        let made_due = ids.iter().copied().map(|id| {
-            let key = DeliveryKey { webhook, id };
-            delivering.deliveries.make_due(key, clock.now())
-        });
-        let results: Vec<_> = stream::iter(made_due).buffered(AT_ONCE).collect().await;
-        let mut due = Vec::new();
-        for (id, result) in ids.into_iter().zip(results) {
-            match result? {
-                MadeDue::Yes(_) => due.push(id),
-                // It is being tried, or there is none any more.
-                MadeDue::InProgress | MadeDue::Gone => {}
+        match page {
+            Ok(true) => has_progressed = true,
+            Ok(false) => return Ok(()),
+            // The same replay once more would send again what was delivered meanwhile.
+            Err(error) if has_progressed || clock.is_over() => {
+                tracing::info!(webhook = %replay.webhook, "a replay for webhook {} goes on later: {error:#}", replay.webhook);
+                let rest = Work::Replay(Replay {
+                    from: range.from,
+                    ..replay.clone()
+                });
+                return delivering.queue.send(&[rest]).await;
             }
-        }
-        let mut messages = Work::due(replay.org, replay.webhook, &due);
-        let goes_on = has_more && clock.is_over();
-        if goes_on {
-            let from = range.from;
-            messages.push(Work::Replay(Replay {
-                from,
-                ..replay.clone()
-            }));
-        }
-        delivering.queue.send(&messages).await?;
-        if goes_on || !has_more {
-            return Ok(());
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Replays a page, and moves the range behind it. Gives whether there is more.
+async fn page_of(
+    delivering: &Delivering,
+    replay: &Replay,
+    range: &mut Range,
+    clock: &Clock,
+) -> anyhow::Result<bool> {
+    let (page, has_more) = delivering.deliveries.page(range, false, PAGE).await?;
+    let Some(last) = page.last() else {
+        return Ok(false);
+    };
+    let due = if replay.early {
+        let ids = page.iter().map(|delivery| delivery.id).collect();
+        make_due(delivering, replay, ids, clock).await?
+    } else {
+        let now = timestamp(clock.now());
+        let is_due = |it: &&Delivery| it.due_at.as_ref().is_some_and(|at| *at <= now);
+        page.iter().filter(is_due).map(|it| it.id).collect()
+    };
+    let messages = Work::due(replay.org, replay.webhook, &due);
+    delivering.queue.send(&messages).await?;
+    range.from = last.id.next();
+    Ok(has_more)
+}
+
+/// Makes deliveries due. Gives those that are.
+async fn make_due(
+    delivering: &Delivering,
+    replay: &Replay,
+    ids: Vec<DeliveryId>,
+    clock: &Clock,
+) -> anyhow::Result<Vec<DeliveryId>> {
+    let webhook = replay.webhook;
+    let made_due = ids.iter().copied().map(|id| {
+        let key = DeliveryKey { webhook, id };
+        delivering.deliveries.make_due(key, clock.now())
+    });
+    let results: Vec<_> = stream::iter(made_due).buffered(AT_ONCE).collect().await;
+    let mut due = Vec::new();
+    for (id, result) in ids.into_iter().zip(results) {
+        match result? {
+            MadeDue::Yes(_) => due.push(id),
+            // It is being tried, or there is none any more.
+            MadeDue::InProgress | MadeDue::Gone => {}
+        }
+    }
+    Ok(due)
 }

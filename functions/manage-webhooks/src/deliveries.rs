@@ -28,7 +28,11 @@ use crate::{DELIVERIES_PARAMETERS, MAX_BODY_BYTES, Managing};
 const REPLAY_FIELDS: [&str; 4] = ["since", "until", "states", "dryRun"];
 
 /// What a replay is about unless it says so: what has not arrived.
-const REPLAYED: [DeliveryState; 2] = [DeliveryState::Failed, DeliveryState::Held];
+const REPLAYED: [DeliveryState; 3] = [
+    DeliveryState::Pending,
+    DeliveryState::Failed,
+    DeliveryState::Held,
+];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -186,6 +190,7 @@ pub(crate) async fn replay(
                 org: webhook.org,
                 webhook: webhook.id,
                 replay: state,
+                early: true,
                 from: range.from,
                 to: range.to,
             })

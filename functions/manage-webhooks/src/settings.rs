@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use axum::http::{HeaderName, HeaderValue, header};
 use serde_json::Value;
 use shared::api::{ApiError, ErrorCode};
-use shared::fields::{Fields, invalid, text};
+use shared::fields::{Fields, invalid, project_key, text};
 use shared::message::is_reserved;
 use shared::query::{did_you_mean, shortened};
 use shared::queue::ReportEvent;
 use shared::webhook::secret::WebhookSecret;
-use shared::webhook::url::WebhookUrl;
+use shared::webhook::url::{InvalidUrl, MASK, WebhookUrl};
 use shared::webhook::{OwnHeader, Settings};
 use time::OffsetDateTime;
 
@@ -39,8 +39,6 @@ const HEADER_FIELDS: [&str; 2] = ["name", "value"];
 
 /// The longest name in characters (`SonarQube`).
 const MAX_NAME: usize = 100;
-/// The longest project key in characters (`SonarQube`).
-const MAX_PROJECT: usize = 400;
 /// How many headers of its own a webhook may have.
 const MAX_HEADERS: usize = 10;
 /// The longest name of a header in characters.
@@ -91,18 +89,24 @@ pub(crate) fn read(
         (None, Some(kept)) => kept.project.clone(),
         (value, _) => value
             .flatten()
-            .map(|value| text(value, "project", MAX_PROJECT))
+            .map(|value| project_key(value, "project"))
             .transpose()?,
     };
     let events = match (fields.nullable("events"), kept) {
         (None, Some(kept)) => kept.events.clone(),
         (value, _) => value.flatten().map(events).transpose()?.unwrap_or_default(),
     };
+    // Values are never shown. If they went along to another host, whoever owns that could read them.
+    let stored = current.filter(|current| current.url.origin() == url.origin());
     let headers = match (fields.nullable("headers"), kept) {
-        (None, Some(kept)) => kept.headers.clone(),
+        (None, Some(kept)) if stored.is_some() || kept.headers.is_empty() => kept.headers.clone(),
+        (None, Some(_)) => {
+            let message = "headers: are required with a url of another host, with their values";
+            return Err(ApiError::new(ErrorCode::MissingField, message).parameter("headers"));
+        }
         (value, _) => value
             .flatten()
-            .map(|value| headers(value, current))
+            .map(|value| headers(value, stored))
             .transpose()?
             .unwrap_or_default(),
     };
@@ -178,10 +182,16 @@ fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError
         return Ok(current.url.clone());
     }
     // The text is not repeated: it may have a password in it.
-    text.parse()
-        .map_err(|reason: shared::webhook::url::InvalidUrl| {
-            invalid(ErrorCode::InvalidUrl, "url", &reason.to_string())
-        })
+    let url: WebhookUrl = text
+        .parse()
+        .map_err(|reason: InvalidUrl| invalid(ErrorCode::InvalidUrl, "url", &reason.to_string()))?;
+    match url.basic_auth() {
+        Some((user, password)) if user == MASK || password == MASK => {
+            let message = "its password is masked; give the whole url";
+            Err(invalid(ErrorCode::InvalidUrl, "url", message))
+        }
+        _ => Ok(url),
+    }
 }
 
 fn secret(value: &Value) -> Result<WebhookSecret, ApiError> {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use shared::api::{ApiError, ErrorCode};
 use shared::delivery::DeliveryId;
@@ -61,19 +61,22 @@ pub(crate) fn token_not_found() -> ApiError {
 impl<S: Send + Sync> FromRequestParts<S> for Target {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        // Fails for what is not UTF-8, which is no id either.
-        let parameters = RawPathParams::from_request_parts(parts, state).await.ok();
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let pattern = parts.extensions.get::<MatchedPath>();
+        let pattern = pattern.map(MatchedPath::as_str).unwrap_or_default();
+        // Not decoded, since an id needs no escapes; and what is no text in one place is no reason to miss another.
+        let names = pattern.split('/').zip(parts.uri.path().split('/'));
+        let names: Vec<(&str, &str)> = names.collect();
         Ok(Self {
-            organization: id(parameters.as_ref(), "organizationId"),
-            webhook: id(parameters.as_ref(), "webhookId"),
-            delivery: id(parameters.as_ref(), "deliveryId"),
-            token: id(parameters.as_ref(), "tokenId"),
+            organization: id(&names, "{organizationId}"),
+            webhook: id(&names, "{webhookId}"),
+            delivery: id(&names, "{deliveryId}"),
+            token: id(&names, "{tokenId}"),
         })
     }
 }
 
-fn id<T: FromStr>(parameters: Option<&RawPathParams>, name: &str) -> Option<T> {
-    let (_, text) = parameters?.iter().find(|(of, _)| *of == name)?;
+fn id<T: FromStr>(names: &[(&str, &str)], name: &str) -> Option<T> {
+    let (_, text) = names.iter().find(|(of, _)| *of == name)?;
     text.parse().ok()
 }

@@ -83,8 +83,8 @@ pub(crate) async fn create(
     managing.tokens.put(&token).await?;
 
     tracing::info!(
-        org = %caller.org, token = %token.id, caller = caller.name,
-        "token {} of organization {} was created by {}", token.id, caller.org, caller.name
+        token = %token.id, caller = caller.name,
+        "token {} was created by {}", token.id, caller.name
     );
     // Relative, since behind API Gateway the path begins with the stage.
     let location = format!("tokens/{}", token.id);
@@ -109,8 +109,8 @@ pub(crate) async fn revoke(
         return Err(token_not_found());
     }
     tracing::info!(
-        org = %caller.org, token = %id, caller = caller.name,
-        "token {id} of organization {} was revoked by {}", caller.org, caller.name
+        token = %id, caller = caller.name,
+        "token {id} was revoked by {}", caller.name
     );
     Ok(StatusCode::NO_CONTENT.into_response())
 }

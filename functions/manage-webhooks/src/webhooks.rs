@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::api::{self, ApiError, ErrorCode};
 use shared::date::timestamp;
-use shared::delivery::{Attempt, Delivery, DeliveryId, DeliveryState};
+use shared::delivery::{Attempt, Delivery, DeliveryId, DeliveryState, RETENTION};
 use shared::delivery_store::Range;
 use shared::json;
 use shared::message::{Outgoing, shown};
@@ -37,6 +37,13 @@ const MAX_TRIES: usize = 5;
 /// How many webhooks' deliveries are asked for at a time.
 const AT_ONCE: usize = 16;
 
+/// What a change does to the record of how the receiver did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Record {
+    Kept,
+    Forgotten,
+}
+
 #[derive(Serialize)]
 struct WebhooksBody {
     webhooks: Vec<WebhookBody>,
@@ -58,12 +65,12 @@ pub(crate) async fn list(
     let caller = managing
         .authorize(&headers, &target, Need::ManageWebhooks, now)
         .await?;
-    let found = managing.webhooks.all(caller.org).await?;
+    let webhooks = managing.webhooks.all(caller.org).await?;
     let body = async |webhook: Webhook| {
-        let latest = managing.latest_delivery(webhook.id).await?;
+        let latest = managing.latest_delivery(webhook.id, now).await?;
         anyhow::Ok(WebhookBody::of(&webhook, now).with_latest(latest.as_ref(), now))
     };
-    let webhooks = stream::iter(found.webhooks)
+    let webhooks = stream::iter(webhooks)
         .map(body)
         .buffered(AT_ONCE)
         .try_collect()
@@ -81,7 +88,7 @@ pub(crate) async fn get(
         .authorize(&headers, &target, Need::ManageWebhooks, now)
         .await?;
     let webhook = managing.webhook(&caller, &target).await?;
-    let latest = managing.latest_delivery(webhook.id).await?;
+    let latest = managing.latest_delivery(webhook.id, now).await?;
     let body = WebhookBody::of(&webhook, now).with_latest(latest.as_ref(), now);
     tagged(StatusCode::OK, &webhook, &body)
 }
@@ -110,7 +117,7 @@ pub(crate) async fn create(
         health: Health::default(),
     };
     for _ in 0..MAX_TRIES {
-        let among = managing.webhooks.all(caller.org).await?;
+        let among = managing.webhooks.all_to_change(caller.org).await?;
         check_limits(&among, &webhook)?;
         if managing.webhooks.add(&webhook, &among).await? == Changed::Yes {
             note(&caller, webhook.id, "created");
@@ -192,7 +199,7 @@ pub(crate) async fn rotate(
     };
     let change = |webhook: &mut Webhook| {
         webhook.settings.rotate(secret.clone(), now);
-        Ok(())
+        Ok(Record::Kept)
     };
     let (webhook, _) = managing
         .change(&caller, &target, &headers, now, change)
@@ -214,8 +221,7 @@ pub(crate) async fn enable(
         .await?;
     let change = |webhook: &mut Webhook| {
         webhook.disabled = None;
-        webhook.health = Health::default();
-        Ok(())
+        Ok(Record::Forgotten)
     };
     let (webhook, _) = managing
         .change(&caller, &target, &headers, now, change)
@@ -239,7 +245,7 @@ pub(crate) async fn disable(
             .disabled
             .take()
             .or(by_administrator(Some(false), now));
-        Ok(())
+        Ok(Record::Kept)
     };
     let (webhook, _) = managing
         .change(&caller, &target, &headers, now, change)
@@ -291,8 +297,16 @@ impl Managing {
         self.webhooks.get(key).await?.ok_or_else(webhook_not_found)
     }
 
-    async fn latest_delivery(&self, webhook: WebhookId) -> anyhow::Result<Option<Delivery>> {
-        let range = Range::all(webhook);
+    async fn latest_delivery(
+        &self,
+        webhook: WebhookId,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<Option<Delivery>> {
+        let range = Range {
+            // DynamoDB takes its time to delete what has expired.
+            from: DeliveryId::first_at(now - RETENTION),
+            ..Range::all(webhook)
+        };
         let (mut page, _) = self.deliveries.page(&range, true, 1).await?;
         Ok(page.pop())
     }
@@ -320,22 +334,20 @@ impl Managing {
             let Draft {
                 settings, enabled, ..
             } = read(body.clone(), Some(&webhook.settings), mode, now)?;
+            let was_enabled = webhook.is_enabled();
             match enabled {
-                Some(true) if !webhook.is_enabled() => {
-                    webhook.disabled = None;
-                    webhook.health = Health::default();
-                }
-                Some(false) if webhook.is_enabled() => {
-                    webhook.disabled = by_administrator(enabled, now);
-                }
+                Some(true) => webhook.disabled = None,
+                Some(false) if was_enabled => webhook.disabled = by_administrator(enabled, now),
                 _ => {}
             }
-            if settings.url != webhook.settings.url {
-                // How the old receiver did says nothing of the new one.
-                webhook.health = Health::default();
-            }
+            // How the old receiver did says nothing of the new one.
+            let is_moved = settings.url != webhook.settings.url;
             webhook.settings = settings;
-            Ok(())
+            Ok(if is_moved || webhook.is_enabled() && !was_enabled {
+                Record::Forgotten
+            } else {
+                Record::Kept
+            })
         };
         let (webhook, was_enabled) = self.change(&caller, target, headers, now, change).await?;
         note(&caller, webhook.id, "changed");
@@ -353,13 +365,16 @@ impl Managing {
         target: &Target,
         headers: &HeaderMap,
         now: OffsetDateTime,
-        change: impl Fn(&mut Webhook) -> Result<(), ApiError>,
+        change: impl Fn(&mut Webhook) -> Result<Record, ApiError>,
     ) -> Result<(Webhook, bool), ApiError> {
         for _ in 0..MAX_TRIES {
             let current = self.webhook(caller, target).await?;
             check_precondition(headers, &current)?;
             let mut webhook = current.clone();
-            change(&mut webhook)?;
+            let record = change(&mut webhook)?;
+            if record == Record::Forgotten {
+                webhook.health = Health::default();
+            }
             webhook.revision += 1;
             webhook.updated_at = timestamp(now);
             if webhook.settings.url != current.settings.url {
@@ -368,11 +383,15 @@ impl Managing {
             let among = if webhook.settings.project == current.settings.project {
                 None
             } else {
-                let among = self.webhooks.all(caller.org).await?;
+                let among = self.webhooks.all_to_change(caller.org).await?;
                 check_limits(&among, &webhook)?;
                 Some(among)
             };
-            let replaced = self.webhooks.replace(&webhook, among.as_ref()).await?;
+            let forgets_health = record == Record::Forgotten;
+            let replaced = self
+                .webhooks
+                .replace(&webhook, forgets_health, among.as_ref())
+                .await?;
             if replaced == Changed::Yes {
                 return Ok((webhook, current.is_enabled()));
             }
@@ -393,6 +412,7 @@ impl Managing {
                 org: webhook.org,
                 webhook: webhook.id,
                 replay: state,
+                early: true,
                 from: DeliveryId::FIRST,
                 to: DeliveryId::first_at(now + time::Duration::milliseconds(1)),
             })
@@ -412,10 +432,11 @@ impl Managing {
         let headers = outgoing.headers(settings, now)?;
         let shown = shown(&headers);
         let payload = String::from_utf8_lossy(&outgoing.body).into_owned();
-        let exchange = self
+        let mut exchange = self
             .sender
             .post(&settings.url, headers, outgoing.body)
             .await?;
+        exchange.mask(settings.signing_secrets(now));
         let body = TestBody {
             delivered: exchange.failure.is_none(),
             payload,
@@ -490,8 +511,8 @@ fn revealed(webhook: &Webhook) -> String {
 
 fn note(caller: &Caller, webhook: WebhookId, what: &str) {
     tracing::info!(
-        org = %caller.org, %webhook, caller = caller.name,
-        "webhook {webhook} of organization {} was {what} by {}", caller.org, caller.name
+        %webhook, caller = caller.name,
+        "webhook {webhook} was {what} by {}", caller.name
     );
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 use shared::api::{ApiError, ErrorCode};
-use shared::fields::{Fields, invalid, text};
+use shared::fields::{Fields, invalid, project_key, text};
 use shared::organization::OrganizationId;
 use shared::report::{Metadata, QualityGateStatus, Rating};
 use unicode_normalization::UnicodeNormalization as _;
@@ -30,8 +30,6 @@ const FIELDS: [&str; 15] = [
 ];
 const FILE_FIELDS: [&str; 3] = ["name", "size", "sha256"];
 
-/// The longest project key in characters (`SonarQube`).
-const MAX_PROJECT_KEY: usize = 400;
 /// The longest project name in characters (`SonarQube`'s web API).
 const MAX_PROJECT_NAME: usize = 500;
 /// The longest branch name in characters (`SonarQube`).
@@ -66,7 +64,7 @@ impl Declaration {
             Some(value) => Some(organization(&value)?),
         };
         let metadata = Metadata {
-            project_key: project_key(&mut fields)?,
+            project_key: project_key(fields.required("projectKey")?, "projectKey")?,
             project_name: fields.text("projectName", MAX_PROJECT_NAME)?,
             project_version: fields.parsed(
                 "projectVersion",
@@ -107,18 +105,6 @@ fn organization(value: &Value) -> Result<OrganizationId, ApiError> {
                 "must be an organization's id, a UUID",
             )
         })
-}
-
-/// `SonarQube`'s rule: letters, digits, `-`, `_`, `.` and `:`, at least one of them not a digit. The key goes into a header
-/// of webhooks, so nothing else may be in it.
-fn project_key(fields: &mut Fields) -> Result<String, ApiError> {
-    let key = fields.text("projectKey", MAX_PROJECT_KEY)?;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    if !key.bytes().all(allowed) || key.bytes().all(|byte| byte.is_ascii_digit()) {
-        let message = "may hold letters, digits, '-', '_', '.' and ':', and must hold one that is not a digit";
-        return Err(invalid(ErrorCode::InvalidField, "projectKey", message));
-    }
-    Ok(key)
 }
 
 fn u32_of(fields: &mut Fields, name: &str, code: ErrorCode) -> Result<u32, ApiError> {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use shared::announcement::{Swept, sweep};
 use shared::delivery::DeliveryId;
 use shared::delivery_store::{DUE_SHARDS, DeliveryStore, DueDelivery};
-use shared::queue::{EventsQueue, Work};
+use shared::queue::{EventsQueue, MAX_DUE, Work};
 use shared::report_store::ReportStore;
 use shared::webhook::{Webhook, WebhookKey};
 use shared::webhook_store::WebhookStore;
@@ -90,7 +90,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime) -> Round {
 #[derive(Default)]
 struct Webhooks {
     known: HashMap<WebhookKey, Option<Webhook>>,
-    /// Those that were down and are tried again: one delivery is enough for that.
+    /// Those that were down and are tried again: one message of the queue is enough for that.
     tried: BTreeSet<WebhookKey>,
 }
 
@@ -138,16 +138,13 @@ async fn enqueue_of(
     let deliveries = match webhook {
         // It was deleted. Whoever takes the message forgets the deliveries.
         None => deliveries,
-        Some(webhook) if !webhook.is_enabled() || webhook.health.is_paused(now) => &[],
-        // If this one succeeds, whoever delivered it calls the others.
-        Some(webhook) if webhook.health.paused_until.is_some() => {
-            if webhooks.tried.insert(key) {
-                &deliveries[..1]
-            } else {
-                &[]
-            }
-        }
-        Some(_) => deliveries,
+        Some(webhook) if !webhook.is_enabled() => &[],
+        Some(webhook) if webhook.health.paused_until.is_none() => deliveries,
+        Some(webhook) if webhook.health.is_paused(now) && !webhook.health.is_answering => &[],
+        // They are tried one after the other, until the receiver has said how it does. If it is there, all others are
+        // called.
+        Some(_) if webhooks.tried.insert(key) => &deliveries[..deliveries.len().min(MAX_DUE)],
+        Some(_) => &[],
     };
     let messages = Work::due(key.org, key.id, deliveries);
     retrying.queue.send(&messages).await?;

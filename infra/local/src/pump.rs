@@ -68,6 +68,7 @@ impl Pump {
     /// Handles everything that is on the queue at `now`, and what that puts there, until there is nothing. Gives the number
     /// of messages.
     pub(crate) async fn drain(&self, now: OffsetDateTime) -> anyhow::Result<usize> {
+        let began = Instant::now();
         let mut handled = 0;
         loop {
             let messages = self.receive(0, BATCH_SIZE).await?;
@@ -75,7 +76,8 @@ impl Pump {
                 return Ok(handled);
             }
             handled += messages.len();
-            self.handle(messages, now).await?;
+            // What one batch makes due is due when the next one begins.
+            self.handle(messages, now + began.elapsed()).await?;
         }
     }
 

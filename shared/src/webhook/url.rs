@@ -11,7 +11,7 @@ use url::{Host, Url};
 /// SonarQube's limit.
 const MAX_CHARACTERS: usize = 512;
 /// Stands for what is not shown.
-const MASK: &str = "***";
+pub const MASK: &str = "***";
 
 /// The URL of a webhook, perhaps with a user and a password, which are sent as Basic authentication.
 ///
@@ -94,6 +94,11 @@ impl WebhookUrl {
                 url.to_string()
             }
         }
+    }
+
+    /// Scheme, host and port: who gets what is sent.
+    pub fn origin(&self) -> url::Origin {
+        self.0.origin()
     }
 
     /// All of it, to be stored.
