@@ -87,6 +87,11 @@ impl Function {
 }
 
 impl Answer {
+    /// The answer to an event that is no HTTP request.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
     /// The HTTP response that API Gateway makes of the answer.
     pub fn into_reply(self) -> Reply {
         match self.content_type.as_str() {

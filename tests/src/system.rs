@@ -12,7 +12,7 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use retry_webhooks::Round;
 use serde_json::{Value, json};
 use shared::organization::OrganizationId;
-use shared::queue::ReportChange;
+use shared::queue::{ReportChange, Work};
 use shared::report::Report;
 use shared::token::Right;
 use time::{Duration, OffsetDateTime};
@@ -50,7 +50,12 @@ impl System {
         let stack = Stack::start(options).await.unwrap();
         Self {
             stack,
-            http: Client::builder().no_proxy().build().unwrap(),
+            // There is no TLS on loopback, and reading certificates takes time.
+            http: Client::builder()
+                .no_proxy()
+                .tls_certs_only([])
+                .build()
+                .unwrap(),
         }
     }
 
@@ -207,9 +212,9 @@ impl System {
         round
     }
 
-    /// Takes every message from the queue of report changes.
-    pub async fn changes(&self) -> Vec<ReportChange> {
-        let mut changes = Vec::new();
+    /// Takes every message from the queue.
+    pub async fn queued(&self) -> Vec<Work> {
+        let mut works = Vec::new();
         loop {
             let queue = self.stack.events_queue();
             let receive = self
@@ -220,10 +225,10 @@ impl System {
                 .max_number_of_messages(10);
             let messages = receive.send().await.unwrap().messages.unwrap_or_default();
             if messages.is_empty() {
-                return changes;
+                return works;
             }
             for message in messages {
-                changes.push(serde_json::from_str(&message.body.unwrap()).unwrap());
+                works.push(serde_json::from_str(&message.body.unwrap()).unwrap());
                 let delete = self
                     .stack
                     .sqs
@@ -233,6 +238,15 @@ impl System {
                 delete.send().await.unwrap();
             }
         }
+    }
+
+    /// Takes every message from the queue; they must be changes of reports.
+    pub async fn changes(&self) -> Vec<ReportChange> {
+        let change = |work| match work {
+            Work::Change(change) => change,
+            other => panic!("it is no change of a report: {other:?}"),
+        };
+        self.queued().await.into_iter().map(change).collect()
     }
 }
 

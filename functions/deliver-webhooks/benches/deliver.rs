@@ -1,0 +1,337 @@
+//! What a delivery costs: `cargo bench -p deliver-webhooks`.
+//!
+//! Requests to DynamoDB and SQS are counted at the clients. For CPU time and speed the stand-ins and the receiver are in a
+//! process of their own, so that only what is ours is measured; and in the same run the same messages are only signed and
+//! sent, which is the least that a delivery can cost.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and fails when it cannot go on"
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use deliver_webhooks::{Delivering, Schedule, handle};
+use futures_util::{StreamExt as _, stream};
+use retry_webhooks::Retrying;
+use shared::delivery_store::DeliveryStore;
+use shared::message::Outgoing;
+use shared::organization::OrganizationId;
+use shared::queue::{EventsQueue, ReportChange, ReportEvent, Work};
+use shared::report::Report;
+use shared::report_store::ReportStore;
+use shared::webhook::address::AddressPolicy;
+use shared::webhook::sender::{DEADLINE, Sender, SenderOptions};
+use shared::webhook_store::WebhookStore;
+use tests::failures::Failures;
+use tests::receiver::{Answer, Receiver};
+use tests::samples::stored_report;
+use tests::system::{System, organization};
+use time::OffsetDateTime;
+
+/// How many organizations there are, each with one webhook.
+const ORGANIZATIONS: u64 = 100;
+/// How many batches there are, each with one change of each organization: so each message tells of one report.
+const BATCHES: u64 = 50;
+/// Nothing runs for so long.
+const BUDGET: Duration = Duration::from_secs(3600);
+/// How many messages are on their way at once where they are only sent.
+const AT_ONCE: usize = 100;
+
+/// By this the process knows that it is to be the other one.
+const SERVE: &str = "serve";
+
+#[tokio::main]
+async fn main() {
+    if std::env::args().any(|argument| argument == SERVE) {
+        return serve().await;
+    }
+    println!("Requests of ours\n");
+    count().await;
+    println!(
+        "\nCPU time and speed, {} deliveries of one report each\n",
+        ORGANIZATIONS * BATCHES
+    );
+    measure().await;
+}
+
+// --- Requests -----------------------------------------------------------------------------------------------------------
+
+/// A process with clients that count.
+struct Counted {
+    system: System,
+    org: OrganizationId,
+    receiver: Receiver,
+    calls: Failures,
+    delivering: Delivering,
+    retrying: Retrying,
+    printed: usize,
+}
+
+impl Counted {
+    async fn new() -> Self {
+        let system = System::start().await;
+        let org = organization();
+        let receiver = Receiver::start().await;
+        system.webhook(org, &receiver.url).await;
+        let calls = Failures::none();
+        let dynamodb = calls.dynamodb(&system.stack.dynamodb);
+        let queue = EventsQueue::new(calls.sqs(&system.stack.sqs), system.stack.events_queue());
+        let delivering = Delivering {
+            reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
+            webhooks: WebhookStore::new(dynamodb.clone(), "WebhooksTable"),
+            deliveries: DeliveryStore::new(dynamodb, "DeliveriesTable"),
+            queue,
+            ..system.stack.delivering.clone()
+        };
+        let retrying = Retrying {
+            reports: delivering.reports.clone(),
+            webhooks: delivering.webhooks.clone(),
+            deliveries: delivering.deliveries.clone(),
+            queue: delivering.queue.clone(),
+        };
+        Self {
+            system,
+            org,
+            receiver,
+            calls,
+            delivering,
+            retrying,
+            printed: 0,
+        }
+    }
+
+    async fn seed(&self, numbers: std::ops::Range<u64>) -> Vec<Work> {
+        let reports: Vec<Report> = numbers
+            .map(|number| stored_report(self.org, number))
+            .collect();
+        self.system.seed(reports.clone()).await;
+        reports.iter().map(change).collect()
+    }
+
+    async fn deliver(&self, works: &[Work], now: OffsetDateTime) {
+        let response = handle(&self.delivering, event(works), now, BUDGET).await;
+        assert!(response.batch_item_failures.is_empty());
+    }
+
+    /// The requests since the last time.
+    fn print(&mut self, what: &str) {
+        let log = self.calls.log();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for call in &log[self.printed..] {
+            *counts.entry(call).or_default() += 1;
+        }
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|(call, count)| format!("{count} {call}"))
+            .collect();
+        println!("  {what:<62} {}", counts.join(", "));
+        self.printed = log.len();
+    }
+
+    /// A round, and what it puts on the queue.
+    async fn round(&mut self, what: &str, now: OffsetDateTime) {
+        retry_webhooks::round(&self.retrying, now).await;
+        self.print(&format!("{what}: the round"));
+        let works = self.system.queued().await;
+        self.deliver(&works, now).await;
+        self.print(&format!("{what}: delivering"));
+    }
+}
+
+async fn count() {
+    let start = OffsetDateTime::now_utc();
+    let hour = Duration::from_secs(3600);
+    let mut counted = Counted::new().await;
+    let one = counted.seed(0..1).await;
+    counted.deliver(&one, start).await;
+    counted.print("first try, 1 report");
+    let fifty = counted.seed(1..51).await;
+    counted.deliver(&fifty, start).await;
+    counted.print("first try, 50 reports in one message");
+    counted.round("nothing is due", start + hour).await;
+
+    counted.receiver.answer_next([Answer::Status(400)]);
+    let one = counted.seed(51..52).await;
+    counted.deliver(&one, start).await;
+    counted.print("first try, refused with 400");
+    counted
+        .round("its retry, which succeeds", start + hour)
+        .await;
+
+    let mut counted = Counted::new().await;
+    counted.receiver.answer(Answer::Status(503));
+    for number in 0..100 {
+        let one = counted.seed(number..number + 1).await;
+        counted.deliver(&one, start).await;
+        counted.printed = counted.calls.log().len();
+    }
+    counted
+        .round("dead receiver with 100 deliveries, an hour", start + hour)
+        .await;
+}
+
+// --- CPU time and speed -------------------------------------------------------------------------------------------------
+
+/// The other process: stand-ins and receiver, until the standard input ends.
+async fn serve() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let mut environment: BTreeMap<_, _> = system.stack.environment().into_iter().collect();
+    environment.insert("RECEIVER", receiver.url.clone());
+    for number in 0..ORGANIZATIONS {
+        let org = organization_of(number);
+        system.webhook(org, &receiver.url).await;
+        let reports = (0..BATCHES).map(|batch| stored_report(org, batch));
+        system.seed(reports).await;
+    }
+    println!("{}", serde_json::to_string(&environment).unwrap());
+    let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    end.await.unwrap().unwrap();
+}
+
+async fn measure() {
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .arg(SERVE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(other.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let environment: HashMap<String, String> = serde_json::from_str(&line).unwrap();
+    let delivering = delivering(&environment);
+
+    let sent = sent_only(&delivering).await;
+    let (cpu, time) = (process_time(), Instant::now());
+    let start = OffsetDateTime::now_utc();
+    for batch in 0..BATCHES {
+        let works: Vec<Work> = (0..ORGANIZATIONS)
+            .map(|number| change(&stored_report(organization_of(number), batch)))
+            .collect();
+        let response = handle(&delivering, event(&works), start, BUDGET).await;
+        assert!(response.batch_item_failures.is_empty());
+    }
+    let delivered = (process_time() - cpu, time.elapsed());
+    for (name, (cpu, time)) in [
+        ("signed and sent, the limit", sent),
+        ("delivered", delivered),
+    ] {
+        let count = (ORGANIZATIONS * BATCHES) as f64;
+        println!(
+            "  {name:<28} {:>7.0} µs of CPU each, {:>5.2} × the limit; {:>6.0} a second",
+            cpu.as_secs_f64() * 1e6 / count,
+            cpu.as_secs_f64() / sent.0.as_secs_f64(),
+            count / time.as_secs_f64(),
+        );
+    }
+    drop(other.stdin.take());
+    other.wait().unwrap();
+}
+
+/// Signs and sends as many messages to the same webhooks.
+async fn sent_only(delivering: &Delivering) -> (Duration, Duration) {
+    let webhook = delivering
+        .webhooks
+        .all(organization_of(0))
+        .await
+        .unwrap()
+        .remove(0);
+    let (cpu, time) = (process_time(), Instant::now());
+    let now = OffsetDateTime::now_utc();
+    let messages = stream::iter(0..ORGANIZATIONS * BATCHES).map(async |number| {
+        let outgoing = Outgoing::test(number.to_string(), webhook.org, &webhook.settings);
+        let headers = outgoing.headers(&webhook.settings, now).unwrap();
+        let post = delivering
+            .sender
+            .post(&webhook.settings.url, headers, outgoing.body);
+        assert_eq!(post.await.unwrap().status, Some(200));
+    });
+    messages.buffer_unordered(AT_ONCE).collect::<()>().await;
+    (process_time() - cpu, time.elapsed())
+}
+
+fn delivering(environment: &HashMap<String, String>) -> Delivering {
+    let credentials = Credentials::new(
+        &environment["AWS_ACCESS_KEY_ID"],
+        &environment["AWS_SECRET_ACCESS_KEY"],
+        None,
+        None,
+        "bench",
+    );
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let region = Region::new(environment["AWS_REGION"].clone());
+    let dynamodb = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(region.clone())
+        .credentials_provider(credentials.clone())
+        .http_client(http.clone())
+        .endpoint_url(&environment["AWS_ENDPOINT_URL_DYNAMODB"]);
+    let dynamodb = aws_sdk_dynamodb::Client::from_conf(dynamodb.build());
+    let sqs = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(region)
+        .credentials_provider(credentials)
+        .http_client(http)
+        .endpoint_url(&environment["AWS_ENDPOINT_URL_SQS"]);
+    let sqs = aws_sdk_sqs::Client::from_conf(sqs.build());
+    Delivering {
+        reports: ReportStore::new(dynamodb.clone(), &environment["REPORTS_TABLE"]),
+        webhooks: WebhookStore::new(dynamodb.clone(), &environment["WEBHOOKS_TABLE"]),
+        deliveries: DeliveryStore::new(dynamodb, &environment["DELIVERIES_TABLE"]),
+        queue: EventsQueue::new(sqs, &environment["EVENTS_QUEUE_URL"]),
+        sender: Sender::new(SenderOptions {
+            addresses: AddressPolicy::PublicAndLoopback,
+            plain_http: true,
+            deadline: DEADLINE,
+        })
+        .unwrap(),
+        schedule: Schedule::default(),
+    }
+}
+
+// --- Both ---------------------------------------------------------------------------------------------------------------
+
+fn organization_of(number: u64) -> OrganizationId {
+    OrganizationId::new(uuid::Uuid::from_u128(u128::from(number) + 1))
+}
+
+fn change(report: &Report) -> Work {
+    Work::Change(ReportChange {
+        event: ReportEvent::Published,
+        org: report.org,
+        report: report.id,
+        revision: 1,
+    })
+}
+
+fn event(works: &[Work]) -> SqsEvent {
+    let mut event = SqsEvent::default();
+    for (number, work) in works.iter().enumerate() {
+        let mut message = SqsMessage::default();
+        message.message_id = Some(number.to_string());
+        message.body = Some(serde_json::to_string(work).unwrap());
+        event.records.push(message);
+    }
+    event
+}
+
+/// User and system time of this process, as Linux tells it.
+fn process_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // Behind the name in parentheses, which may hold spaces, the 12th and 13th field, in hundredths of a second.
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    let fields: Vec<&str> = fields.collect();
+    let ticks = fields[11..13]
+        .iter()
+        .map(|field| field.parse::<u64>().unwrap());
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}

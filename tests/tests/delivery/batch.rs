@@ -1,0 +1,200 @@
+//! Batches as Lambda hands them to the function, made by hand, and what they leave behind.
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use std::time::Instant;
+
+use deliver_webhooks::Delivering;
+use retry_webhooks::Round;
+use serde_json::Value;
+use shared::delivery::{Delivery, DeliveryId, DeliveryState};
+use shared::delivery_store::{DeliveryKey, Range};
+use shared::organization::OrganizationId;
+use shared::queue::{DueDeliveries, ReportChange, ReportEvent, Work};
+use shared::report::Report;
+use shared::webhook::WebhookKey;
+use tests::samples::stored_report;
+use tests::system::{System, text};
+use time::{Duration, OffsetDateTime};
+use tokio::task::JoinSet;
+
+/// More time than any batch needs.
+pub(crate) const AMPLE: std::time::Duration = std::time::Duration::from_secs(90);
+/// No time at all: nothing new may be begun.
+pub(crate) const NONE: std::time::Duration = std::time::Duration::ZERO;
+
+/// The publication of a report.
+pub(crate) fn published(report: &Report) -> ReportChange {
+    revised(report, 1)
+}
+
+/// A revision of a report.
+pub(crate) fn revised(report: &Report, revision: u64) -> ReportChange {
+    ReportChange {
+        event: ReportEvent::of_revision(revision),
+        org: report.org,
+        report: report.id,
+        revision,
+    }
+}
+
+/// Reports of an organization that are stored, each of a project of its own. Nobody is told of them yet.
+pub(crate) async fn stored(system: &System, org: OrganizationId, count: u64) -> Vec<Report> {
+    let reports: Vec<Report> = (0..count).map(|it| stored_report(org, it)).collect();
+    system.seed(reports.clone()).await;
+    reports
+}
+
+/// The ids of reports as messages name them.
+pub(crate) fn ids<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Vec<String> {
+    let ids = reports.into_iter().map(|report| report.id.to_string());
+    ids.collect()
+}
+
+/// A message of the queue.
+pub(crate) fn json(work: &Work) -> String {
+    serde_json::to_string(work).unwrap()
+}
+
+/// A batch of messages with these bodies. Their ids are their places, from `0` on.
+pub(crate) fn batch(bodies: impl IntoIterator<Item = String>) -> SqsEvent {
+    let record = |(place, body): (usize, String)| {
+        let mut record = SqsMessage::default();
+        record.message_id = Some(place.to_string());
+        record.body = Some(body);
+        record
+    };
+    let mut event = SqsEvent::default();
+    event.records = bodies.into_iter().enumerate().map(record).collect();
+    event
+}
+
+/// Hands a batch to the function, and gives the ids of the messages that have to come again.
+pub(crate) async fn handle(
+    delivering: &Delivering,
+    works: impl IntoIterator<Item = Work>,
+    now: OffsetDateTime,
+) -> Vec<String> {
+    let bodies: Vec<String> = works.into_iter().map(|work| json(&work)).collect();
+    failures(&deliver_webhooks::handle(delivering, batch(bodies), now, AMPLE).await)
+}
+
+/// The ids of the messages that have to come again.
+pub(crate) fn failures(response: &SqsBatchResponse) -> Vec<String> {
+    let failures = response.batch_item_failures.iter();
+    failures.map(|it| it.item_identifier.clone()).collect()
+}
+
+/// Tells of the publication of a report, in a batch of its own, all of which has to be done.
+pub(crate) async fn tell(system: &System, report: &Report, now: OffsetDateTime) {
+    let work = [Work::Change(published(report))];
+    let failed = handle(&system.stack.delivering, work, now).await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// Tells of each report in a batch of its own, so that each becomes a delivery of its own; at the same time, because
+/// there are many.
+pub(crate) async fn tell_each(system: &System, reports: &[Report], now: OffsetDateTime) {
+    let mut batches = JoinSet::new();
+    for report in reports {
+        let delivering = system.stack.delivering.clone();
+        let work = [Work::Change(published(report))];
+        batches.spawn(async move { handle(&delivering, work, now).await });
+    }
+    for failed in batches.join_all().await {
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+}
+
+/// The key of a webhook from the answer to its creation.
+pub(crate) fn key(org: OrganizationId, webhook: &Value) -> WebhookKey {
+    WebhookKey {
+        org,
+        id: text(&webhook["id"]).parse().unwrap(),
+    }
+}
+
+/// A message that says that these deliveries are due.
+pub(crate) fn due(webhook: WebhookKey, deliveries: &[DeliveryId]) -> Work {
+    Work::Due(DueDeliveries {
+        org: webhook.org,
+        webhook: webhook.id,
+        due: deliveries.to_vec(),
+    })
+}
+
+/// A webhook's deliveries as they are stored, the oldest first.
+pub(crate) async fn kept(system: &System, webhook: WebhookKey) -> Vec<Delivery> {
+    let store = &system.stack.delivering.deliveries;
+    let range = Range::all(webhook.id);
+    let (deliveries, has_more) = store.page(&range, false, 1000).await.unwrap();
+    assert!(!has_more);
+    deliveries
+}
+
+/// The state of each of a webhook's deliveries and how often it was tried, the oldest first.
+pub(crate) async fn states(system: &System, webhook: WebhookKey) -> Vec<(DeliveryState, u32)> {
+    let deliveries = kept(system, webhook).await;
+    let state = |it: &Delivery| (it.state, it.attempts);
+    deliveries.iter().map(state).collect()
+}
+
+/// The key of a delivery.
+pub(crate) fn key_of(delivery: &Delivery) -> DeliveryKey {
+    DeliveryKey {
+        webhook: delivery.webhook,
+        id: delivery.id,
+    }
+}
+
+/// Takes everything from the queue, and gives the bodies.
+pub(crate) async fn taken(system: &System) -> Vec<String> {
+    let (sqs, queue) = (&system.stack.sqs, system.stack.events_queue());
+    let mut bodies = Vec::new();
+    loop {
+        let receive = sqs.receive_message().queue_url(queue);
+        let output = receive.max_number_of_messages(10).send().await.unwrap();
+        let messages = output.messages.unwrap_or_default();
+        if messages.is_empty() {
+            return bodies;
+        }
+        for message in messages {
+            let delete = sqs.delete_message().queue_url(queue);
+            let handle = message.receipt_handle.unwrap();
+            delete.receipt_handle(handle).send().await.unwrap();
+            bodies.push(message.body.unwrap());
+        }
+    }
+}
+
+/// So many hours.
+pub(crate) fn hours(count: i64) -> Duration {
+    Duration::hours(count)
+}
+
+/// Delivers what is on the queue from `now` on, and what that puts there, until there is nothing.
+///
+/// Unlike [`System::deliver`] it fails when a message has to come again.
+pub(crate) async fn deliver(system: &System, now: OffsetDateTime) {
+    let begun = Instant::now();
+    loop {
+        let bodies = taken(system).await;
+        if bodies.is_empty() {
+            return;
+        }
+        for bodies in bodies.chunks(100) {
+            let delivering = &system.stack.delivering;
+            let event = batch(bodies.to_vec());
+            let now = now + begun.elapsed();
+            let failed = failures(&deliver_webhooks::handle(delivering, event, now, AMPLE).await);
+            assert!(failed.is_empty(), "{failed:?} of {bodies:?}");
+        }
+    }
+}
+
+/// Makes the hourly round, and delivers what it put on the queue.
+pub(crate) async fn round(system: &System, now: OffsetDateTime) -> Round {
+    let begun = Instant::now();
+    let round = retry_webhooks::round(&system.stack.retrying, now).await;
+    deliver(system, now + begun.elapsed()).await;
+    round
+}

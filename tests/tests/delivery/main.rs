@@ -1,0 +1,11 @@
+//! Messages on their way to receivers: what is sent, when it is tried again, and that none is lost. Each test has a
+//! system of its own, and says what time it is.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod batch;
+mod concurrency;
+mod health;
+mod messages;
+mod replay;
+mod retries;

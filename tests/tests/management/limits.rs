@@ -1,0 +1,135 @@
+//! How many webhooks there may be.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use shared::organization::OrganizationId;
+use shared::webhook::{WebhookId, WebhookKey};
+use tests::system::{System, organization, text};
+use uuid::Uuid;
+
+use crate::stage::{URL, assert_refused, create, expect, list, path_of, with};
+
+/// Creates ten webhooks for a project, or for all of them.
+async fn fill(system: &System, org: OrganizationId, project: Option<&str>) -> Vec<Value> {
+    let mut webhooks = Vec::new();
+    for _ in 0..10 {
+        let webhook = json!({"name": "n", "url": URL, "project": project});
+        webhooks.push(system.webhook_with(org, webhook).await);
+    }
+    webhooks
+}
+
+#[tokio::test]
+async fn a_project_has_ten_webhooks_and_so_have_all_projects_together() {
+    let system = System::start().await;
+    let org = organization();
+    for (project, other) in [(Some("a"), None), (None, Some("b"))] {
+        let webhooks = fill(&system, org, project).await;
+        let full = json!({"name": "n", "url": URL, "project": project});
+        let refused = create(&system, org, full.clone()).await;
+        assert_refused(&refused, 409, "too_many_webhooks");
+
+        // One that is elsewhere does not get in by a change either.
+        let elsewhere = json!({"name": "n", "url": URL, "project": "elsewhere"});
+        let elsewhere = system.webhook_with(org, elsewhere).await;
+        for method in ["PUT", "PATCH"] {
+            let reply = system
+                .manage(org, method, &path_of(&elsewhere), Some(full.clone()))
+                .await;
+            assert_refused(&reply, 409, "too_many_webhooks");
+        }
+        let now = system.webhook_now(org, &elsewhere["id"]).await;
+        assert_eq!(now["project"], "elsewhere");
+
+        // Those within are not in their own way.
+        for method in ["PUT", "PATCH"] {
+            let same = with(full.clone(), &json!({"name": "m"}));
+            let reply = system
+                .manage(org, method, &path_of(&webhooks[0]), Some(same))
+                .await;
+            assert_eq!(reply.json()["name"], "m", "{reply:?}");
+        }
+        // Out and in again.
+        for project in [json!(other.unwrap_or("c")), json!(project)] {
+            let patch = json!({"project": project});
+            let reply = system
+                .manage(org, "PATCH", &path_of(&webhooks[1]), Some(patch))
+                .await;
+            expect(&reply, StatusCode::OK);
+        }
+        system
+            .manage(org, "DELETE", &path_of(&webhooks[2]), None)
+            .await;
+        expect(
+            &create(&system, org, full.clone()).await,
+            StatusCode::CREATED,
+        );
+        let refused = create(&system, org, full).await;
+        assert_refused(&refused, 409, "too_many_webhooks");
+    }
+}
+
+#[tokio::test]
+async fn twenty_who_create_a_webhook_at_once_make_ten() {
+    let system = System::start().await;
+    let org = organization();
+    let create_one = async || loop {
+        let reply = create(&system, org, json!({"name": "n", "url": URL})).await;
+        match reply.status {
+            StatusCode::CREATED => return,
+            // As the contract says: try again.
+            StatusCode::CONFLICT if reply.code() == "conflict" => {}
+            _ => return assert_refused(&reply, 409, "too_many_webhooks"),
+        }
+    };
+    let all = futures_util::future::join_all((0..20).map(|_| create_one()));
+    all.await;
+    assert_eq!(list(&system, org).await.len(), 10);
+}
+
+#[tokio::test]
+async fn twenty_who_move_a_webhook_to_a_project_at_once_move_ten() {
+    let system = System::start().await;
+    let org = organization();
+    let mut webhooks = fill(&system, org, Some("a")).await;
+    webhooks.extend(fill(&system, org, Some("b")).await);
+    let move_one = async |webhook: Value| loop {
+        let patch = Some(json!({"project": null}));
+        let reply = system.manage(org, "PATCH", &path_of(&webhook), patch).await;
+        match reply.status {
+            StatusCode::OK => return,
+            StatusCode::CONFLICT if reply.code() == "conflict" => {}
+            _ => return assert_refused(&reply, 409, "too_many_webhooks"),
+        }
+    };
+    futures_util::future::join_all(webhooks.into_iter().map(move_one)).await;
+    let moved = list(&system, org).await;
+    let moved = moved
+        .iter()
+        .filter(|webhook| webhook.get("project").is_none());
+    assert_eq!(moved.count(), 10);
+}
+
+#[tokio::test]
+async fn an_organization_has_a_thousand_webhooks() {
+    let system = System::start().await;
+    let org = organization();
+    let first = json!({"name": "n", "url": URL, "project": "p0"});
+    let first = system.webhook_with(org, first).await;
+    let store = &system.stack.managing.webhooks;
+    let id: WebhookId = text(&first["id"]).parse().unwrap();
+    let mut webhook = store.get(WebhookKey { org, id }).await.unwrap().unwrap();
+    for number in 1..1000 {
+        webhook.id = WebhookId::new(Uuid::new_v4());
+        webhook.settings.project = Some(format!("p{}", number / 10));
+        let item = serde_dynamo::aws_sdk_dynamodb_1::to_item(&webhook).unwrap();
+        let put = system.stack.dynamodb.put_item().table_name("WebhooksTable");
+        put.set_item(Some(item)).send().await.unwrap();
+    }
+    let another = json!({"name": "n", "url": URL, "project": "another"});
+    let refused = create(&system, org, another.clone()).await;
+    assert_refused(&refused, 409, "too_many_webhooks");
+    assert_eq!(list(&system, org).await.len(), 1000);
+    system.manage(org, "DELETE", &path_of(&first), None).await;
+    expect(&create(&system, org, another).await, StatusCode::CREATED);
+}

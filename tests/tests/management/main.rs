@@ -1,0 +1,14 @@
+//! The API for administrators, through real HTTP. Each test has a system of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod addresses;
+mod authorization;
+mod changing;
+mod limits;
+mod reading;
+mod secrets;
+mod stage;
+mod tokens;
+mod trying;
+mod webhooks;

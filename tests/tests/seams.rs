@@ -1,0 +1,347 @@
+//! A failure at every seam: each call to DynamoDB and SQS fails once, before it is sent or after it took effect, alone or
+//! together with all later ones, as when the process is killed there. Afterwards everything goes on, and nothing is lost.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration as StdDuration;
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_sqs::types::Message;
+use axum::body::Body;
+use axum::http::Request;
+use deliver_webhooks::Delivering;
+use futures_util::{StreamExt as _, stream};
+use publish_report::Publishing;
+use retry_webhooks::Retrying;
+use serde_json::{Value, json};
+use shared::delivery_store::DeliveryStore;
+use shared::organization::OrganizationId;
+use shared::queue::EventsQueue;
+use shared::report_store::ReportStore;
+use shared::token::Right;
+use shared::webhook_store::WebhookStore;
+use tests::failures::{Failures, Seam};
+use tests::receiver::{Answer, Received, Receiver};
+use tests::samples::{files, metadata};
+use tests::system::{System, organization, text};
+use time::{Duration, OffsetDateTime};
+use tower::ServiceExt as _;
+
+/// What the process under test works with.
+struct Process {
+    publishing: Publishing,
+    delivering: Delivering,
+    retrying: Retrying,
+}
+
+impl Process {
+    fn of(system: &System, failures: &Failures) -> Self {
+        let stack = &system.stack;
+        let dynamodb = failures.dynamodb(&stack.dynamodb);
+        let reports = ReportStore::new(dynamodb.clone(), "ReportsTable");
+        let webhooks = WebhookStore::new(dynamodb.clone(), "WebhooksTable");
+        let deliveries = DeliveryStore::new(dynamodb, "DeliveriesTable");
+        let queue = EventsQueue::new(failures.sqs(&stack.sqs), stack.events_queue());
+        Self {
+            publishing: Publishing {
+                reports: reports.clone(),
+                queue: queue.clone(),
+                ..stack.publishing.clone()
+            },
+            delivering: Delivering {
+                reports: reports.clone(),
+                webhooks: webhooks.clone(),
+                deliveries: deliveries.clone(),
+                queue: queue.clone(),
+                ..stack.delivering.clone()
+            },
+            retrying: Retrying {
+                reports,
+                webhooks,
+                deliveries,
+                queue,
+            },
+        }
+    }
+}
+
+/// How the world is broken: the n-th call, where, and whether the process ends there.
+#[derive(Clone, Copy, Debug)]
+struct Break {
+    n: usize,
+    seam: Seam,
+    kill: bool,
+}
+
+struct World {
+    system: System,
+    org: OrganizationId,
+    failures: Failures,
+    process: Process,
+    /// The process after a restart.
+    fresh: Process,
+    is_killed: bool,
+}
+
+impl World {
+    async fn new(broken: Option<Break>) -> Self {
+        let system = System::start().await;
+        let failures = match broken {
+            None => Failures::none(),
+            Some(Break { n, seam, kill }) => Failures::at(n, seam, kill),
+        };
+        Self {
+            org: organization(),
+            process: Process::of(&system, &failures),
+            fresh: Process::of(&system, &Failures::none()),
+            system,
+            failures,
+            is_killed: false,
+        }
+    }
+
+    /// The process that runs now.
+    fn process(&self) -> &Process {
+        if self.is_killed {
+            &self.fresh
+        } else {
+            &self.process
+        }
+    }
+
+    /// Ends the process if it was to be killed by now.
+    fn note_kill(&mut self, broken: Option<Break>) {
+        self.is_killed |= broken.is_some_and(|it| it.kill) && self.failures.has_struck();
+    }
+
+    /// Publishes as CI does it: what fails on our side is repeated.
+    async fn publish(&mut self, broken: Option<Break>, version: &str) -> String {
+        let publisher = self.system.publisher(self.org).await;
+        let begun = publisher.begin(&metadata(version), &files(version)).await;
+        let begun: Value = begun.unwrap().json().await.unwrap();
+        publisher.upload(&begun, &files(version)).await.unwrap();
+        let rights = [Right::Publish];
+        let token = self
+            .system
+            .stack
+            .create_token("ci", self.org, &rights)
+            .await;
+        let token = token.unwrap();
+        let path = format!(
+            "/security/report/uploads/{}/complete",
+            text(&begun["uploadId"])
+        );
+        for _ in 0..3 {
+            let stack = &self.system.stack;
+            let publishing = &self.process().publishing;
+            let service = local::service(&stack.files, publishing, &stack.managing);
+            let request = Request::post(&path)
+                .header("authorization", format!("Bearer {}", token.reveal()))
+                .body(Body::empty())
+                .unwrap();
+            let response = service.oneshot(request).await.unwrap();
+            self.note_kill(broken);
+            if response.status().is_success() {
+                let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+                return text(&serde_json::from_slice::<Value>(&body.unwrap()).unwrap()["id"]);
+            }
+        }
+        panic!("{version} could not be published");
+    }
+
+    /// Takes everything from the queue once. What is not done comes again at the next call.
+    async fn consume(&mut self, broken: Option<Break>, now: OffsetDateTime) {
+        let mut again = Vec::new();
+        loop {
+            let messages = self.receive().await;
+            if messages.is_empty() {
+                break;
+            }
+            let mut event = SqsEvent::default();
+            event.records = messages.iter().map(record).collect();
+            let was_killed = self.is_killed;
+            let delivering = &self.process().delivering;
+            let budget = StdDuration::from_secs(60);
+            let response = deliver_webhooks::handle(delivering, event, now, budget).await;
+            self.note_kill(broken);
+            let is_lost = self.is_killed && !was_killed;
+            for message in messages {
+                let failed = response
+                    .batch_item_failures
+                    .iter()
+                    .any(|failure| Some(&failure.item_identifier) == message.message_id.as_ref());
+                // A process that was killed says nothing of its messages.
+                if failed || is_lost {
+                    again.push(message);
+                } else {
+                    self.delete(&message).await;
+                }
+            }
+        }
+        for message in again {
+            self.show_again(&message).await;
+        }
+    }
+
+    async fn receive(&self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        loop {
+            let receive = self.system.stack.sqs.receive_message();
+            let receive = receive
+                .queue_url(self.system.stack.events_queue())
+                .max_number_of_messages(10);
+            let received = receive.send().await.unwrap().messages.unwrap_or_default();
+            if received.is_empty() {
+                return messages;
+            }
+            messages.extend(received);
+        }
+    }
+
+    async fn delete(&self, message: &Message) {
+        let delete = self.system.stack.sqs.delete_message();
+        let delete = delete
+            .queue_url(self.system.stack.events_queue())
+            .receipt_handle(message.receipt_handle.clone().unwrap());
+        delete.send().await.unwrap();
+    }
+
+    /// As if the visibility timeout had passed.
+    async fn show_again(&self, message: &Message) {
+        let change = self.system.stack.sqs.change_message_visibility();
+        let change = change
+            .queue_url(self.system.stack.events_queue())
+            .receipt_handle(message.receipt_handle.clone().unwrap())
+            .visibility_timeout(0);
+        change.send().await.unwrap();
+    }
+
+    async fn round(&mut self, broken: Option<Break>, now: OffsetDateTime) {
+        retry_webhooks::round(&self.process().retrying, now).await;
+        self.note_kill(broken);
+        self.consume(broken, now).await;
+    }
+}
+
+fn record(message: &Message) -> SqsMessage {
+    let mut record = SqsMessage::default();
+    record.message_id.clone_from(&message.message_id);
+    record.body.clone_from(&message.body);
+    record
+}
+
+/// Refuses each message once.
+async fn flaky(status: u16) -> Receiver {
+    let receiver = Receiver::start().await;
+    let seen = Mutex::new(BTreeSet::new());
+    receiver.answer_by(move |received| {
+        let is_new = seen
+            .lock()
+            .unwrap()
+            .insert(received.header("webhook-id").to_owned());
+        Answer::Status(if is_new { status } else { 200 })
+    });
+    receiver
+}
+
+/// Lives through a world, and gives how many calls there were.
+async fn live(broken: Option<Break>) -> usize {
+    let mut world = World::new(broken).await;
+    let receivers = [flaky(400).await, flaky(503).await];
+    let mut webhooks = Vec::new();
+    for receiver in &receivers {
+        webhooks.push(world.system.webhook(world.org, &receiver.url).await);
+    }
+    let start = OffsetDateTime::now_utc();
+
+    let mut expected = BTreeSet::new();
+    for version in ["1.0", "1.0"] {
+        let id = world.publish(broken, version).await;
+        expected.insert(id);
+    }
+    world.consume(broken, start).await;
+    world.round(broken, start + Duration::HOUR).await;
+    let calls = world.failures.calls();
+    // Whatever happened, some hours later it is all right.
+    world.is_killed = true;
+    for hours in 2..=5 {
+        world.round(None, start + Duration::HOUR * hours).await;
+    }
+
+    for (receiver, webhook) in receivers.iter().zip(&webhooks) {
+        check(&world, receiver, webhook, &expected, &format!("{broken:?}")).await;
+    }
+    let due = retry_webhooks::round(&world.fresh.retrying, start + Duration::DAY).await;
+    assert_eq!(
+        due,
+        retry_webhooks::Round::default(),
+        "{broken:?}: something is stuck"
+    );
+    assert!(
+        world.receive().await.is_empty(),
+        "{broken:?}: something is on the queue"
+    );
+    calls
+}
+
+async fn check(
+    world: &World,
+    receiver: &Receiver,
+    webhook: &Value,
+    expected: &BTreeSet<String>,
+    context: &str,
+) {
+    let received = receiver.take();
+    let told: BTreeSet<(String, u64)> = received.iter().flat_map(Received::reports).collect();
+    let revisions = |id: &String| told.iter().filter(|(of, _)| of == id).count();
+    let ids: BTreeSet<String> = told.iter().map(|(id, _)| id.clone()).collect();
+    assert_eq!(&ids, expected, "{context}: every report was told");
+    assert_eq!(
+        expected.iter().map(revisions).sum::<usize>(),
+        2,
+        "{context}: every revision was told: {told:?}"
+    );
+    let mut bodies = BTreeMap::new();
+    for message in &received {
+        let id = message.header("webhook-id").to_owned();
+        let body = bodies.entry(id).or_insert_with(|| message.body.clone());
+        assert_eq!(*body, message.body, "{context}: one id, one body");
+    }
+    let deliveries = world.system.deliveries(world.org, &webhook["id"]).await;
+    let states: BTreeMap<String, Value> = deliveries
+        .iter()
+        .map(|delivery| (text(&delivery["id"]), delivery["state"].clone()))
+        .collect();
+    assert!(
+        states.values().all(|state| *state == json!("delivered")),
+        "{context}: {deliveries:?}"
+    );
+    assert!(
+        bodies.keys().all(|id| states.contains_key(id)),
+        "{context}: nothing was sent that is not stored"
+    );
+}
+
+#[tokio::test]
+async fn without_a_failure_each_revision_is_told_once() {
+    assert!(live(None).await > 20, "there are seams to break");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failure_at_any_seam_nothing_is_lost() {
+    let calls = live(None).await;
+    // A process that ends after a call leaves what one leaves that ends before the next.
+    let kinds = [
+        (Seam::Before, false),
+        (Seam::After, false),
+        (Seam::Before, true),
+    ];
+    let breaks = (1..=calls).flat_map(|n| kinds.map(|(seam, kill)| Break { n, seam, kill }));
+    let lives = breaks.map(|broken| tokio::spawn(live(Some(broken))));
+    let mut lives = stream::iter(lives).buffer_unordered(2);
+    while let Some(life) = lives.next().await {
+        life.unwrap();
+    }
+}
