@@ -7,7 +7,9 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tests::receiver::{Answer, Receiver, assert_signed};
+use tests::system::text;
 use tests::tools;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -179,7 +181,7 @@ async fn what_was_published_outlives_a_kill() {
     // SIGKILL.
     running.process.kill().await.unwrap();
 
-    let running = start(data.path(), &[]).await;
+    let mut running = start(data.path(), &[]).await;
     assert_eq!(running.list().await, before);
     assert_eq!(
         running.environment["PUBLISH_TOKEN"], token,
@@ -203,7 +205,8 @@ async fn what_was_published_outlives_a_kill() {
     let archive = client.get(url).send().await.unwrap().bytes().await.unwrap();
     let archive = zip::ZipArchive::new(std::io::Cursor::new(archive)).unwrap();
     assert_eq!(archive.len(), 1 + 2 * before.len());
-    drop(running);
+    // Until it has ended, the folder is its own.
+    running.process.kill().await.unwrap();
 
     let running = start(data.path(), &["--fresh", "--no-demo"]).await;
     assert!(running.list().await.is_empty());
@@ -273,6 +276,209 @@ async fn tokens_are_made_while_it_runs() {
     .unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("known are publish"), "{message}");
+}
+
+/// An administrator of the running stack.
+struct Administrator {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Administrator {
+    fn of(running: &Running) -> Self {
+        Self {
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            url: format!("{}/organizations/{ORG}", running.environment["API_URL"]),
+            token: running.environment["ADMIN_TOKEN"].clone(),
+        }
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let url = format!("{}{path}", self.url);
+        let request = self.http.request(method.parse().unwrap(), url);
+        let request = request.bearer_auth(&self.token);
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The newest delivery of a webhook, once `is_so` says so of it.
+    async fn newest(&self, webhook: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/webhooks/{webhook}/deliveries?limit=1");
+        loop {
+            let page = self.call("GET", &path, None).await;
+            match page["deliveries"].get(0) {
+                Some(delivery) if is_so(delivery) => return delivery.clone(),
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    }
+}
+
+async fn publish(running: &Running, report: &local::DemoReport) {
+    let token = shared::token::TokenSecret::parse(&running.environment["PUBLISH_TOKEN"]).unwrap();
+    let publisher = local::client::Publisher::new(&running.environment["API_URL"], token).unwrap();
+    let published = publisher.publish(&report.metadata, &report.files).await;
+    published.unwrap();
+}
+
+/// The whole life of a webhook, as somebody sees it who tries it.
+#[tokio::test]
+async fn a_receiver_that_breaks_gets_everything_when_it_is_mended() {
+    let data = tempfile::tempdir().unwrap();
+    let running = start(data.path(), &["--no-demo", "--retry-every", "500ms"]).await;
+    let administrator = Administrator::of(&running);
+    let receiver = Receiver::start().await;
+    let webhook = json!({"name": "mine", "url": receiver.url});
+    let webhook = administrator.call("POST", "/webhooks", Some(webhook)).await;
+    let (id, secret) = (text(&webhook["id"]), text(&webhook["secret"]));
+    let tested = administrator
+        .call("POST", &format!("/webhooks/{id}/test"), None)
+        .await;
+    assert_eq!(tested["delivered"], true);
+    assert_signed(&receiver.take()[0], &secret);
+
+    let reports = local::demo_reports();
+    let (first, second) = (&reports[0], &reports[1]);
+    publish(&running, first).await;
+    let received = receiver.wait_for(1).await;
+    assert_signed(&received[0], &secret);
+    assert_eq!(
+        received[0].json()["reports"][0]["projectName"],
+        first.metadata["projectName"]
+    );
+    administrator
+        .newest(&id, |it| it["state"] == "delivered")
+        .await;
+    receiver.take();
+
+    receiver.answer(Answer::Status(500));
+    publish(&running, second).await;
+    let failed = administrator
+        .newest(&id, |it| it["state"] == "failed")
+        .await;
+    assert_eq!(failed["lastAttempt"]["status"], 500);
+
+    receiver.answer(Answer::Status(200));
+    let delivery = text(&failed["id"]);
+    let mended = |it: &Value| it["id"] == delivery.as_str() && it["state"] == "delivered";
+    let mended = administrator.newest(&id, mended).await;
+    assert!(mended["attemptCount"].as_u64() >= Some(2), "{mended}");
+    let received = receiver.take();
+    assert!(received.len() >= 2 && received.iter().all(|it| it.body == received[0].body));
+    assert!(
+        received
+            .iter()
+            .all(|it| it.header("webhook-id") == delivery)
+    );
+    received.iter().for_each(|it| assert_signed(it, &secret));
+}
+
+#[tokio::test]
+async fn jwts_of_any_role_are_made_while_it_runs() {
+    let data = tempfile::tempdir().unwrap();
+    let create = ["jwt", "--role", "viewer"];
+    let output = local(data.path(), &create).output().await.unwrap();
+    assert!(!output.status.success(), "there is no stack yet");
+
+    let running = start(data.path(), &["--no-demo"]).await;
+    let output = local(data.path(), &create).output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let viewer = Administrator {
+        token: String::from_utf8(output.stdout).unwrap().trim().to_owned(),
+        ..Administrator::of(&running)
+    };
+    let request = viewer.http.get(format!("{}/webhooks", viewer.url));
+    let refused = request.bearer_auth(&viewer.token).send().await.unwrap();
+    assert_eq!(refused.status(), 403);
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["code"], "insufficient_role");
+}
+
+/// The README's receiver, and the commands around it, as they stand there.
+#[tokio::test]
+async fn the_readmes_receiver_works() {
+    let tools = ["curl", "jq", "python3"];
+    if tools.iter().any(|tool| tools::find(tool).is_none()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(&folder.path().join(".local"), &["--no-demo"]).await;
+    // Of the README's port nobody knows whether it is free.
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port().to_string()
+    };
+    let readme = include_str!("../../../README.md").replace("9001", &port);
+    let (_, section) = readme.split_once("## Webhooks").unwrap();
+    let blocks: Vec<(&str, &str)> = section
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .filter_map(|block| block.split_once('\n'))
+        .collect();
+    let [("sh", create), ("python", receiver), ("sh", use_it), ..] = blocks.as_slice() else {
+        panic!("the section has other blocks: {blocks:?}");
+    };
+    let run = |script: &str| {
+        let mut shell = std::process::Command::new("sh");
+        let shell = shell.args(["-eu", "-c", script]);
+        tools::run(shell.envs(&running.environment).current_dir(&folder)).stdout
+    };
+    run(create);
+    let webhook = std::fs::read(folder.path().join("webhook.json")).unwrap();
+    let webhook: Value = serde_json::from_slice(&webhook).unwrap();
+    std::fs::write(folder.path().join("receiver.py"), receiver).unwrap();
+    let mut receiver = Command::new("python3")
+        .arg("receiver.py")
+        .env("WEBHOOK_SECRET", text(&webhook["secret"]))
+        .current_dir(&folder)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let address = format!("127.0.0.1:{port}");
+    while tokio::net::TcpStream::connect(&address).await.is_err() {
+        assert!(receiver.try_wait().unwrap().is_none(), "it ended");
+        tokio::task::yield_now().await;
+    }
+    let printed = String::from_utf8(run(use_it)).unwrap();
+    assert!(printed.contains("\"delivered\": true"), "{printed}");
+    assert!(printed.contains("\"status\": 204"), "{printed}");
+    assert!(
+        printed
+            .trim_end()
+            .ends_with("{\"count\":0,\"dryRun\":true}"),
+        "{printed}"
+    );
+
+    publish(&running, &local::demo_reports()[0]).await;
+    let mut output = BufReader::new(receiver.stdout.take().unwrap()).lines();
+    let mut line = String::new();
+    while !line.starts_with("report.published ") {
+        line = output.next_line().await.unwrap().unwrap();
+    }
+    let administrator = Administrator::of(&running);
+    let delivered = |it: &Value| it["lastAttempt"]["status"] == 204;
+    administrator.newest(&text(&webhook["id"]), delivered).await;
+
+    // It does not believe what is signed with another secret.
+    let body = json!({"url": format!("http://{address}/")}).to_string();
+    let test = format!("{}/webhooks/test", administrator.url);
+    let tested = administrator
+        .http
+        .post(test)
+        .bearer_auth(&administrator.token)
+        .body(body);
+    let tested: Value = tested.send().await.unwrap().json().await.unwrap();
+    assert_eq!(tested["attempt"]["status"], 401, "{tested}");
 }
 
 /// The README's commands for users of the API and for CI, run as they stand there.
