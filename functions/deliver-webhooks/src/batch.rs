@@ -20,7 +20,9 @@ use crate::lane::{Lane, Task, What};
 pub(crate) struct Batch {
     /// In the order in which they came, each once.
     changes: BTreeMap<OrganizationId, Vec<(ReportChange, Vec<usize>)>>,
-    due: BTreeMap<WebhookKey, BTreeMap<DeliveryId, Vec<usize>>>,
+    /// In the order in which they came, which is that of their `dueAt`: what has waited longest is tried first, so that one
+    /// that always fails does not keep the others from being tried.
+    due: BTreeMap<WebhookKey, Vec<(DeliveryId, Vec<usize>)>>,
     pub(crate) replays: Vec<(Replay, usize)>,
     /// They go to the dead-letter queue in the end, where somebody looks at them.
     pub(crate) unreadable: Vec<usize>,
@@ -32,7 +34,9 @@ impl Batch {
         for (record, message) in event.records.iter().enumerate() {
             let body = message.body.as_deref().unwrap_or_default();
             match serde_json::from_str(body) {
-                Ok(Work::Change(change)) => batch.add_change(change, record),
+                Ok(Work::Change(change)) => {
+                    add(batch.changes.entry(change.org).or_default(), change, record);
+                }
                 Ok(Work::Due(due)) => {
                     let key = WebhookKey {
                         org: due.org,
@@ -40,7 +44,7 @@ impl Batch {
                     };
                     let of_webhook = batch.due.entry(key).or_default();
                     for id in due.due {
-                        of_webhook.entry(id).or_default().push(record);
+                        add(of_webhook, id, record);
                     }
                 }
                 Ok(Work::Replay(replay)) => batch.replays.push((replay, record)),
@@ -56,13 +60,13 @@ impl Batch {
         }
         batch
     }
+}
 
-    fn add_change(&mut self, change: ReportChange, record: usize) {
-        let changes = self.changes.entry(change.org).or_default();
-        match changes.iter_mut().find(|(known, _)| *known == change) {
-            Some((_, records)) => records.push(record),
-            None => changes.push((change, vec![record])),
-        }
+/// Adds a thing that a record asks for, once.
+fn add<T: PartialEq>(things: &mut Vec<(T, Vec<usize>)>, thing: T, record: usize) {
+    match things.iter_mut().find(|(known, _)| *known == thing) {
+        Some((_, records)) => records.push(record),
+        None => things.push((thing, vec![record])),
     }
 }
 
@@ -103,13 +107,13 @@ pub(crate) async fn lanes(
             }
             Err(error) => {
                 tracing::error!(webhook = %key.id, "webhook {} could not be read: {error:#}", key.id);
-                unsettled.extend(batch.due[key].values().flatten());
+                unsettled.extend(batch.due[key].iter().flat_map(|(_, records)| records));
             }
         }
     }
     for (key, deliveries) in &batch.due {
         if let Some(lane) = lanes.get_mut(key) {
-            let task = |(id, records): (&DeliveryId, &Vec<usize>)| Task {
+            let task = |(id, records): &(DeliveryId, Vec<usize>)| Task {
                 what: What::Stored(*id),
                 records: records.clone(),
             };
