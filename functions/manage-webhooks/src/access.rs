@@ -1,5 +1,9 @@
 //! Who may do what.
 
+use std::marker::PhantomData;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use shared::api::{ApiError, ErrorCode};
 use shared::organization::OrganizationId;
@@ -24,6 +28,52 @@ pub(crate) enum Need {
     ManageTokens,
 }
 
+/// What a call needs, as a type, so that a handler names it among its arguments and cannot forget it.
+pub(crate) trait Permission {
+    const NEED: Need;
+}
+
+macro_rules! permissions {
+    ($($name:ident),*) => {$(
+        /// See [`Need`].
+        #[derive(Debug)]
+        pub(crate) struct $name;
+
+        impl Permission for $name {
+            const NEED: Need = Need::$name;
+        }
+    )*};
+}
+
+permissions!(ReadDeliveries, ManageWebhooks, ManageTokens);
+
+/// A call that is allowed.
+#[derive(Debug)]
+pub(crate) struct Call<P> {
+    pub(crate) caller: Caller,
+    pub(crate) target: Target,
+    pub(crate) now: OffsetDateTime,
+    permission: PhantomData<P>,
+}
+
+impl<P: Permission> FromRequestParts<Managing> for Call<P> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, managing: &Managing) -> Result<Self, ApiError> {
+        let now = OffsetDateTime::now_utc();
+        let target = Target::of(parts);
+        let caller = managing
+            .authorize(&parts.headers, &target, P::NEED, now)
+            .await?;
+        Ok(Self {
+            caller,
+            target,
+            now,
+            permission: PhantomData,
+        })
+    }
+}
+
 /// Somebody who may do what was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
@@ -40,7 +90,7 @@ impl Managing {
     /// # Errors
     /// 401 for a bearer token that is missing or not good, `organization_not_found` (404) for whoever has no part in the
     /// organization, `insufficient_role` or `insufficient_right` (403), `identity_unavailable` (503).
-    pub(crate) async fn authorize(
+    async fn authorize(
         &self,
         headers: &HeaderMap,
         target: &Target,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,9 +20,9 @@ use shared::queue::{Replay, Work};
 use shared::webhook::Webhook;
 use time::OffsetDateTime;
 
-use crate::access::Need;
+use crate::access::{Call, ManageWebhooks, ReadDeliveries};
 use crate::body::{DeliveryBody, DeliverySummaryBody};
-use crate::target::{Target, delivery_not_found};
+use crate::target::delivery_not_found;
 use crate::{DELIVERIES_PARAMETERS, MAX_BODY_BYTES, Managing};
 
 const REPLAY_FIELDS: [&str; 4] = ["since", "until", "states", "dryRun"];
@@ -51,14 +51,14 @@ struct ReplayBody {
 
 pub(crate) async fn list(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ReadDeliveries>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ReadDeliveries, now)
-        .await?;
     let webhook = managing.webhook(&caller, &target).await?;
     let query = Query::parse(raw.as_deref(), &DELIVERIES_PARAMETERS)?;
     let state = query
@@ -91,13 +91,13 @@ pub(crate) async fn list(
 
 pub(crate) async fn get(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ReadDeliveries>,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ReadDeliveries, now)
-        .await?;
     let webhook = managing.webhook(&caller, &target).await?;
     let key = key(&webhook, target.delivery()?);
     let delivery = managing.deliveries.get(key).await?;
@@ -116,13 +116,13 @@ pub(crate) async fn get(
 
 pub(crate) async fn redeliver(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let webhook = managing.webhook(&caller, &target).await?;
     let key = key(&webhook, target.delivery()?);
     if managing.deliveries.get(key).await?.is_none() {
@@ -146,14 +146,14 @@ pub(crate) async fn redeliver(
 
 pub(crate) async fn replay(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let webhook = managing.webhook(&caller, &target).await?;
     let body = json::object(body, MAX_BODY_BYTES).await?;
     let mut fields = Fields::of(body, String::new(), &REPLAY_FIELDS)?;

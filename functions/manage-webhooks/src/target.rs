@@ -1,9 +1,8 @@
 //! What a path names.
 
-use std::convert::Infallible;
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, MatchedPath};
+use axum::extract::MatchedPath;
 use axum::http::request::Parts;
 use shared::api::{ApiError, ErrorCode};
 use shared::delivery::DeliveryId;
@@ -22,6 +21,20 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    pub(crate) fn of(request: &Parts) -> Self {
+        let pattern = request.extensions.get::<MatchedPath>();
+        let pattern = pattern.map(MatchedPath::as_str).unwrap_or_default();
+        // Not decoded, since an id needs no escapes; and what is no text in one place is no reason to miss another.
+        let names = pattern.split('/').zip(request.uri.path().split('/'));
+        let names: Vec<(&str, &str)> = names.collect();
+        Self {
+            organization: id(&names, "{organizationId}"),
+            webhook: id(&names, "{webhookId}"),
+            delivery: id(&names, "{deliveryId}"),
+            token: id(&names, "{tokenId}"),
+        }
+    }
+
     pub(crate) fn organization(&self) -> Result<OrganizationId, ApiError> {
         self.organization.ok_or_else(organization_not_found)
     }
@@ -56,24 +69,6 @@ pub(crate) fn delivery_not_found() -> ApiError {
 
 pub(crate) fn token_not_found() -> ApiError {
     ApiError::new(ErrorCode::TokenNotFound, "there is no such token")
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Target {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let pattern = parts.extensions.get::<MatchedPath>();
-        let pattern = pattern.map(MatchedPath::as_str).unwrap_or_default();
-        // Not decoded, since an id needs no escapes; and what is no text in one place is no reason to miss another.
-        let names = pattern.split('/').zip(parts.uri.path().split('/'));
-        let names: Vec<(&str, &str)> = names.collect();
-        Ok(Self {
-            organization: id(&names, "{organizationId}"),
-            webhook: id(&names, "{webhookId}"),
-            delivery: id(&names, "{deliveryId}"),
-            token: id(&names, "{tokenId}"),
-        })
-    }
 }
 
 fn id<T: FromStr>(names: &[(&str, &str)], name: &str) -> Option<T> {

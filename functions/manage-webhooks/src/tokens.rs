@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,9 +17,9 @@ use shared::query::{Query, did_you_mean, shortened};
 use shared::token::{Right, Token};
 use time::OffsetDateTime;
 
-use crate::access::Need;
+use crate::access::{Call, ManageTokens};
 use crate::body::TokenBody;
-use crate::target::{Target, token_not_found};
+use crate::target::token_not_found;
 use crate::{MAX_BODY_BYTES, Managing, TOKENS_PARAMETERS};
 
 const FIELDS: [&str; 3] = ["name", "rights", "expiresAt"];
@@ -36,14 +36,9 @@ struct TokensBody {
 
 pub(crate) async fn list(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call { caller, .. }: Call<ManageTokens>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageTokens, now)
-        .await?;
     let query = Query::parse(raw.as_deref(), &TOKENS_PARAMETERS)?;
     let scope = Scope::new(&serde_json::json!(["tokens", caller.org]));
     let limit = query.limit()?;
@@ -65,14 +60,9 @@ pub(crate) async fn list(
 
 pub(crate) async fn create(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call { caller, now, .. }: Call<ManageTokens>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageTokens, now)
-        .await?;
     let body = json::object(body, MAX_BODY_BYTES).await?;
     let mut fields = Fields::of(body, String::new(), &FIELDS)?;
     let name = fields.text("name", MAX_NAME)?;
@@ -97,13 +87,13 @@ pub(crate) async fn create(
 
 pub(crate) async fn revoke(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageTokens>,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageTokens, now)
-        .await?;
     let id = target.token()?;
     if !managing.tokens.revoke(caller.org, id, now).await? {
         return Err(token_not_found());

@@ -22,7 +22,7 @@ use shared::webhook_store::{Changed, Webhooks};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::access::{Caller, Need};
+use crate::access::{Call, Caller, ManageWebhooks};
 use crate::body::{AttemptBody, WebhookBody};
 use crate::settings::{Draft, Mode, read, read_secret};
 use crate::target::{Target, webhook_not_found};
@@ -58,13 +58,8 @@ struct TestBody {
 
 pub(crate) async fn list(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call { caller, now, .. }: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let webhooks = managing.webhooks.all(caller.org).await?;
     let body = async |webhook: Webhook| {
         let latest = managing.latest_delivery(webhook.id, now).await?;
@@ -80,13 +75,13 @@ pub(crate) async fn list(
 
 pub(crate) async fn get(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let webhook = managing.webhook(&caller, &target).await?;
     let latest = managing.latest_delivery(webhook.id, now).await?;
     let body = WebhookBody::of(&webhook, now).with_latest(latest.as_ref(), now);
@@ -95,14 +90,9 @@ pub(crate) async fn get(
 
 pub(crate) async fn create(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call { caller, now, .. }: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let body = json::object(body, MAX_BODY_BYTES).await?;
     let draft = read(body, None, Mode::Whole, now)?;
     managing.check(&draft.settings.url).await?;
@@ -137,35 +127,31 @@ pub(crate) async fn create(
 
 pub(crate) async fn replace(
     State(managing): State<Managing>,
-    target: Target,
+    call: Call<ManageWebhooks>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     managing
-        .change_settings(&target, &headers, body, Mode::Whole)
+        .change_settings(&call, &headers, body, Mode::Whole)
         .await
 }
 
 pub(crate) async fn patch(
     State(managing): State<Managing>,
-    target: Target,
+    call: Call<ManageWebhooks>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     managing
-        .change_settings(&target, &headers, body, Mode::Patch)
+        .change_settings(&call, &headers, body, Mode::Patch)
         .await
 }
 
 pub(crate) async fn delete(
     State(managing): State<Managing>,
-    target: Target,
+    Call { caller, target, .. }: Call<ManageWebhooks>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     for _ in 0..MAX_TRIES {
         let webhook = managing.webhook(&caller, &target).await?;
         check_precondition(&headers, &webhook)?;
@@ -180,14 +166,15 @@ pub(crate) async fn delete(
 
 pub(crate) async fn rotate(
     State(managing): State<Managing>,
-    target: Target,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageWebhooks>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let given = match json::optional_object(body, MAX_BODY_BYTES).await? {
         None => None,
         Some(body) => read_secret(body)?,
@@ -212,13 +199,14 @@ pub(crate) async fn rotate(
 
 pub(crate) async fn enable(
     State(managing): State<Managing>,
-    target: Target,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageWebhooks>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let change = |webhook: &mut Webhook| {
         webhook.disabled = None;
         Ok(Record::Forgotten)
@@ -233,13 +221,14 @@ pub(crate) async fn enable(
 
 pub(crate) async fn disable(
     State(managing): State<Managing>,
-    target: Target,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageWebhooks>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let change = |webhook: &mut Webhook| {
         webhook.disabled = webhook
             .disabled
@@ -256,27 +245,22 @@ pub(crate) async fn disable(
 
 pub(crate) async fn test(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let webhook = managing.webhook(&caller, &target).await?;
     managing.try_out(caller.org, &webhook.settings, now).await
 }
 
 pub(crate) async fn test_unstored(
     State(managing): State<Managing>,
-    target: Target,
-    headers: HeaderMap,
+    Call { caller, now, .. }: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let now = OffsetDateTime::now_utc();
-    let caller = managing
-        .authorize(&headers, &target, Need::ManageWebhooks, now)
-        .await?;
     let body = json::object(body, MAX_BODY_BYTES).await?;
     let draft = read(body, None, Mode::Test, now)?;
     managing.check(&draft.settings.url).await?;
@@ -320,15 +304,18 @@ impl Managing {
 
     async fn change_settings(
         &self,
-        target: &Target,
+        call: &Call<ManageWebhooks>,
         headers: &HeaderMap,
         body: Body,
         mode: Mode,
     ) -> Result<Response, ApiError> {
-        let now = OffsetDateTime::now_utc();
-        let caller = self
-            .authorize(headers, target, Need::ManageWebhooks, now)
-            .await?;
+        let Call {
+            caller,
+            target,
+            now,
+            ..
+        } = call;
+        let now = *now;
         let body: Value = json::object(body, MAX_BODY_BYTES).await?;
         let change = |webhook: &mut Webhook| {
             let Draft {
@@ -349,8 +336,8 @@ impl Managing {
                 Record::Kept
             })
         };
-        let (webhook, was_enabled) = self.change(&caller, target, headers, now, change).await?;
-        note(&caller, webhook.id, "changed");
+        let (webhook, was_enabled) = self.change(caller, target, headers, now, change).await?;
+        note(caller, webhook.id, "changed");
         if webhook.is_enabled() && !was_enabled {
             self.call_what_waits(&webhook, now).await;
         }
