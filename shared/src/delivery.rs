@@ -77,6 +77,8 @@ pub enum DeliveryState {
 impl DeliveryState {
     /// Every state.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Failed, Self::Held, Self::Delivered];
+    /// The states of what has not arrived.
+    pub const UNDELIVERED: [Self; 3] = [Self::Pending, Self::Failed, Self::Held];
 
     /// The state's name.
     pub const fn as_str(self) -> &'static str {

@@ -25,6 +25,7 @@ use crate::message::Message;
 use crate::organization::OrganizationId;
 use crate::queue::ReportChange;
 use crate::webhook::WebhookId;
+use crate::webhook_store::Changed;
 
 /// The index of the deliveries that are to be tried at some time.
 pub const DUE: &str = "due";
@@ -217,35 +218,50 @@ impl DeliveryStore {
                 },
             })?)?);
         }
-        for tries in 1..=MAX_TRIES {
-            let result = self
-                .client
-                .transact_write_items()
-                .set_transact_items(Some(puts.clone()))
-                .send()
-                .await;
-            let error = match result.map_err(SdkError::into_service_error) {
-                Ok(_) => return Ok(Created::Yes),
-                Err(error) => error,
-            };
-            let TransactWriteItemsError::TransactionCanceledException(cancelled) = &error else {
-                return Err(describe(error)).with_context(context);
-            };
-            if has_reason(cancelled, "ConditionalCheckFailed") {
+        match self.transact(puts).await.with_context(context)? {
+            Changed::Yes => Ok(Created::Yes),
+            Changed::No => {
                 let told = self.told(delivery.webhook, &message.changes).await?;
                 // The SDK may have sent the transaction twice, and the answer to the first one was lost.
-                return Ok(if told.values().any(|id| *id == delivery.id) {
+                Ok(if told.values().any(|id| *id == delivery.id) {
                     Created::Yes
                 } else {
                     Created::Told(told)
-                });
-            }
-            match pause(cancelled, tries) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(describe(error)).with_context(context),
+                })
             }
         }
-        unreachable!("the last try returns")
+    }
+
+    /// Makes a transaction, unless one of its conditions does not hold. One that collides with another one, or that DynamoDB
+    /// is too busy for, is tried again.
+    async fn transact(&self, items: Vec<TransactWriteItem>) -> anyhow::Result<Changed> {
+        let mut tries = 1;
+        loop {
+            let result = self
+                .client
+                .transact_write_items()
+                .set_transact_items(Some(items.clone()))
+                .send()
+                .await;
+            let error = match result.map_err(SdkError::into_service_error) {
+                Ok(_) => return Ok(Changed::Yes),
+                Err(error) => error,
+            };
+            let pause = match &error {
+                TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                    if has_reason(cancelled, "ConditionalCheckFailed") {
+                        return Ok(Changed::No);
+                    }
+                    pause(cancelled, tries)
+                }
+                _ => None,
+            };
+            let Some(pause) = pause else {
+                return Err(describe(error));
+            };
+            tokio::time::sleep(pause).await;
+            tries += 1;
+        }
     }
 
     /// Which deliveries tell of these changes.
@@ -392,45 +408,20 @@ impl DeliveryStore {
                 content: attempt,
             })?))
             .build()?;
-        for tries in 1..=MAX_TRIES {
-            let result = self
-                .client
-                .transact_write_items()
-                .transact_items(
-                    TransactWriteItem::builder()
-                        .update(update.clone().build()?)
-                        .build(),
-                )
-                .transact_items(TransactWriteItem::builder().put(attempt.clone()).build())
-                .send()
-                .await;
-            match result.map_err(SdkError::into_service_error) {
-                Ok(_) => return Ok(()),
-                Err(TransactWriteItemsError::TransactionCanceledException(cancelled))
-                    if has_reason(&cancelled, "ConditionalCheckFailed") =>
-                {
-                    tracing::warn!(
-                        delivery = %key.id,
-                        "an attempt at delivery {} is not recorded: somebody else tries it, or it is gone", key.id
-                    );
-                    return Ok(());
-                }
-                Err(error) => {
-                    let pause = match &error {
-                        TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                            pause(cancelled, tries)
-                        }
-                        _ => None,
-                    };
-                    let Some(pause) = pause else {
-                        return Err(describe(error))
-                            .with_context(|| format!("record an attempt at delivery {}", key.id));
-                    };
-                    tokio::time::sleep(pause).await;
-                }
-            }
+        let items = vec![
+            TransactWriteItem::builder().update(update.build()?).build(),
+            TransactWriteItem::builder().put(attempt).build(),
+        ];
+        let recorded = self.transact(items).await;
+        if recorded.with_context(|| format!("record an attempt at delivery {}", key.id))?
+            == Changed::No
+        {
+            tracing::warn!(
+                delivery = %key.id,
+                "an attempt at delivery {} is not recorded: somebody else tries it, or it is gone", key.id
+            );
         }
-        unreachable!("the last try returns")
+        Ok(())
     }
 
     /// Makes a delivery due at `now`, whatever its state; one that was delivered becomes pending.

@@ -4,12 +4,13 @@ use anyhow::Context as _;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
 
 use crate::aws::describe;
 use crate::delivery::{DeliveryId, DeliveryState};
 use crate::organization::OrganizationId;
 use crate::report::ReportId;
-use crate::webhook::WebhookId;
+use crate::webhook::{WebhookId, WebhookKey};
 
 /// The most entries of one `SendMessageBatch` (SQS API reference).
 const MAX_BATCH: usize = 10;
@@ -113,6 +114,21 @@ impl Work {
             })
         };
         deliveries.chunks(MAX_DUE).map(message).collect()
+    }
+
+    /// Replays of everything that a webhook has not got by `now`; see [`Replay::early`].
+    pub fn undelivered(webhook: WebhookKey, early: bool, now: OffsetDateTime) -> [Self; 3] {
+        DeliveryState::UNDELIVERED.map(|state| {
+            Self::Replay(Replay {
+                org: webhook.org,
+                webhook: webhook.id,
+                replay: state,
+                early,
+                from: DeliveryId::FIRST,
+                // The millisecond is not over yet.
+                to: DeliveryId::last_before(now + Duration::MILLISECOND),
+            })
+        })
     }
 
     fn org(&self) -> OrganizationId {

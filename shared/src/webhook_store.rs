@@ -399,15 +399,7 @@ impl WebhookStore {
     /// Records that a delivery succeeded at `now`, which ends a pause, unless its receiver has said how long it wants to be
     /// left alone: what succeeded was sent before.
     pub async fn succeeded(&self, key: WebhookKey, now: OffsetDateTime) -> anyhow::Result<()> {
-        let update = self
-            .update(key)
-            .update_expression(REMOVE_HEALTH)
-            .condition_expression(format!("attribute_exists(id) AND {NOT_TOLD_TO_WAIT}"))
-            .expression_attribute_values(":true", AttributeValue::Bool(true))
-            .expression_attribute_values(":now", string(timestamp(now)));
-        changed(update.send().await)
-            .with_context(|| format!("record that webhook {} works", key.id))?;
-        Ok(())
+        self.forget_health(key, "attribute_exists(id)", now).await
     }
 
     /// The same, only for a failure before `now`, which somebody else may have noted.
@@ -416,10 +408,19 @@ impl WebhookStore {
         key: WebhookKey,
         now: OffsetDateTime,
     ) -> anyhow::Result<()> {
+        self.forget_health(key, "failingSince < :now", now).await
+    }
+
+    async fn forget_health(
+        &self,
+        key: WebhookKey,
+        condition: &str,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<()> {
         let update = self
             .update(key)
             .update_expression(REMOVE_HEALTH)
-            .condition_expression(format!("failingSince < :now AND {NOT_TOLD_TO_WAIT}"))
+            .condition_expression(format!("{condition} AND {NOT_TOLD_TO_WAIT}"))
             .expression_attribute_values(":true", AttributeValue::Bool(true))
             .expression_attribute_values(":now", string(timestamp(now)));
         changed(update.send().await)

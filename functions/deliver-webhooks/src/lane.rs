@@ -18,7 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use shared::delivery::{Claim, Delivery, DeliveryId, DeliveryState};
 use shared::delivery_store::{CLAIM_VALIDITY, Claimed, Created, DeliveryKey};
 use shared::message::Message;
-use shared::queue::{Replay, ReportChange, Work};
+use shared::queue::{ReportChange, Work};
 use shared::report::{Report, ReportId};
 use shared::webhook::{Health, Webhook, WebhookKey};
 use shared::webhook_store::Changed;
@@ -302,21 +302,7 @@ impl Running<'_> {
     /// Everything else that is due for this webhook has waited long enough. What has failed and is not due stays: it may
     /// be why the webhook was paused.
     async fn call_the_others(&self) -> anyhow::Result<()> {
-        let states = [
-            DeliveryState::Pending,
-            DeliveryState::Failed,
-            DeliveryState::Held,
-        ];
-        let messages = states.map(|state| {
-            Work::Replay(Replay {
-                org: self.webhook.org,
-                webhook: self.webhook.id,
-                replay: state,
-                early: false,
-                from: DeliveryId::FIRST,
-                to: DeliveryId::last_before(self.clock.now()),
-            })
-        });
+        let messages = Work::undelivered(self.webhook.key(), false, self.clock.now());
         self.delivering.queue.send(&messages).await
     }
 

@@ -27,13 +27,6 @@ use crate::{DELIVERIES_PARAMETERS, MAX_BODY_BYTES, Managing};
 
 const REPLAY_FIELDS: [&str; 4] = ["since", "until", "states", "dryRun"];
 
-/// What a replay is about unless it says so: what has not arrived.
-const REPLAYED: [DeliveryState; 3] = [
-    DeliveryState::Pending,
-    DeliveryState::Failed,
-    DeliveryState::Held,
-];
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DeliveriesBody {
@@ -269,7 +262,7 @@ fn states(fields: &mut Fields) -> Result<BTreeSet<DeliveryState>, ApiError> {
         invalid(ErrorCode::InvalidState, "states", message)
     };
     match fields.optional("states") {
-        None => Ok(REPLAYED.into()),
+        None => Ok(DeliveryState::UNDELIVERED.into()),
         Some(Value::Array(values)) if !values.is_empty() => values
             .iter()
             .enumerate()

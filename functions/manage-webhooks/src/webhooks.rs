@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::api::{self, ApiError, ErrorCode};
 use shared::date::timestamp;
-use shared::delivery::{Attempt, Delivery, DeliveryId, DeliveryState, RETENTION};
+use shared::delivery::{Attempt, Delivery, DeliveryId, RETENTION};
 use shared::delivery_store::Range;
 use shared::json;
 use shared::message::{Outgoing, shown};
 use shared::organization::OrganizationId;
-use shared::queue::{Replay, Work};
+use shared::queue::Work;
 use shared::webhook::secret::WebhookSecret;
 use shared::webhook::url::WebhookUrl;
 use shared::webhook::{Disabled, DisabledReason, Health, Settings, Webhook, WebhookId, WebhookKey};
@@ -389,21 +389,7 @@ impl Managing {
     /// Has everything tried that waits for this webhook. What cannot be put on the queue now is in the next hourly round:
     /// it is due.
     async fn call_what_waits(&self, webhook: &Webhook, now: OffsetDateTime) {
-        let states = [
-            DeliveryState::Held,
-            DeliveryState::Failed,
-            DeliveryState::Pending,
-        ];
-        let messages = states.map(|state| {
-            Work::Replay(Replay {
-                org: webhook.org,
-                webhook: webhook.id,
-                replay: state,
-                early: true,
-                from: DeliveryId::FIRST,
-                to: DeliveryId::first_at(now + time::Duration::milliseconds(1)),
-            })
-        });
+        let messages = Work::undelivered(webhook.key(), true, now);
         if let Err(error) = self.queue.send(&messages).await {
             tracing::error!(webhook = %webhook.id, "what waits for webhook {} waits for an hour at most: {error:#}", webhook.id);
         }
