@@ -46,6 +46,8 @@ pub async fn announce(
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
+    /// Reports with changes that were left over.
+    pub found: usize,
     /// Reports whose changes are now on the queue.
     pub announced: usize,
     /// Reports whose changes could not be put there, and shards that could not be read. The marks remain for the next
@@ -72,8 +74,13 @@ pub async fn sweep(reports: &ReportStore, queue: &EventsQueue, now: OffsetDateTi
         };
         for key in keys {
             match announce_stored(reports, queue, key).await {
-                Ok(was_waiting) => swept.announced += usize::from(was_waiting),
+                Ok(false) => {}
+                Ok(true) => {
+                    swept.found += 1;
+                    swept.announced += 1;
+                }
                 Err(error) => {
+                    swept.found += 1;
                     swept.failed += 1;
                     tracing::error!(report = %key.id, "report {} could not be announced: {error:#}", key.id);
                 }

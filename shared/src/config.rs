@@ -7,6 +7,7 @@ use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 
 use crate::delivery_store::DeliveryStore;
+use crate::metrics::Metrics;
 use crate::queue::EventsQueue;
 use crate::report_store::ReportStore;
 use crate::token::TokenStore;
@@ -24,10 +25,16 @@ pub async fn aws() -> SdkConfig {
     aws_config::from_env().timeout_config(timeouts).load().await
 }
 
-/// The value of an environment variable that template.yaml sets.
+/// The value of an environment variable that template.yaml or Lambda sets.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub fn required(name: &str) -> anyhow::Result<String> {
     std::env::var(name).with_context(|| format!("read the environment variable {name}"))
+}
+
+/// Figures on the standard output, as those of the function that Lambda says this is.
+pub fn metrics() -> anyhow::Result<Metrics> {
+    let function = required("AWS_LAMBDA_FUNCTION_NAME")?;
+    Ok(Metrics::of(function, std::io::stdout()))
 }
 
 /// The table `REPORTS_TABLE`.

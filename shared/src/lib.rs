@@ -15,6 +15,7 @@ pub mod fields;
 pub mod id;
 pub mod json;
 pub mod message;
+pub mod metrics;
 pub mod object;
 pub mod organization;
 pub mod query;

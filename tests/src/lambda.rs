@@ -11,11 +11,13 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
+use crate::metrics::{Figures, figures};
 use crate::system::Reply;
 
 /// A function that runs as a process, and the Runtime API that it asks for events.
@@ -25,6 +27,8 @@ pub struct Function {
     answers: mpsc::Receiver<Answer>,
     /// The process; it is killed when this is dropped.
     pub process: Child,
+    /// What the process has printed, when it has ended.
+    printed: JoinHandle<Vec<String>>,
     _tasks: JoinSet<()>,
 }
 
@@ -52,7 +56,7 @@ impl Function {
             std::sync::Arc::new(Mutex::new(next_event)),
             answer,
         ));
-        let process = Command::new(binary.as_ref())
+        let mut process = Command::new(binary.as_ref())
             .env_clear()
             .envs(
                 environment
@@ -67,14 +71,23 @@ impl Function {
             // As template.yaml sets it.
             .env("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let printed = tokio::spawn(async move {
+            let mut printed = Vec::new();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                printed.push(line);
+            }
+            printed
+        });
         Self {
             events,
             answers,
             process,
+            printed,
             _tasks: tasks,
         }
     }
@@ -83,6 +96,19 @@ impl Function {
     pub async fn invoke(&mut self, event: Value) -> Answer {
         self.events.send(event).await.unwrap();
         self.answers.recv().await.unwrap()
+    }
+
+    /// Ends the process, and gives the figures of each record that it has printed for CloudWatch. Whatever a function prints
+    /// is JSON, line by line, since that is the format of its log.
+    pub async fn recorded(mut self) -> Vec<Figures> {
+        self.process.kill().await.unwrap();
+        let printed = self.printed.await.unwrap();
+        let is_record = |line: &&String| {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+            line.get("_aws").is_some()
+        };
+        let records = printed.iter().filter(is_record);
+        records.map(|line| figures(line)).collect()
     }
 }
 

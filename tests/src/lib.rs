@@ -8,6 +8,7 @@ pub mod contract;
 pub mod failures;
 pub mod faults;
 pub mod lambda;
+pub mod metrics;
 pub mod receiver;
 pub mod samples;
 pub mod system;

@@ -62,6 +62,7 @@ impl Process {
                 webhooks,
                 deliveries,
                 queue,
+                ..stack.retrying.clone()
             },
         }
     }

@@ -22,6 +22,7 @@ use futures_util::{StreamExt as _, stream};
 use retry_webhooks::Retrying;
 use shared::delivery_store::DeliveryStore;
 use shared::message::Outgoing;
+use shared::metrics::Metrics;
 use shared::organization::OrganizationId;
 use shared::queue::{EventsQueue, ReportChange, ReportEvent, Work};
 use shared::report::Report;
@@ -95,6 +96,7 @@ impl Counted {
             webhooks: delivering.webhooks.clone(),
             deliveries: delivering.deliveries.clone(),
             queue: delivering.queue.clone(),
+            ..system.stack.retrying.clone()
         };
         Self {
             system,
@@ -295,6 +297,7 @@ fn delivering(environment: &HashMap<String, String>) -> Delivering {
         })
         .unwrap(),
         schedule: Schedule::default(),
+        metrics: Metrics::off(),
     }
 }
 

@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::Delivering;
 use crate::clock::Clock;
+use crate::tally::Tally;
 
 /// How many deliveries of a batch are on their way to one receiver at once: enough to be quick, few enough that a slow
 /// receiver leaves room for the others.
@@ -105,6 +106,7 @@ impl Lane {
         delivering: &Delivering,
         slots: &Semaphore,
         clock: &Clock,
+        tally: &Tally,
     ) -> Vec<usize> {
         let mut tasks = std::mem::take(&mut self.tasks);
         if tasks.is_empty() {
@@ -133,6 +135,7 @@ impl Lane {
             reports: &self.reports,
             slots,
             clock,
+            tally,
             began,
             renews_pause: gate != Gate::Probation || probe.is_some(),
             state: Mutex::new(State {
@@ -209,6 +212,7 @@ struct Running<'a> {
     reports: &'a HashMap<ReportId, Report>,
     slots: &'a Semaphore,
     clock: &'a Clock,
+    tally: &'a Tally,
     began: OffsetDateTime,
     /// Whether an error of the receiver's own pauses the webhook anew. Not in the midst of a pause: otherwise new messages
     /// that always fail would put off for ever what waits.
@@ -347,7 +351,12 @@ impl Running<'_> {
                     .create(&delivery, &message)
                     .await?
                 {
-                    Created::Yes => (Some(delivery.id), Vec::new()),
+                    Created::Yes => {
+                        if state == DeliveryState::Held {
+                            self.tally.held();
+                        }
+                        (Some(delivery.id), Vec::new())
+                    }
                     Created::Told(told) => (None, self.instead(&message, &told, &task.records)?),
                 }
             }

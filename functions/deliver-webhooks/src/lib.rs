@@ -10,6 +10,7 @@ mod batch;
 mod clock;
 mod lane;
 mod replay;
+mod tally;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use futures_util::{StreamExt as _, stream};
 use shared::delivery_store::DeliveryStore;
+use shared::metrics::Metrics;
 use shared::queue::EventsQueue;
 use shared::report_store::ReportStore;
 use shared::webhook::sender::Sender;
@@ -26,6 +28,7 @@ use tokio::sync::Semaphore;
 
 use crate::batch::Batch;
 use crate::clock::Clock;
+use crate::tally::Tally;
 
 /// How many deliveries are on their way at once. A Lambda function may have 1,024 open files (Lambda, "Quotas"), and beside
 /// these there are connections to DynamoDB, and some to receivers that are kept for a while.
@@ -46,6 +49,8 @@ pub struct Delivering {
     pub sender: Sender,
     /// When it is tried again.
     pub schedule: Schedule,
+    /// What is counted of it.
+    pub metrics: Metrics,
 }
 
 /// When deliveries are tried again, and for how long.
@@ -89,13 +94,17 @@ pub async fn handle(
 
     let lanes = batch::lanes(delivering, &batch, &mut unsettled).await;
     let slots = Semaphore::new(MAX_CONCURRENT);
+    let tally = Tally::default();
     let running = lanes
         .into_values()
-        .map(|lane| lane.run(delivering, &slots, &clock));
+        .map(|lane| lane.run(delivering, &slots, &clock, &tally));
     // All at once: how many deliveries are under way is limited by the slots.
     let mut outcomes = stream::iter(running).buffer_unordered(usize::MAX);
     while let Some(records) = outcomes.next().await {
         unsettled.extend(records);
+    }
+    if let Some(metrics) = tally.metrics() {
+        delivering.metrics.record(clock.now(), &metrics);
     }
     for (replay, record) in &batch.replays {
         if let Err(error) = replay::make(delivering, replay, &clock).await {

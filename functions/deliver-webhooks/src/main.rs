@@ -25,6 +25,7 @@ async fn main() -> Result<(), Error> {
             disable_after: config::days("DISABLE_AFTER_DAYS")?,
             ..Schedule::default()
         },
+        metrics: config::metrics()?,
     };
     let handle = async |event: LambdaEvent<SqsEvent>| {
         let left = event.context.deadline().duration_since(SystemTime::now());

@@ -38,4 +38,8 @@ async fn a_batch_is_answered_with_what_has_to_come_again_and_nothing_is_sent_to_
     assert_eq!(deliveries.len(), 1);
     assert_eq!(deliveries[0]["lastAttempt"]["error"], "address_refused");
     assert!(receiver.received().is_empty(), "loopback is not public");
+
+    let recorded = function.recorded().await;
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    assert_eq!(recorded[0]["DeliveriesFailed"], [1]);
 }

@@ -7,6 +7,7 @@ mod names;
 mod range;
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +18,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use shared::api::{ApiError, ErrorCode};
+use shared::metrics::{Metric, Metrics};
 use shared::organization::OrganizationId;
 use shared::query::{Query, shortened};
 use shared::report::{Method, Report, ReportId};
@@ -55,6 +57,8 @@ pub struct Files {
     pub bucket: Bucket,
     /// How many bytes a response may carry; [`MAX_RESPONSE_BYTES`] on Lambda.
     pub max_response_bytes: u64,
+    /// What is counted of it.
+    pub metrics: Metrics,
 }
 
 /// The routes of this function.
@@ -81,6 +85,7 @@ async fn download(
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
+    let begun = Instant::now();
     let query = Query::parse(raw.as_deref(), &PARAMETERS)?;
     let org = query.organization()?;
     let ids = report_ids(&query)?;
@@ -145,9 +150,29 @@ async fn download(
     }
     let body = match method {
         HttpMethod::HEAD => Body::empty(),
-        _ => download::body(files.bucket, plan.slice(part)).await?,
+        _ => {
+            let body = download::body(files.bucket, plan.slice(part)).await?;
+            measured(body, length, begun, files.metrics)
+        }
     };
     Ok(response.body(body).map_err(anyhow::Error::from)?)
+}
+
+/// The same body of `length` bytes, that records the answer's figures when its first bytes are handed over. Then and not
+/// at its end, which a process that has to end does not see.
+fn measured(body: Body, length: u64, begun: Instant, metrics: Metrics) -> Body {
+    let mut metrics = Some(metrics);
+    Body::new(body.map_frame(move |frame| {
+        if let Some(metrics) = metrics.take() {
+            let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let figures = [
+                Metric::bytes("ArchiveBytes", length),
+                Metric::milliseconds("TimeToFirstByte", vec![milliseconds]),
+            ];
+            metrics.record(OffsetDateTime::now_utc(), &figures);
+        }
+        frame
+    }))
 }
 
 /// Without a body, and with what a cache updates its copy by (RFC 9110, section 15.4.5).

@@ -13,6 +13,7 @@ async fn main() -> Result<(), Error> {
         reports: config::report_store(&aws)?,
         bucket: Bucket::new((&aws).into(), config::required("BUCKET")?),
         max_response_bytes: MAX_RESPONSE_BYTES,
+        metrics: config::metrics()?,
     };
     let service = api::service(download_files::router(files));
     let last = |response| abort_process_on_error(api::without_needless_length(response));

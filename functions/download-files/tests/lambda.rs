@@ -89,6 +89,14 @@ async fn a_request_of_api_gateway_is_answered_like_plain_http() {
         }
         tests::lambda::assert_same_answer(&reply, &system.send(request).await);
     }
+
+    let recorded = function.recorded().await;
+    let sizes: Vec<u64> = recorded
+        .iter()
+        .flat_map(|it| it["ArchiveBytes"].clone())
+        .collect();
+    let whole = whole.body.len() as u64;
+    assert_eq!(sizes, [whole, whole, whole, 90], "archives only");
 }
 
 /// *Invariant:* a download that cannot be finished is visibly broken, never a complete-looking archive.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use shared::announcement::{Swept, sweep};
 use shared::delivery::DeliveryId;
 use shared::delivery_store::{DUE_SHARDS, DeliveryStore, DueDelivery};
+use shared::metrics::{Metric, Metrics};
 use shared::queue::{EventsQueue, MAX_DUE, Work};
 use shared::report_store::ReportStore;
 use shared::webhook::{Webhook, WebhookKey};
@@ -27,6 +28,8 @@ pub struct Retrying {
     pub deliveries: DeliveryStore,
     /// Where it goes.
     pub queue: EventsQueue,
+    /// What is counted of it.
+    pub metrics: Metrics,
 }
 
 /// What a round did.
@@ -34,6 +37,8 @@ pub struct Retrying {
 pub struct Round {
     /// Changes of reports that were left over.
     pub swept: Swept,
+    /// Deliveries that are due.
+    pub due: usize,
     /// Deliveries that are now on the queue.
     pub queued: usize,
     /// Deliveries that are due and wait for their webhook: it is disabled, or left alone because it seems to be down.
@@ -54,6 +59,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime) -> Round {
         loop {
             match retrying.deliveries.due(shard, now, start).await {
                 Ok((due, next)) => {
+                    round.due += due.len();
                     enqueue(retrying, due, &mut webhooks, now, &mut round).await;
                     start = next;
                 }
@@ -68,6 +74,12 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime) -> Round {
             }
         }
     }
+    // Also when there is nothing: a figure for each round shows that there was one.
+    let metrics = [
+        Metric::count("DeliveriesDue", round.due),
+        Metric::count("ChangesUnannounced", round.swept.found),
+    ];
+    retrying.metrics.record(now, &metrics);
     if round == Round::default() {
         tracing::debug!("nothing is due");
     } else {

@@ -15,6 +15,7 @@ async fn main() -> Result<(), Error> {
         webhooks: config::webhook_store(&aws)?,
         deliveries: config::delivery_store(&aws)?,
         queue: config::events_queue(&aws)?,
+        metrics: config::metrics()?,
     };
     let handle = |_: LambdaEvent<Value>| async {
         let round = round(&retrying, OffsetDateTime::now_utc()).await;

@@ -39,4 +39,8 @@ async fn the_hourly_rule_puts_what_is_due_on_the_queue() {
         matches!(queued.as_slice(), [Work::Due(due)] if due.due.len() == 1),
         "{queued:?}"
     );
+
+    let recorded = function.recorded().await;
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    assert_eq!(recorded[0]["DeliveriesDue"], [1]);
 }

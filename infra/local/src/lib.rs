@@ -26,6 +26,7 @@ use publish_report::{Publishing, UploadStore};
 use retry_webhooks::Retrying;
 use shared::api;
 use shared::delivery_store::DeliveryStore;
+use shared::metrics::Metrics;
 use shared::organization::OrganizationId;
 use shared::queue::EventsQueue;
 use shared::report_store::ReportStore;
@@ -182,6 +183,8 @@ impl Stack {
             max_response_bytes: options
                 .max_response_bytes
                 .unwrap_or(download_files::MAX_RESPONSE_BYTES),
+            // There is no CloudWatch that reads what a process prints.
+            metrics: Metrics::off(),
         };
         let queue = EventsQueue::new(sqs.clone(), events);
         let publishing = Publishing {
@@ -212,12 +215,14 @@ impl Stack {
             queue: queue.clone(),
             sender: managing.sender.clone(),
             schedule: schedule(options.retry_every),
+            metrics: Metrics::off(),
         };
         let retrying = Retrying {
             reports,
             webhooks: managing.webhooks.clone(),
             deliveries: managing.deliveries.clone(),
             queue,
+            metrics: Metrics::off(),
         };
         if let Some(every) = options.retry_every {
             let pump = Pump {

@@ -7,5 +7,6 @@ mod batch;
 mod concurrency;
 mod health;
 mod messages;
+mod metrics;
 mod replay;
 mod retries;

@@ -140,6 +140,7 @@ async fn the_sweep_announces_what_was_left() {
     assert_eq!(
         sweep_at(&system, later).await,
         Swept {
+            found: 1,
             announced: 1,
             failed: 0
         }
@@ -204,6 +205,7 @@ async fn a_sweep_without_a_queue_leaves_the_marks() {
     assert_eq!(
         swept,
         Swept {
+            found: 1,
             announced: 0,
             failed: 1
         }

@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read as _};
 
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
 use bytes::Bytes;
+use download_files::Files;
 use local::client::File;
 use local::{Options, service};
 use reqwest::Client;
 use serde_json::json;
 use shared::organization::OrganizationId;
 use tests::faults::Proxy;
+use tests::metrics::Records;
 use tests::samples::{files, metadata, noise};
 use tests::system::{Reply, System, organization, text};
+use tower::ServiceExt as _;
 use zip::ZipArchive;
 
 const UNKNOWN: &str = "00000000-0000-0000-0000-0000000000ff";
@@ -443,6 +448,44 @@ async fn an_archive_of_many_and_empty_files_is_complete() {
     assert_eq!(entries.len(), 201);
     for (number, (name, bytes)) in entries[1..].iter().enumerate() {
         assert_eq!(bytes, &vec![b'x'; number % 20 * 700], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_recorded_are_the_archives_that_are_sent() {
+    let (system, org, [one, two]) = with_two_reports().await;
+    let both = path(org, &format!("{one},{two}"));
+    let length = system.get(&both).await.body.len() as u64;
+    let records = Records::default();
+    let router = download_files::router(Files {
+        metrics: records.metrics(),
+        ..system.stack.files.clone()
+    });
+    for (method, path, range, recorded) in [
+        ("GET", &both, None, Some(length)),
+        ("GET", &both, Some("bytes=10-99"), Some(90)),
+        ("GET", &both, Some("bytes=99999999-"), None),
+        ("HEAD", &both, None, None),
+        ("GET", &path(org, UNKNOWN), None, None),
+        ("GET", &path(org, "7"), None, None),
+    ] {
+        let before = records.figures().len();
+        let request = Request::builder().method(method).uri(path);
+        let request = match range {
+            Some(range) => request.header("range", range),
+            None => request,
+        };
+        let request = request.body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(records.figures().len(), before, "not before its first byte");
+        to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let figures = records.figures();
+        let figures = figures[before..].iter();
+        let sizes: Vec<u64> = figures.flat_map(|it| it["ArchiveBytes"].clone()).collect();
+        assert_eq!(sizes, Vec::from_iter(recorded), "{method} {path} {range:?}");
+    }
+    for figures in records.figures() {
+        assert_eq!(figures["TimeToFirstByte"].len(), 1);
     }
 }
 

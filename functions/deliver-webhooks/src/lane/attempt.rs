@@ -82,6 +82,8 @@ impl Running<'_> {
             .deliveries
             .record(delivery, claim, &attempt, outcome)
             .await?;
+        self.tally
+            .attempted(verdict == Verdict::Success, attempt.duration_ms);
         let what = match (&attempt.error, attempt.status) {
             (Some(error), _) => format!("failed: {}", error.message),
             (None, Some(status)) => status.to_string(),
@@ -219,6 +221,7 @@ impl Running<'_> {
         match disabled {
             Ok(Changed::Yes) => {
                 self.state().gate = Gate::Closed(DeliveryState::Held, self.clock.now());
+                self.tally.disabled();
                 tracing::warn!(webhook = %self.webhook.id, "webhook {} is disabled: {why}", self.webhook.id);
             }
             Ok(Changed::No) => {}
