@@ -229,15 +229,18 @@ pub fn service(routes: Router) -> Router {
                 format!("there is nothing at {}", shortened(request.uri().path())),
             )
         })
-        .method_not_allowed_fallback(async |request: Request| {
-            let message = format!(
-                "{} has no method {}",
-                shortened(request.uri().path()),
-                request.method()
-            );
-            ApiError::new(ErrorCode::MethodNotAllowed, message)
-        })
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(envelope_and_log))
+}
+
+/// The answer to a method that a path does not have.
+pub(crate) async fn method_not_allowed(request: Request) -> ApiError {
+    let message = format!(
+        "{} has no method {}",
+        shortened(request.uri().path()),
+        request.method()
+    );
+    ApiError::new(ErrorCode::MethodNotAllowed, message)
 }
 
 /// The last step on Lambda: without a `Content-Length` where none may be, in a 204, nor a wrong one in a 304 (RFC 9110,

@@ -7,6 +7,7 @@ pub mod announcement;
 pub mod api;
 pub mod aws;
 pub mod config;
+pub mod cors;
 pub mod cursor;
 pub mod date;
 pub mod delivery;

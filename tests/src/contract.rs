@@ -145,7 +145,7 @@ pub fn codes() -> BTreeSet<String> {
 
 /// Every operation: method in capitals, path, description.
 pub fn operations() -> impl Iterator<Item = (String, &'static str, &'static Value)> {
-    let methods = ["get", "head", "post", "put", "patch", "delete"];
+    let methods = ["get", "head", "post", "put", "patch", "delete", "options"];
     OPENAPI["paths"]
         .as_object()
         .unwrap()

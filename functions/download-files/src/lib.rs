@@ -12,12 +12,13 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use shared::api::{ApiError, ErrorCode};
+use shared::cors;
 use shared::metrics::{Metric, Metrics};
 use shared::organization::OrganizationId;
 use shared::query::{Query, shortened};
@@ -46,7 +47,7 @@ const ZIP: &str = "application/zip";
 /// The reports may be published anew at any time; asking again with the entity tag costs little.
 const REVALIDATE: &str = "no-cache";
 /// The header that names the reports that were asked for and not found.
-const MISSING_REPORTS: &str = "x-missing-reports";
+const MISSING_REPORTS: HeaderName = HeaderName::from_static("x-missing-reports");
 
 /// What the function works with.
 #[derive(Clone, Debug)]
@@ -63,7 +64,22 @@ pub struct Files {
 
 /// The routes of this function.
 pub fn router(files: Files) -> Router {
-    Router::new().route(PATH, get(download)).with_state(files)
+    let understood = [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_RANGE,
+        header::RANGE,
+    ];
+    let exposed = [
+        header::ACCEPT_RANGES,
+        header::CONTENT_DISPOSITION,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::ETAG,
+        MISSING_REPORTS,
+    ];
+    let routes = cors::public(get(download), understood, exposed);
+    Router::new().route(PATH, routes).with_state(files)
 }
 
 /// Makes a download that cannot be finished visibly broken on Lambda: ends the process.

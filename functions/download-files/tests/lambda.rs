@@ -31,7 +31,7 @@ async fn a_request_of_api_gateway_is_answered_like_plain_http() {
         Vec<(&'a str, &'a str)>,
         u16,
     );
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 10] = [
         ("GET", vec![("org", &org), ("reports", &both)], vec![], 200),
         (
             "GET",
@@ -71,6 +71,12 @@ async fn a_request_of_api_gateway_is_answered_like_plain_http() {
             400,
         ),
         ("GET", vec![("org", &org)], vec![], 400),
+        (
+            "OPTIONS",
+            vec![("org", &org), ("reports", &both)],
+            vec![("Origin", "https://dashboard.example")],
+            200,
+        ),
     ];
     for (method, query, headers, status) in cases {
         let path = "/security/report/files";
@@ -84,6 +90,7 @@ async fn a_request_of_api_gateway_is_answered_like_plain_http() {
             |it, (name, value)| it.header(*name, *value),
         );
         assert_eq!(reply.status.as_u16(), status, "{query:?}");
+        assert_eq!(reply.header("access-control-allow-origin"), "*");
         if matches!(status, 204 | 304) {
             assert_eq!(reply.header("content-length"), "", "RFC 9110, section 8.6");
         }

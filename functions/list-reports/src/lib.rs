@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use shared::api::{self, ApiError, ErrorCode};
+use shared::cors;
 use shared::organization::OrganizationId;
 use shared::query::{Query, shortened};
 use shared::report::{Rating, ReportId};
@@ -26,7 +27,9 @@ pub const PARAMETERS: [&str; 7] = [
 
 /// The routes of this function.
 pub fn router(reports: ReportStore) -> Router {
-    Router::new().route(PATH, get(list)).with_state(reports)
+    Router::new()
+        .route(PATH, cors::public(get(list), [], []))
+        .with_state(reports)
 }
 
 /// A page of the list. Names and order of the fields are part of the contract.

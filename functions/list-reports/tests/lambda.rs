@@ -43,4 +43,14 @@ async fn a_request_of_api_gateway_is_answered_like_plain_http() {
             &system.send(system.request("GET", path).query(&query)).await,
         );
     }
+
+    let preflight = function
+        .invoke(event("OPTIONS", path, &[], &[], None))
+        .await
+        .into_reply();
+    assert_eq!(preflight.header("access-control-allow-origin"), "*");
+    assert_same_answer(
+        &preflight,
+        &system.send(system.request("OPTIONS", path)).await,
+    );
 }

@@ -70,6 +70,10 @@ fn the_contract_has_every_query_parameter_and_no_other() {
         let of_path: Vec<_> = operations().filter(|(_, of, _)| *of == path).collect();
         assert!(!of_path.is_empty(), "{path}");
         for (method, _, operation) in of_path {
+            if method == "OPTIONS" {
+                // It has those of the request that it is about, and does not look at them.
+                continue;
+            }
             let parameters = operation.get("parameters").and_then(Value::as_array);
             let of_item = OPENAPI["paths"][path]
                 .get("parameters")

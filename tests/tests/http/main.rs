@@ -4,6 +4,7 @@
 
 mod announcement;
 mod contract;
+mod cors;
 mod files;
 mod list;
 mod publish;
