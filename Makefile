@@ -6,7 +6,7 @@ check: ; cargo fmt --check && cargo clippy --workspace --all-targets --locked --
 test: ; cargo test
 run: ; cargo run -p local
 doc: ; RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
-template: .venv ; $(SAM) validate --lint && .venv/bin/python infra/check-template
+template: .venv ; $(SAM) validate --lint && .venv/bin/cfn-lint infra/monitoring.yaml && .venv/bin/python infra/check-template
 ci: ; .ci/run
 
 .venv: infra/requirements.txt ; python3 -m venv $@ && $@/bin/pip install --quiet --no-deps -r $< && touch $@
