@@ -1,0 +1,33 @@
+"""What a deployed stack says about itself. For the scripts beside it."""
+
+import sys
+
+try:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:
+    sys.exit("boto3 is missing; run this in a venv with infra/requirements.txt.")
+
+
+def outputs(stack):
+    """The outputs of the stack, which has to have a user pool."""
+    described = boto3.client("cloudformation").describe_stacks(StackName=stack)
+    found = {one["OutputKey"]: one["OutputValue"] for one in described["Stacks"][0].get("Outputs", [])}
+    if "ApiUrl" not in found:
+        sys.exit(f"{stack} is not a stack of template.yaml, or it is not complete: it has no output ApiUrl.")
+    if "UserPoolId" not in found:
+        sys.exit(
+            f"{stack} has no user pool: people log in with the identity provider that its parameter OidcIssuer names. "
+            "Give the role there: an entry org/<organization's id>/administrator in the claim OidcRolesClaim."
+        )
+    return found
+
+
+def run(main):
+    """Runs it, and says in one line what AWS has against it."""
+    try:
+        main()
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(f"{error}")
+    except (KeyboardInterrupt, EOFError):
+        sys.exit("\nBroken off.")
