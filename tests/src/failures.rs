@@ -87,6 +87,14 @@ impl Failures {
         aws_sdk_sqs::Client::from_conf(config.build())
     }
 
+    /// The configuration of the same client with these failures. It does not retry, so a call counts once.
+    pub fn s3(&self, base: &aws_sdk_s3::Client) -> aws_sdk_s3::config::Builder {
+        let config = base.config().to_builder();
+        config
+            .retry_config(RetryConfig::disabled())
+            .interceptor(self.clone())
+    }
+
     /// How many calls there were so far, those that failed among them.
     pub fn calls(&self) -> usize {
         self.0.state.lock().unwrap().log.len()

@@ -6,10 +6,12 @@ use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier,
+    ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier, Tag,
+    Tagging,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
 use shared::api::{ApiError, ErrorCode};
 use shared::aws::describe;
 use shared::object::{ObjectRead, reading_client};
@@ -17,13 +19,18 @@ use shared::report::{Method, StoredFile};
 use std::time::Duration;
 
 use crate::payload::{Payload, PayloadWriter};
-use crate::upload::{Attempt, DeclaredFile, Upload, UploadId};
+use crate::upload::{Attempt, DeclaredFile, SupersededObject, Upload, UploadId};
 
 /// How long a publisher has for each PUT.
 pub(crate) const PRESIGNED_VALIDITY: Duration = Duration::from_secs(15 * 60);
 
 /// How large the parts of a multipart upload are, in bytes. S3 wants 5 MiB at least, and 10,000 parts at most.
 const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// The tag of objects that a lifecycle rule of template.yaml removes.
+const SUPERSEDED: (&str, &str) = ("superseded", "true");
+/// How long the publisher is kept waiting for the tags, when S3 does not answer. It has nothing to win by them.
+const TAGGING_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The bucket with uploads and reports.
 #[derive(Clone, Debug)]
@@ -213,6 +220,40 @@ impl Bucket {
         if let Err(error) = result.await {
             tracing::warn!(upload = %upload.id, "the objects of attempt {attempt} remain: {error:#}");
         }
+    }
+
+    /// Tags objects that no report refers to any more, so that they do not stay for ever. Downloads that have begun with them
+    /// are not disturbed by a tag. Best effort, like [`Self::discard`].
+    pub(crate) async fn mark_superseded(&self, upload: &Upload, objects: &[SupersededObject]) {
+        if objects.is_empty() {
+            return;
+        }
+        let tags = join_all(objects.iter().map(|object| self.tag_superseded(object)));
+        let results = match tokio::time::timeout(TAGGING_DEADLINE, tags).await {
+            Ok(results) => results,
+            Err(_) => vec![Err(anyhow::anyhow!("S3 does not answer"))],
+        };
+        for error in results.into_iter().filter_map(Result::err) {
+            tracing::warn!(upload = %upload.id, "an object that upload {} replaced remains: {error:#}", upload.id);
+        }
+    }
+
+    async fn tag_superseded(&self, object: &SupersededObject) -> anyhow::Result<()> {
+        let (key, value) = SUPERSEDED;
+        let tag = Tag::builder().key(key).value(value).build()?;
+        let request = self
+            .client
+            .put_object_tagging()
+            .bucket(&self.name)
+            .key(&object.key)
+            .set_version_id(object.version_id.clone())
+            .tagging(Tagging::builder().tag_set(tag).build()?);
+        request
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("tag object {}", object.key))?;
+        Ok(())
     }
 }
 

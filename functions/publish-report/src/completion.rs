@@ -19,7 +19,7 @@ use shared::report_store::{Position, ReportKey};
 use time::OffsetDateTime;
 
 use crate::Publishing;
-use crate::upload::{Attempt, Completed, Upload, UploadId};
+use crate::upload::{Attempt, Completed, SupersededObject, Upload, UploadId};
 
 /// How many files are read and compressed at the same time: while one waits for S3, another one computes.
 const FILES_AT_ONCE: usize = 2;
@@ -34,9 +34,21 @@ pub(crate) async fn complete(
     upload: &Upload,
     now: OffsetDateTime,
 ) -> Result<Completed, ApiError> {
-    if let Some(completed) = &upload.completed {
-        return Ok(completed.clone());
-    }
+    let completed = match &upload.completed {
+        Some(completed) => completed.clone(),
+        None => complete_now(publishing, upload, now).await?,
+    };
+    // Once more when it was completed already: who asks again may do so because the function died before this.
+    let superseded = &completed.superseded;
+    publishing.bucket.mark_superseded(upload, superseded).await;
+    Ok(completed)
+}
+
+async fn complete_now(
+    publishing: &Publishing,
+    upload: &Upload,
+    now: OffsetDateTime,
+) -> Result<Completed, ApiError> {
     if upload.is_expired(now) {
         return Err(expired(upload.id));
     }
@@ -110,6 +122,10 @@ async fn commit(
             attempt,
             revision: report.revision,
             upload_date: report.upload_date.clone(),
+            // The transaction succeeds only if this is what it replaces.
+            superseded: current
+                .as_ref()
+                .map_or_else(Vec::new, SupersededObject::all_of),
         };
         if write(publishing, upload, &report, &completed, now).await? {
             tracing::debug!(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 use shared::aws::describe;
 use shared::organization::OrganizationId;
-use shared::report::{Metadata, ReportId};
+use shared::report::{Metadata, Report, ReportId, StoredFile};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -72,6 +72,29 @@ pub(crate) struct Completed {
     /// The revision of the report that it is.
     pub(crate) revision: u64,
     pub(crate) upload_date: String,
+    /// The objects of the revision before, to which nothing refers any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) superseded: Vec<SupersededObject>,
+}
+
+/// An object of a revision that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SupersededObject {
+    pub(crate) key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version_id: Option<String>,
+}
+
+impl SupersededObject {
+    /// Those of a report whose next revision is about to be written.
+    pub(crate) fn all_of(report: &Report) -> Vec<Self> {
+        let object = |file: &StoredFile| Self {
+            key: file.key.clone(),
+            version_id: file.version_id.clone(),
+        };
+        report.files.iter().map(object).collect()
+    }
 }
 
 impl Upload {

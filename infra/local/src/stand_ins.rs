@@ -1,5 +1,7 @@
 //! DynamoDB, S3 and SQS for one machine, each on a loopback port of its own.
 
+mod tagged;
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -24,6 +26,8 @@ use s3s::{HttpError, HttpResponse};
 use shared::query::shortened;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+use crate::stand_ins::tagged::Tagged;
 
 /// How often expired items are deleted. DynamoDB takes days for it.
 const TIME_TO_LIVE_SWEEP: Duration = Duration::from_secs(3600);
@@ -93,7 +97,7 @@ pub(crate) async fn start_dynamodb(
 async fn start_s3(tasks: &mut JoinSet<()>, objects: &Path) -> anyhow::Result<String> {
     let files = s3s_fs::FileSystem::new(objects)
         .map_err(|error| anyhow::anyhow!("open {}: {error:?}", objects.display()))?;
-    let mut service = S3ServiceBuilder::new(files);
+    let mut service = S3ServiceBuilder::new(Tagged::new(files));
     service.set_auth(SimpleAuth::from_single(
         crate::ACCESS_KEY,
         crate::SECRET_KEY,

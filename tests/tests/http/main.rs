@@ -8,3 +8,4 @@ mod cors;
 mod files;
 mod list;
 mod publish;
+mod superseded;
