@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use bytes::Bytes;
 use local::client::{File, Publisher};
-use local::{Options, Stack};
+use local::{Options, Policies, Stack};
 use manage_webhooks::identity::Role;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -26,6 +26,28 @@ pub struct System {
     /// The system itself.
     pub stack: Stack,
     http: Client,
+    _nothing_refused: NothingRefused,
+}
+
+/// Fails a test in which a function did what its policy does not allow, also where it went on in spite of it.
+#[derive(Debug)]
+struct NothingRefused(Policies);
+
+impl Drop for NothingRefused {
+    fn drop(&mut self) {
+        let refused = self.0.refused().join("\n");
+        if refused.is_empty() {
+            return;
+        }
+        if std::thread::panicking() {
+            #[expect(clippy::print_stderr, reason = "it tells why the test fails")]
+            {
+                eprintln!("{refused}");
+            }
+        } else {
+            panic!("{refused}");
+        }
+    }
 }
 
 /// An answer of the API that keeps the contract.
@@ -49,6 +71,7 @@ impl System {
     pub async fn start_with(options: Options) -> Self {
         let stack = Stack::start(options).await.unwrap();
         Self {
+            _nothing_refused: NothingRefused(stack.policies.clone()),
             stack,
             // There is no TLS on loopback, and reading certificates takes time.
             http: Client::builder()

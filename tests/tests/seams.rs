@@ -39,29 +39,32 @@ struct Process {
 impl Process {
     fn of(system: &System, failures: &Failures) -> Self {
         let stack = &system.stack;
-        let dynamodb = failures.dynamodb(&stack.dynamodb);
-        let reports = ReportStore::new(dynamodb.clone(), "ReportsTable");
-        let webhooks = WebhookStore::new(dynamodb.clone(), "WebhooksTable");
-        let deliveries = DeliveryStore::new(dynamodb, "DeliveriesTable");
-        let queue = EventsQueue::new(failures.sqs(&stack.sqs), stack.events_queue());
+        let dynamodb = |function| failures.dynamodb(&stack.clients[function].dynamodb);
+        let reports = |function| ReportStore::new(dynamodb(function), "ReportsTable");
+        let webhooks = |function| WebhookStore::new(dynamodb(function), "WebhooksTable");
+        let deliveries = |function| DeliveryStore::new(dynamodb(function), "DeliveriesTable");
+        let queue = |function: &str| {
+            let sqs = failures.sqs(&stack.clients[function].sqs);
+            EventsQueue::new(sqs, stack.events_queue())
+        };
         Self {
             publishing: Publishing {
-                reports: reports.clone(),
-                queue: queue.clone(),
+                reports: reports("PublishReport"),
+                queue: queue("PublishReport"),
                 ..stack.publishing.clone()
             },
             delivering: Delivering {
-                reports: reports.clone(),
-                webhooks: webhooks.clone(),
-                deliveries: deliveries.clone(),
-                queue: queue.clone(),
+                reports: reports("DeliverWebhooks"),
+                webhooks: webhooks("DeliverWebhooks"),
+                deliveries: deliveries("DeliverWebhooks"),
+                queue: queue("DeliverWebhooks"),
                 ..stack.delivering.clone()
             },
             retrying: Retrying {
-                reports,
-                webhooks,
-                deliveries,
-                queue,
+                reports: reports("RetryWebhooks"),
+                webhooks: webhooks("RetryWebhooks"),
+                deliveries: deliveries("RetryWebhooks"),
+                queue: queue("RetryWebhooks"),
                 ..stack.retrying.clone()
             },
         }
@@ -137,7 +140,7 @@ impl World {
         for _ in 0..3 {
             let stack = &self.system.stack;
             let publishing = &self.process().publishing;
-            let service = local::service(&stack.files, publishing, &stack.managing);
+            let service = local::service(&stack.listing, &stack.files, publishing, &stack.managing);
             let request = Request::post(&path)
                 .header("authorization", format!("Bearer {}", token.reveal()))
                 .body(Body::empty())

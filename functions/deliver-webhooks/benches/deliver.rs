@@ -82,20 +82,24 @@ impl Counted {
         let receiver = Receiver::start().await;
         system.webhook(org, &receiver.url).await;
         let calls = Failures::none();
-        let dynamodb = calls.dynamodb(&system.stack.dynamodb);
-        let queue = EventsQueue::new(calls.sqs(&system.stack.sqs), system.stack.events_queue());
+        let dynamodb = |function| calls.dynamodb(&system.stack.clients[function].dynamodb);
+        let queue = |function: &str| {
+            let sqs = calls.sqs(&system.stack.clients[function].sqs);
+            EventsQueue::new(sqs, system.stack.events_queue())
+        };
+        let (deliver, retry) = ("DeliverWebhooks", "RetryWebhooks");
         let delivering = Delivering {
-            reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
-            webhooks: WebhookStore::new(dynamodb.clone(), "WebhooksTable"),
-            deliveries: DeliveryStore::new(dynamodb, "DeliveriesTable"),
-            queue,
+            reports: ReportStore::new(dynamodb(deliver), "ReportsTable"),
+            webhooks: WebhookStore::new(dynamodb(deliver), "WebhooksTable"),
+            deliveries: DeliveryStore::new(dynamodb(deliver), "DeliveriesTable"),
+            queue: queue(deliver),
             ..system.stack.delivering.clone()
         };
         let retrying = Retrying {
-            reports: delivering.reports.clone(),
-            webhooks: delivering.webhooks.clone(),
-            deliveries: delivering.deliveries.clone(),
-            queue: delivering.queue.clone(),
+            reports: ReportStore::new(dynamodb(retry), "ReportsTable"),
+            webhooks: WebhookStore::new(dynamodb(retry), "WebhooksTable"),
+            deliveries: DeliveryStore::new(dynamodb(retry), "DeliveriesTable"),
+            queue: queue(retry),
             ..system.stack.retrying.clone()
         };
         Self {

@@ -99,7 +99,7 @@ impl Definition {
         Ok(Self(template.resources))
     }
 
-    fn of_type<T: serde::de::DeserializeOwned>(
+    pub(crate) fn of_type<T: serde::de::DeserializeOwned>(
         &self,
         r#type: &str,
     ) -> anyhow::Result<Vec<(&str, T)>> {

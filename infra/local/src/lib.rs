@@ -1,10 +1,12 @@
 //! The whole system in one process: the functions' own routers behind one listener, over stand-ins for DynamoDB, S3 and
 //! SQS. `cargo run -p local` runs it for people; the tests run it for themselves.
 
+mod aws;
 pub mod client;
 mod definition;
 mod demo;
 mod issuer;
+mod policy;
 mod pump;
 mod stand_ins;
 
@@ -14,8 +16,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::Credentials;
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use deliver_webhooks::{Delivering, Schedule};
@@ -39,12 +39,15 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::aws::{dynamodb_config, sdk_config};
 use crate::definition::{Definition, bucket_name};
 use crate::pump::Pump;
 use crate::stand_ins::Endpoints;
 
+pub use crate::aws::Clients;
 pub use crate::demo::{DemoReport, reports as demo_reports};
 pub use crate::issuer::DevelopmentIssuer;
+pub use crate::policy::{Permission, Policies};
 
 /// The organization that owns the demo reports.
 pub const DEMO_ORGANIZATION: OrganizationId = OrganizationId::new(uuid::Uuid::from_u128(1));
@@ -91,6 +94,8 @@ impl Default for Options {
 pub struct Stack {
     /// Where the API answers, without a slash at the end.
     pub api_url: String,
+    /// What the function that lists works with.
+    pub listing: ReportStore,
     /// What the download function works with.
     pub files: Files,
     /// What the publishing function works with.
@@ -103,11 +108,17 @@ pub struct Stack {
     pub retrying: Retrying,
     /// Who issues administrators' tokens.
     pub issuer: DevelopmentIssuer,
-    /// A client of the stand-in for DynamoDB.
+    /// With what each function calls the stand-ins, by its logical id: they let it do what its policy allows.
+    pub clients: BTreeMap<String, Clients>,
+    /// What the functions may do, and what they have done.
+    pub policies: Policies,
+    /// The tables as nobody's policy limits them.
+    pub tables: Tables,
+    /// A client of the stand-in for DynamoDB that may do anything.
     pub dynamodb: aws_sdk_dynamodb::Client,
-    /// A client of the stand-in for S3.
+    /// A client of the stand-in for S3 that may do anything.
     pub s3: aws_sdk_s3::Client,
-    /// A client of the stand-in for SQS.
+    /// A client of the stand-in for SQS that may do anything.
     pub sqs: aws_sdk_sqs::Client,
     /// The URLs of the queues by logical id.
     pub queues: BTreeMap<String, String>,
@@ -116,6 +127,30 @@ pub struct Stack {
     tasks: JoinSet<()>,
     /// Dropping it removes what a stack without a data folder wrote.
     _temporary: Option<TempDir>,
+}
+
+/// The tables, for who fills them or looks into them beside the functions.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// Of reports.
+    pub reports: ReportStore,
+    /// Of tokens.
+    pub tokens: TokenStore,
+    /// Of webhooks.
+    pub webhooks: WebhookStore,
+    /// Of deliveries.
+    pub deliveries: DeliveryStore,
+}
+
+impl Tables {
+    fn new(dynamodb: &aws_sdk_dynamodb::Client) -> Self {
+        Self {
+            reports: ReportStore::new(dynamodb.clone(), REPORTS_TABLE),
+            tokens: TokenStore::new(dynamodb.clone(), TOKENS_TABLE),
+            webhooks: WebhookStore::new(dynamodb.clone(), WEBHOOKS_TABLE),
+            deliveries: DeliveryStore::new(dynamodb.clone(), DELIVERIES_TABLE),
+        }
+    }
 }
 
 // The names that the functions get from their environment.
@@ -160,13 +195,9 @@ impl Stack {
         let mut tasks = JoinSet::new();
         let endpoints = stand_ins::start(&mut tasks, database.as_deref(), &objects).await?;
         let sdk = sdk_config();
-        let dynamodb = dynamodb_client(&sdk, &endpoints.dynamodb);
-        let s3_config = s3_config(&sdk, &endpoints.s3);
-        let s3 = aws_sdk_s3::Client::from_conf(s3_config.clone().build());
-        let sqs_config = aws_sdk_sqs::config::Builder::from(&sdk)
-            .endpoint_url(&endpoints.sqs)
-            .build();
-        let sqs = aws_sdk_sqs::Client::from_conf(sqs_config);
+        let all = Clients::unrestricted(&sdk, &endpoints);
+        let (dynamodb, sqs) = (all.dynamodb, all.sqs);
+        let s3 = aws_sdk_s3::Client::from_conf(all.s3.build());
 
         let definition = Definition::read()?;
         definition.create_tables(&dynamodb).await?;
@@ -176,31 +207,49 @@ impl Stack {
             .get(EVENTS_QUEUE)
             .context("template.yaml has no EventsQueue")?;
 
-        let reports = ReportStore::new(dynamodb.clone(), REPORTS_TABLE);
+        let policies = Policies::read(&definition)?;
+        let clients: BTreeMap<String, Clients> = policies
+            .of_functions()
+            .map(|(id, policy)| (id.to_owned(), Clients::under(policy, &sdk, &endpoints)))
+            .collect();
+        let of = |function: &str| {
+            let clients = clients.get(function);
+            clients.with_context(|| format!("template.yaml has no {function}"))
+        };
+        // Each store is made for one function: with its clients comes its policy.
+        let reports = |of: &Clients| ReportStore::new(of.dynamodb.clone(), REPORTS_TABLE);
+        let tokens = |of: &Clients| TokenStore::new(of.dynamodb.clone(), TOKENS_TABLE);
+        let webhooks = |of: &Clients| WebhookStore::new(of.dynamodb.clone(), WEBHOOKS_TABLE);
+        let deliveries = |of: &Clients| DeliveryStore::new(of.dynamodb.clone(), DELIVERIES_TABLE);
+        let queue = |of: &Clients| EventsQueue::new(of.sqs.clone(), events);
+
+        let listing = reports(of("ListReports")?);
+        let downloader = of("DownloadFiles")?;
         let files = Files {
-            reports: reports.clone(),
-            bucket: download_files::Bucket::new(s3_config.clone(), bucket_name(BUCKET)),
+            reports: reports(downloader),
+            bucket: download_files::Bucket::new(downloader.s3.clone(), bucket_name(BUCKET)),
             max_response_bytes: options
                 .max_response_bytes
                 .unwrap_or(download_files::MAX_RESPONSE_BYTES),
             // There is no CloudWatch that reads what a process prints.
             metrics: Metrics::off(),
         };
-        let queue = EventsQueue::new(sqs.clone(), events);
+        let publisher = of("PublishReport")?;
         let publishing = Publishing {
-            reports: reports.clone(),
-            uploads: UploadStore::new(dynamodb.clone(), UPLOADS_TABLE),
-            tokens: TokenStore::new(dynamodb.clone(), TOKENS_TABLE),
-            bucket: publish_report::Bucket::new(s3_config.clone(), bucket_name(BUCKET)),
-            queue: queue.clone(),
+            reports: reports(publisher),
+            uploads: UploadStore::new(publisher.dynamodb.clone(), UPLOADS_TABLE),
+            tokens: tokens(publisher),
+            bucket: publish_report::Bucket::new(publisher.s3.clone(), bucket_name(BUCKET)),
+            queue: queue(publisher),
         };
         let issuer = DevelopmentIssuer::open(&api_url, options.data.as_deref())?;
+        let manager = of("ManageWebhooks")?;
         let managing = Managing {
-            webhooks: WebhookStore::new(dynamodb.clone(), WEBHOOKS_TABLE),
-            deliveries: DeliveryStore::new(dynamodb.clone(), DELIVERIES_TABLE),
-            tokens: publishing.tokens.clone(),
+            webhooks: webhooks(manager),
+            deliveries: deliveries(manager),
+            tokens: tokens(manager),
             identity: IdentityProvider::new(issuer.options())?,
-            queue: queue.clone(),
+            queue: queue(manager),
             // Receivers on this machine are what somebody who tries it has.
             sender: Sender::new(SenderOptions {
                 addresses: AddressPolicy::PublicAndLoopback,
@@ -208,20 +257,22 @@ impl Stack {
                 deadline: options.delivery_deadline,
             })?,
         };
+        let deliverer = of("DeliverWebhooks")?;
         let delivering = Delivering {
-            reports: reports.clone(),
-            webhooks: managing.webhooks.clone(),
-            deliveries: managing.deliveries.clone(),
-            queue: queue.clone(),
+            reports: reports(deliverer),
+            webhooks: webhooks(deliverer),
+            deliveries: deliveries(deliverer),
+            queue: queue(deliverer),
             sender: managing.sender.clone(),
             schedule: schedule(options.retry_every),
             metrics: Metrics::off(),
         };
+        let retrier = of("RetryWebhooks")?;
         let retrying = Retrying {
-            reports,
-            webhooks: managing.webhooks.clone(),
-            deliveries: managing.deliveries.clone(),
-            queue,
+            reports: reports(retrier),
+            webhooks: webhooks(retrier),
+            deliveries: deliveries(retrier),
+            queue: queue(retrier),
             metrics: Metrics::off(),
         };
         if let Some(every) = options.retry_every {
@@ -233,7 +284,7 @@ impl Stack {
             tasks.spawn(pump.run());
             tasks.spawn(pump::rounds(retrying.clone(), every));
         }
-        let service = service(&files, &publishing, &managing).merge(issuer.router());
+        let service = service(&listing, &files, &publishing, &managing).merge(issuer.router());
         tasks.spawn(async move {
             let listener = listener.tap_io(|socket| {
                 // Small answers must not wait for Nagle's algorithm.
@@ -245,12 +296,16 @@ impl Stack {
         });
         Ok(Self {
             api_url,
+            listing,
             files,
             publishing,
             managing,
             delivering,
             retrying,
             issuer,
+            clients,
+            policies,
+            tables: Tables::new(&dynamodb),
             dynamodb,
             s3,
             sqs,
@@ -278,7 +333,7 @@ impl Stack {
         org: OrganizationId,
         rights: &[Right],
     ) -> anyhow::Result<TokenSecret> {
-        create_token(&self.publishing.tokens, name, org, rights).await
+        create_token(&self.tables.tokens, name, org, rights).await
     }
 
     /// Delivers what is on the queue, as if it were `now`, until there is nothing on it. Gives the number of messages.
@@ -318,7 +373,11 @@ impl Stack {
 
     /// The same download function, reading its files through another address of the stand-in for S3.
     pub fn files_through(&self, s3_url: &str) -> Files {
-        let bucket = download_files::Bucket::new(s3_config(&sdk_config(), s3_url), self.bucket());
+        let config = self.clients["DownloadFiles"]
+            .s3
+            .clone()
+            .endpoint_url(s3_url);
+        let bucket = download_files::Bucket::new(config, self.bucket());
         Files {
             bucket,
             ..self.files.clone()
@@ -332,9 +391,14 @@ impl Stack {
 }
 
 /// Every route of the system.
-pub fn service(files: &Files, publishing: &Publishing, managing: &Managing) -> Router {
+pub fn service(
+    listing: &ReportStore,
+    files: &Files,
+    publishing: &Publishing,
+    managing: &Managing,
+) -> Router {
     let routes = Router::new()
-        .merge(list_reports::router(files.reports.clone()))
+        .merge(list_reports::router(listing.clone()))
         .merge(download_files::router(files.clone()))
         .merge(publish_report::router(publishing.clone()))
         .merge(manage_webhooks::router(managing.clone()));
@@ -382,7 +446,8 @@ pub async fn create_token_in(
     );
     let mut tasks = JoinSet::new();
     let url = stand_ins::start_dynamodb(&mut tasks, Some(&database)).await?;
-    let dynamodb = dynamodb_client(&sdk_config(), &url);
+    let dynamodb =
+        aws_sdk_dynamodb::Client::from_conf(dynamodb_config(&sdk_config(), &url).build());
     create_token(&TokenStore::new(dynamodb, TOKENS_TABLE), name, org, rights).await
 }
 
@@ -396,30 +461,4 @@ async fn create_token(
     let (token, secret) = Token::new(org, name, rights.iter().copied(), None, now)?;
     tokens.put(&token).await?;
     Ok(secret)
-}
-
-fn sdk_config() -> SdkConfig {
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static(REGION))
-        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
-            Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "local"),
-        ))
-        // Everything is on loopback: nothing loads certificates.
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build()
-}
-
-fn dynamodb_client(sdk: &SdkConfig, url: &str) -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::from_conf(
-        aws_sdk_dynamodb::config::Builder::from(sdk)
-            .endpoint_url(url)
-            .build(),
-    )
-}
-
-fn s3_config(sdk: &SdkConfig, url: &str) -> aws_sdk_s3::config::Builder {
-    aws_sdk_s3::config::Builder::from(sdk)
-        .endpoint_url(url)
-        .force_path_style(true)
 }

@@ -261,7 +261,7 @@ async fn publish_demo(stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> 
             org: DEMO_ORGANIZATION,
             id: ReportId::of(DEMO_ORGANIZATION, &metadata),
         };
-        if stack.files.reports.get(key).await?.is_some() {
+        if stack.tables.reports.get(key).await?.is_some() {
             continue;
         }
         let Metadata {
@@ -313,7 +313,7 @@ async fn welcome(
 ) -> anyhow::Result<String> {
     let url = &stack.api_url;
     let newest = stack
-        .files
+        .tables
         .reports
         .page(
             DEMO_ORGANIZATION,

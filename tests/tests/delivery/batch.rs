@@ -124,7 +124,7 @@ pub(crate) fn due(webhook: WebhookKey, deliveries: &[DeliveryId]) -> Work {
 
 /// A webhook's deliveries as they are stored, the oldest first.
 pub(crate) async fn kept(system: &System, webhook: WebhookKey) -> Vec<Delivery> {
-    let store = &system.stack.delivering.deliveries;
+    let store = &system.stack.tables.deliveries;
     let range = Range::all(webhook.id);
     let (deliveries, has_more) = store.page(&range, false, 1000).await.unwrap();
     assert!(!has_more);

@@ -39,8 +39,9 @@ fn begin(system: &System, works: Vec<Work>, now: OffsetDateTime) -> JoinHandle<V
 
 /// What the function works with, where calls of DynamoDB and SQS fail.
 fn failing(system: &System, failures: &Failures) -> Delivering {
-    let dynamodb = failures.dynamodb(&system.stack.dynamodb);
-    let sqs = failures.sqs(&system.stack.sqs);
+    let clients = &system.stack.clients["DeliverWebhooks"];
+    let dynamodb = failures.dynamodb(&clients.dynamodb);
+    let sqs = failures.sqs(&clients.sqs);
     Delivering {
         reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
         webhooks: WebhookStore::new(dynamodb.clone(), "WebhooksTable"),
@@ -52,7 +53,7 @@ fn failing(system: &System, failures: &Failures) -> Delivering {
 
 /// The same, but only calls that are about deliveries fail.
 fn failing_deliveries(system: &System, failures: &Failures) -> Delivering {
-    let dynamodb = failures.dynamodb(&system.stack.dynamodb);
+    let dynamodb = failures.dynamodb(&system.stack.clients["DeliverWebhooks"].dynamodb);
     Delivering {
         deliveries: DeliveryStore::new(dynamodb, "DeliveriesTable"),
         ..system.stack.delivering.clone()
@@ -267,7 +268,7 @@ async fn what_was_sent_and_not_recorded_is_sent_again_when_its_claim_has_ended()
     assert_eq!(
         system
             .stack
-            .delivering
+            .tables
             .webhooks
             .get(webhook)
             .await
@@ -331,7 +332,7 @@ async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
     let webhook = key(org, &system.webhook(org, &receiver.url).await);
     receiver.answer(Answer::Status(404));
     tell(&system, &stored(&system, org, 1).await[0], start).await;
-    let store = &system.stack.delivering.deliveries;
+    let store = &system.stack.tables.deliveries;
     let delivery = key_of(&kept(&system, webhook).await[0]);
     let now = start + hours(1);
     let claim = async |now| match store.claim(delivery, now).await.unwrap() {
@@ -500,7 +501,7 @@ async fn what_the_queue_does_not_take_back_the_next_round_does() {
     let webhook = key(org, &system.webhook(org, &receiver.url).await);
     let report = &stored(&system, org, 1).await[0];
     let no_queue = Failures::at(1, Seam::Before, true);
-    let sqs = no_queue.sqs(&system.stack.sqs);
+    let sqs = no_queue.sqs(&system.stack.clients["DeliverWebhooks"].sqs);
     let delivering = Delivering {
         queue: EventsQueue::new(sqs, system.stack.events_queue()),
         ..system.stack.delivering.clone()
@@ -593,7 +594,7 @@ async fn what_this_machine_lacks_is_no_failure_of_the_receiver() {
         states(&system, webhook).await,
         [(DeliveryState::Pending, 0)]
     );
-    let webhooks = &system.stack.delivering.webhooks;
+    let webhooks = &system.stack.tables.webhooks;
     let health = webhooks.get(webhook).await.unwrap().unwrap().health;
     assert_eq!(health, Health::default());
     // Nobody is at work at it, so it need not wait until the claim ends.
@@ -618,7 +619,7 @@ async fn exactly_the_messages_that_are_not_done_come_again() {
     let (webhook, ids) = failed_deliveries(&system, other, &receiver, 3, start).await;
     let now = start + hours(1);
     // Somebody else is at one of them.
-    let store = &system.stack.delivering.deliveries;
+    let store = &system.stack.tables.deliveries;
     let busy = key_of(&kept(&system, webhook).await[1]);
     assert!(matches!(
         store.claim(busy, now).await.unwrap(),

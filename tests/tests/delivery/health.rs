@@ -293,7 +293,7 @@ async fn in_the_pause_what_is_new_is_tried_first_and_alone() {
     // It is due, but waits.
     let now = start + Duration::minutes(10);
     let old = key_of(&kept(&system, webhook).await[0]);
-    let store = &system.stack.delivering.deliveries;
+    let store = &system.stack.tables.deliveries;
     store.make_due(old, now).await.unwrap();
     let works = |new: &[Report]| -> Vec<Work> {
         let changes = new.iter().map(published).map(Work::Change);
@@ -372,7 +372,7 @@ async fn a_trial_of_nothing_leaves_the_pause_as_it_was() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
     let (org, start) = (organization(), OffsetDateTime::now_utc());
     let webhook = key(org, &system.webhook(org, &receiver.url).await);
-    let webhooks = &system.stack.delivering.webhooks;
+    let webhooks = &system.stack.tables.webhooks;
     let stored_webhook = async || webhooks.get(webhook).await.unwrap().unwrap();
     let reports = stored(&system, org, 2).await;
     receiver.answer_next([Answer::Status(503)]);
@@ -583,7 +583,7 @@ async fn a_success_at_the_last_moment_keeps_a_webhook_enabled() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
     let (org, start) = (organization(), OffsetDateTime::now_utc());
     let webhook = key(org, &system.webhook(org, &receiver.url).await);
-    let webhooks = &system.stack.delivering.webhooks;
+    let webhooks = &system.stack.tables.webhooks;
     let read = webhooks.get(webhook).await.unwrap().unwrap();
     let failed = async |now| webhooks.failed(&read, now, None).await.unwrap().unwrap();
     let since = failed(start).await.failing_since.unwrap();
@@ -716,7 +716,7 @@ async fn after_enabling_five_days_begin_anew() {
 async fn a_success_writes_the_webhook_only_after_a_failure() {
     let (mut system, receiver) = (System::start().await, Receiver::start().await);
     let failures = Failures::none();
-    let dynamodb = failures.dynamodb(&system.stack.dynamodb);
+    let dynamodb = failures.dynamodb(&system.stack.clients["DeliverWebhooks"].dynamodb);
     system.stack.delivering.webhooks = WebhookStore::new(dynamodb, "WebhooksTable");
     let (org, start) = (organization(), OffsetDateTime::now_utc());
     system.webhook(org, &receiver.url).await;
@@ -767,12 +767,7 @@ async fn deliveries_of_a_deleted_webhook_are_forgotten() {
     assert_eq!((made.queued, made.failed), (2, 0));
     assert!(receiver.take().is_empty());
     for delivery in &deliveries {
-        let found = system
-            .stack
-            .delivering
-            .deliveries
-            .get(key_of(delivery))
-            .await;
+        let found = system.stack.tables.deliveries.get(key_of(delivery)).await;
         assert_eq!(found.unwrap(), None);
     }
     assert_eq!(

@@ -401,7 +401,7 @@ async fn a_replay_that_fails_midway_is_made_once_more() {
     });
     let faults = Failures::at(4, Seam::Before, true);
     let mut delivering = system.stack.delivering.clone();
-    let dynamodb = faults.dynamodb(&system.stack.dynamodb);
+    let dynamodb = faults.dynamodb(&system.stack.clients["DeliverWebhooks"].dynamodb);
     delivering.deliveries = DeliveryStore::new(dynamodb, "DeliveriesTable");
     assert_eq!(handle(&delivering, [work.clone()], now).await, ["0"]);
     assert!(

@@ -216,7 +216,7 @@ impl Resolve for OnePrivateName {
 
 /// Lets a webhook have a URL that could not be given to the API.
 async fn point(system: &System, webhook: WebhookKey, url: &str) {
-    let webhooks = &system.stack.delivering.webhooks;
+    let webhooks = &system.stack.tables.webhooks;
     let mut webhook = webhooks.get(webhook).await.unwrap().unwrap();
     webhook.settings.url = url.parse().unwrap();
     webhook.revision += 1;

@@ -42,10 +42,15 @@ async fn publish_without_queue(system: &System, org: OrganizationId, topic: &str
     .header("authorization", format!("Bearer {}", token.reveal()))
     .body(Body::empty())
     .unwrap();
-    let response = local::service(&system.stack.files, &publishing, &system.stack.managing)
-        .oneshot(request)
-        .await
-        .unwrap();
+    let response = local::service(
+        &system.stack.listing,
+        &system.stack.files,
+        &publishing,
+        &system.stack.managing,
+    )
+    .oneshot(request)
+    .await
+    .unwrap();
     assert!(
         response.status().is_success(),
         "a queue that is down keeps nobody from publishing: {response:?}"
@@ -73,8 +78,8 @@ async fn is_marked(system: &System, org: OrganizationId, id: &str) -> bool {
 
 async fn sweep_at(system: &System, now: OffsetDateTime) -> Swept {
     sweep(
-        &system.stack.publishing.reports,
-        &system.stack.publishing.queue,
+        &system.stack.retrying.reports,
+        &system.stack.retrying.queue,
         now,
     )
     .await
@@ -201,7 +206,7 @@ async fn a_sweep_without_a_queue_leaves_the_marks() {
         format!("{}-gone", system.stack.events_queue()),
     );
     let later = OffsetDateTime::now_utc() + GRACE * 2;
-    let swept = sweep(&system.stack.publishing.reports, &gone, later).await;
+    let swept = sweep(&system.stack.retrying.reports, &gone, later).await;
     assert_eq!(
         swept,
         Swept {
@@ -218,7 +223,7 @@ async fn a_mark_is_not_removed_for_a_newer_revision() {
     let system = System::start().await;
     let org = organization();
     let id = text(&publish_without_queue(&system, org, "a").await["id"]);
-    let reports = &system.stack.publishing.reports;
+    let reports = &system.stack.tables.reports;
     let key = shared::report_store::ReportKey {
         org,
         id: id.parse().unwrap(),

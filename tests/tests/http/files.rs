@@ -516,6 +516,7 @@ mod with_a_broken_bucket {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{path}", listener.local_addr().unwrap());
         let service = service(
+            &system.stack.listing,
             &system.stack.files_through(&proxy.url),
             &system.stack.publishing,
             &system.stack.managing,

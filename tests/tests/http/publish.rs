@@ -242,7 +242,7 @@ async fn only_a_good_token_publishes() {
         let now = OffsetDateTime::now_utc();
         let (mut token, secret) = Token::new(org, "t", [Right::Publish], None, now).unwrap();
         change(&mut token);
-        system.stack.publishing.tokens.put(&token).await.unwrap();
+        system.stack.tables.tokens.put(&token).await.unwrap();
         format!("Bearer {}", secret.reveal())
     };
     for (authorization, status, code) in [

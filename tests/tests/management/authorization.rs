@@ -101,7 +101,7 @@ async fn token(
         OffsetDateTime::now_utc() - Duration::HOUR,
     )
     .unwrap();
-    system.stack.managing.tokens.put(&token).await.unwrap();
+    system.stack.tables.tokens.put(&token).await.unwrap();
     (token, secret.reveal().to_owned())
 }
 
@@ -119,7 +119,7 @@ async fn callers(system: &System, org: OrganizationId, other: OrganizationId) ->
     let foreigner = DevelopmentIssuer::open("http://127.0.0.1:1", None).unwrap();
     let nobody = system.stack.issuer.token(&[], now, Duration::HOUR);
     let (revoked, revoked_secret) = token(system, org, &Right::ALL, None).await;
-    let tokens = &system.stack.managing.tokens;
+    let tokens = &system.stack.tables.tokens;
     assert!(tokens.revoke(org, revoked.id, now).await.unwrap());
     let past = Some(now - Duration::SECOND);
     let unknown = TokenSecret::generate().unwrap();

@@ -335,7 +335,7 @@ async fn a_change_to_another_state_than_expected_is_refused_and_changes_nothing(
         .await;
     assert_eq!(renamed.header("etag"), "\"2\"");
     let stored = async || {
-        let store = &system.stack.managing.webhooks;
+        let store = &system.stack.tables.webhooks;
         let id: WebhookId = text(&webhook["id"]).parse().unwrap();
         store.get(WebhookKey { org, id }).await.unwrap().unwrap()
     };

@@ -116,7 +116,7 @@ async fn an_organization_has_a_thousand_webhooks() {
     let org = organization();
     let first = json!({"name": "n", "url": URL, "project": "p0"});
     let first = system.webhook_with(org, first).await;
-    let store = &system.stack.managing.webhooks;
+    let store = &system.stack.tables.webhooks;
     let id: WebhookId = text(&first["id"]).parse().unwrap();
     let mut webhook = store.get(WebhookKey { org, id }).await.unwrap().unwrap();
     for number in 1..1000 {

@@ -60,7 +60,7 @@ async fn store(
     if state == DeliveryState::Delivered {
         delivery.due_at = None;
     }
-    let deliveries = &system.stack.managing.deliveries;
+    let deliveries = &system.stack.tables.deliveries;
     let created = deliveries.create(&delivery, &message).await.unwrap();
     assert_eq!(created, Created::Yes);
     delivery.id.to_string()
@@ -365,7 +365,10 @@ async fn a_page_costs_the_same_among_few_and_among_many() {
         }
     }
     let items = ItemsRead::default();
-    let config = system.stack.dynamodb.config().to_builder();
+    let config = system.stack.clients["ManageWebhooks"]
+        .dynamodb
+        .config()
+        .to_builder();
     let client = Client::from_conf(config.interceptor(items.clone()).build());
     let managing = Managing {
         deliveries: DeliveryStore::new(client, "DeliveriesTable"),

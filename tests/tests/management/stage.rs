@@ -170,10 +170,15 @@ pub(crate) async fn call_through(
         .header("authorization", format!("Bearer {bearer}"))
         .body(body)
         .unwrap();
-    let response = local::service(&system.stack.files, &system.stack.publishing, managing)
-        .oneshot(request)
-        .await
-        .unwrap();
+    let response = local::service(
+        &system.stack.listing,
+        &system.stack.files,
+        &system.stack.publishing,
+        managing,
+    )
+    .oneshot(request)
+    .await
+    .unwrap();
     let (parts, body) = response.into_parts();
     let reply = Reply {
         status: parts.status,

@@ -178,7 +178,7 @@ async fn a_token_is_good_until_it_expires() {
     let secret = text(&made["token"]);
     let reply = system.call("GET", &path, &secret, None).await;
     assert_eq!(reply.status, StatusCode::OK);
-    let tokens = &system.stack.managing.tokens;
+    let tokens = &system.stack.tables.tokens;
     assert!(
         tokens
             .find(&secret, expires_at - Duration::SECOND)
@@ -260,7 +260,7 @@ async fn a_token_says_when_it_was_used_last() {
     // Not every use is noted.
     system.call("GET", &path, &text(&made["token"]), None).await;
     assert_eq!(list(&system, org).await[0]["lastUsedAt"], used);
-    let tokens = &system.stack.managing.tokens;
+    let tokens = &system.stack.tables.tokens;
     let later = OffsetDateTime::now_utc() + Duration::HOUR;
     tokens.find(&text(&made["token"]), later).await.unwrap();
     assert!(text(&list(&system, org).await[0]["lastUsedAt"]) > used);

@@ -1,0 +1,288 @@
+//! What the functions may do: each calls the stand-ins under the policy that `template.yaml` gives it, as on AWS.
+//!
+//! So a permission that is missing there is missed here. What was used is noted: a test compares it with what is allowed,
+//! and a statement stands in the template only because something needs it.
+//!
+//! What keeps this small is checked while it is read: statements allow, actions are spelled out, and a resource is one of
+//! the template's, with at most one `*` at its end. Conditions are taken to hold. They are about what only AWS knows, such
+//! as the service through which a key is used.
+
+mod operations;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::config::interceptors::BeforeSerializationInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use self::operations::Need;
+use crate::definition::{Definition, bucket_name};
+
+/// The policies of all functions.
+#[derive(Clone, Debug)]
+pub struct Policies(Vec<Enforced>);
+
+/// An action on a resource that a function's policy allows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permission {
+    /// The function's logical id.
+    pub function: String,
+    /// Such as `s3:PutObject`.
+    pub action: String,
+    /// The logical id of a resource and what follows its ARN, such as `ReportsBucket/reports/*`; or a whole ARN, where
+    /// the template has one.
+    pub resource: String,
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            function,
+            action,
+            resource,
+        } = self;
+        write!(formatter, "{function}: {action} on {resource}")
+    }
+}
+
+impl Policies {
+    pub(crate) fn read(definition: &Definition) -> anyhow::Result<Self> {
+        let functions = definition.of_type::<Function>("AWS::Serverless::Function")?;
+        let policies = functions.into_iter().map(|(function, properties)| {
+            let policy = Policy::new(function, properties.policies)
+                .with_context(|| format!("read the policy of {function} in template.yaml"))?;
+            Ok(Enforced(Arc::new(policy)))
+        });
+        policies.collect::<anyhow::Result<_>>().map(Self)
+    }
+
+    /// The functions' logical ids, and what enforces their policies.
+    pub(crate) fn of_functions(&self) -> impl Iterator<Item = (&str, &Enforced)> {
+        self.0.iter().map(|it| (it.0.function.as_str(), it))
+    }
+
+    /// What is allowed.
+    pub fn allowed(&self) -> Vec<Permission> {
+        self.permissions(|_| true)
+    }
+
+    /// What is allowed and was used so far. Of permissions that allow the same, the first counts.
+    pub fn used(&self) -> Vec<Permission> {
+        self.permissions(|grant| grant.is_used.load(Ordering::Relaxed))
+    }
+
+    fn permissions(&self, filter: impl Fn(&Grant) -> bool) -> Vec<Permission> {
+        let grants = self.0.iter().flat_map(|it| &it.0.grants);
+        let wanted = grants.filter(|grant| filter(grant));
+        wanted.map(|grant| grant.permission.clone()).collect()
+    }
+
+    /// What was refused so far, in words.
+    pub fn refused(&self) -> Vec<String> {
+        let of = |it: &Enforced| {
+            let refused = it.0.refused.lock();
+            refused.unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Function {
+    policies: Vec<Document>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Document {
+    #[serde(rename = "Version")]
+    _version: IgnoredAny,
+    statement: Vec<Statement>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Statement {
+    #[serde(rename = "Sid")]
+    _sid: Option<IgnoredAny>,
+    #[serde(rename = "Effect")]
+    _effect: Effect,
+    action: OneOrMany,
+    resource: OneOrMany,
+    #[serde(rename = "Condition")]
+    _condition: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+enum Effect {
+    Allow,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn all(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// What one function may do, and what it did.
+#[derive(Debug)]
+struct Policy {
+    function: String,
+    grants: Vec<Grant>,
+    refused: Mutex<Vec<String>>,
+}
+
+#[derive(Debug)]
+struct Grant {
+    permission: Permission,
+    /// The resource as calls name it here; a `*` at its end stands for anything.
+    pattern: String,
+    is_used: AtomicBool,
+}
+
+impl Policy {
+    fn new(function: &str, documents: Vec<Document>) -> anyhow::Result<Self> {
+        let mut grants: Vec<Grant> = Vec::new();
+        for statement in documents.iter().flat_map(|it| &it.statement) {
+            for action in statement.action.all() {
+                for resource in statement.resource.all() {
+                    let grant = Grant::new(function, action, resource)?;
+                    let is_new = grants.iter().all(|it| it.permission != grant.permission);
+                    anyhow::ensure!(is_new, "{action} on {resource} is allowed twice");
+                    grants.push(grant);
+                }
+            }
+        }
+        Ok(Self {
+            function: function.to_owned(),
+            grants,
+            refused: Mutex::default(),
+        })
+    }
+
+    /// Notes what a call uses.
+    ///
+    /// # Errors
+    /// Something that it needs is not allowed.
+    fn check(&self, needs: &[Need]) -> Result<(), String> {
+        for need in needs {
+            let Some(grant) = self.grants.iter().find(|grant| grant.covers(need)) else {
+                return Err(format!(
+                    "AccessDenied: in template.yaml the policy of {} does not allow {} on {}",
+                    self.function, need.action, need.resource
+                ));
+            };
+            grant.is_used.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Grant {
+    fn new(function: &str, action: &str, resource: &str) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            !action.contains(['*', '?']),
+            "the action {action} has a wildcard"
+        );
+        let (resource, pattern) = names(action, resource)
+            .with_context(|| format!("the resource {resource} is of no kind that is known here"))?;
+        Ok(Self {
+            permission: Permission {
+                function: function.to_owned(),
+                action: action.to_owned(),
+                resource,
+            },
+            pattern,
+            is_used: AtomicBool::new(false),
+        })
+    }
+
+    fn covers(&self, need: &Need) -> bool {
+        self.permission.action == need.action
+            && match self.pattern.strip_suffix('*') {
+                Some(prefix) => need.resource.starts_with(prefix),
+                None => self.pattern == need.resource,
+            }
+    }
+}
+
+/// A resource as [`Permission`] names it, and as calls do here. It is `!GetAtt Id.Arn` or `!Sub ${Id.Arn}/…` in the template,
+/// where reading drops the tags; or an ARN that is written out, which no call has here.
+fn names(action: &str, resource: &str) -> Option<(String, String)> {
+    if resource.starts_with("arn:") {
+        return Some((resource.to_owned(), resource.to_owned()));
+    }
+    let (id, rest) = match resource.strip_prefix("${") {
+        Some(substituted) => substituted.split_once(".Arn}")?,
+        None => (resource.strip_suffix(".Arn")?, ""),
+    };
+    let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_path = rest.is_empty() || rest.starts_with('/');
+    let fixed = rest.strip_suffix('*').unwrap_or(rest);
+    if !is_id || !is_path || fixed.contains(['*', '?', '$']) {
+        return None;
+    }
+    let local = if action.starts_with("s3:") {
+        bucket_name(id)
+    } else {
+        id.to_owned()
+    };
+    Some((format!("{id}{rest}"), format!("{local}{rest}")))
+}
+
+/// Lets the SDK client of a function call only what its policy allows.
+#[derive(Clone, Debug)]
+pub(crate) struct Enforced(Arc<Policy>);
+
+impl Intercept for Enforced {
+    fn name(&self) -> &'static str {
+        "Policy"
+    }
+
+    /// Once for each call, however often the SDK tries it; and also for one that is only presigned.
+    fn read_before_serialization(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let result = match operations::needs(context.input()) {
+            Some(needs) => self.0.check(&needs),
+            None => {
+                let operation = config.load::<Metadata>().map(Metadata::name);
+                Err(format!(
+                    "AccessDenied: {} calls {}, and infra/local/src/policy/operations.rs does not say what that needs",
+                    self.0.function,
+                    operation.unwrap_or("an operation"),
+                ))
+            }
+        };
+        result.map_err(|message| {
+            let refused = self.0.refused.lock();
+            refused
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(message.clone());
+            message.into()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

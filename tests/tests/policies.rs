@@ -1,0 +1,289 @@
+//! The policies of template.yaml allow what the functions do, and nothing else.
+//!
+//! That they allow it, every test that starts a system shows: each function calls the stand-ins under its policy, and what
+//! is refused fails the test. That they allow nothing else is shown here, by having the functions do everything that needs
+//! a permission of its own. Whoever adds a permission has to add what needs it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::time::Duration as StdDuration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_s3::presigning::PresigningConfig;
+use local::client::File;
+use local::{Options, Permission, Stack};
+use serde_json::{Value, json};
+use shared::aws::describe;
+use shared::organization::OrganizationId;
+use shared::queue::{EventsQueue, ReportChange, ReportEvent, Work};
+use tests::receiver::{Answer, Receiver};
+use tests::samples::{files, metadata, noise, stored_report};
+use tests::system::{System, organization, text};
+use time::{Duration, OffsetDateTime};
+
+/// What functions need on AWS although no call of theirs shows it here: functions, actions, resource, and why.
+const UNSEEN: [(&[&str], &[&str], &str, &str); 5] = [
+    (
+        &["DownloadFiles"],
+        &["s3:GetObjectVersion"],
+        "ReportsBucket/reports/*",
+        "a file of a bucket that keeps versions is read by its version, and the stand-in keeps none",
+    ),
+    (
+        &["PublishReport"],
+        &["s3:PutObjectVersionTagging"],
+        "ReportsBucket/reports/*",
+        "and so are the tags set of a file that was superseded",
+    ),
+    (
+        &[
+            "PublishReport",
+            "ManageWebhooks",
+            "DeliverWebhooks",
+            "RetryWebhooks",
+        ],
+        &["kms:Decrypt"],
+        "SecretsKey",
+        "DynamoDB decrypts the tables of webhooks and tokens in the name of who reads them",
+    ),
+    (
+        &["PublishReport"],
+        &["s3:ListBucket"],
+        "ReportsBucket",
+        "it lists nothing, but without this S3 answers 403 instead of 404 for a file that was not uploaded",
+    ),
+    (
+        &["DeliverWebhooks"],
+        &[
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+        ],
+        "EventsQueue",
+        "Lambda itself does it with the role of the function whose event source the queue is",
+    ),
+];
+
+#[tokio::test]
+async fn whatever_is_allowed_is_needed() {
+    let system = System::start().await;
+    let org = organization();
+    publish(&system, org).await;
+    list(&system, org).await;
+    download(&system, org).await;
+    manage(&system, org).await;
+    deliver(&system, org).await;
+    retry(&system, org).await;
+
+    let policies = &system.stack.policies;
+    let allowed: BTreeSet<Permission> = policies.allowed().into_iter().collect();
+    let used: BTreeSet<Permission> = policies.used().into_iter().collect();
+    let unseen = unseen();
+    let needed = &used | &unseen;
+    let problems = [
+        listed("is allowed, and nothing needs it", &allowed - &needed),
+        listed("is not allowed, and UNSEEN has it", &unseen - &allowed),
+        listed("is used, so UNSEEN need not have it", &unseen & &used),
+    ]
+    .concat();
+    assert!(problems.is_empty(), "template.yaml:\n{problems}");
+}
+
+fn unseen() -> BTreeSet<Permission> {
+    let mut unseen = BTreeSet::new();
+    for (functions, actions, resource, _) in UNSEEN {
+        for function in functions {
+            for action in actions {
+                unseen.insert(Permission {
+                    function: (*function).to_owned(),
+                    action: (*action).to_owned(),
+                    resource: resource.to_owned(),
+                });
+            }
+        }
+    }
+    unseen
+}
+
+fn listed(problem: &str, permissions: BTreeSet<impl Display>) -> String {
+    let lines = permissions.iter().map(|it| format!("{it} {problem}\n"));
+    lines.collect()
+}
+
+async fn publish(system: &System, org: OrganizationId) {
+    for content in ["a", "b"] {
+        system.publish(org, &metadata("1.0"), &files(content)).await;
+    }
+    // A file with other bytes than declared, and so large that it is written in parts: they are aborted, and what was
+    // written of the other file is deleted.
+    let publisher = system.publisher(org).await;
+    let large = File {
+        name: "large.pdf".to_owned(),
+        bytes: noise(9 << 20),
+    };
+    let declared = [files("c").remove(0), large];
+    let begun = publisher.begin(&metadata("1.0"), &declared).await.unwrap();
+    let begun: Value = begun.json().await.unwrap();
+    publisher.upload(&begun, &declared).await.unwrap();
+    let id = text(&begun["uploadId"]);
+    let other_bytes = vec![0; declared[1].bytes.len()];
+    let put = system.stack.s3.put_object().bucket(system.stack.bucket());
+    let put = put.key(format!("uploads/{id}/1")).body(other_bytes.into());
+    put.send().await.unwrap();
+    let refused = publisher.complete(&id).await.unwrap();
+    assert_eq!(refused.status(), 409);
+}
+
+async fn list(system: &System, org: OrganizationId) {
+    let listed = system.listed(&format!("org={org}&minver=0")).await;
+    assert_eq!(listed.len(), 1);
+}
+
+async fn download(system: &System, org: OrganizationId) {
+    let ids = system.listed(&format!("org={org}&minver=0")).await;
+    let path = format!("/security/report/files?org={org}&reports={}", ids[0]);
+    assert_eq!(system.get(&path).await.status, 200);
+}
+
+async fn manage(system: &System, org: OrganizationId) {
+    let receiver = Receiver::start().await;
+    let call = async |method: &str, path: &str, body: Option<Value>| {
+        let reply = system.manage(org, method, path, body).await;
+        assert!(reply.status.is_success(), "{method} {path}: {reply:?}");
+        reply
+    };
+    let webhook = format!(
+        "/webhooks/{}",
+        text(&system.webhook(org, &receiver.url).await["id"])
+    );
+    // What was published before.
+    system.deliver(OffsetDateTime::now_utc()).await;
+
+    call("GET", "/webhooks", None).await;
+    call("PATCH", &webhook, Some(json!({"name": "renamed"}))).await;
+    call("PATCH", &webhook, Some(json!({"project": "acme:shop"}))).await;
+    let deliveries = format!("{webhook}/deliveries");
+    let all = call("GET", &deliveries, None).await.json();
+    call("GET", &format!("{deliveries}?state=delivered"), None).await;
+    let delivery = format!("{deliveries}/{}", text(&all["deliveries"][0]["id"]));
+    call("GET", &delivery, None).await;
+    call("POST", &format!("{delivery}/redeliver"), None).await;
+    call("DELETE", &webhook, None).await;
+
+    let token = json!({"name": "t", "rights": ["manage-webhooks"]});
+    let token = call("POST", "/tokens", Some(token)).await.json();
+    let path = format!("/organizations/{org}/webhooks");
+    let secret = text(&token["token"]);
+    assert_eq!(system.call("GET", &path, &secret, None).await.status, 200);
+    call("GET", "/tokens", None).await;
+    call("DELETE", &format!("/tokens/{}", text(&token["id"])), None).await;
+}
+
+async fn deliver(system: &System, org: OrganizationId) {
+    let receiver = Receiver::start().await;
+    let webhook = system.webhook(org, &receiver.url).await;
+    let start = OffsetDateTime::now_utc();
+    receiver.answer_next([Answer::Status(503)]);
+    let report = system.publish(org, &metadata("2.0"), &files("a")).await;
+    system.deliver(start).await;
+    // The pause ends, and the probe finds the receiver there: all that is due is called.
+    system.round(start + Duration::HOUR).await;
+    assert_eq!(receiver.take().len(), 2);
+
+    // The queue gives a message again.
+    let queue = EventsQueue::new(system.stack.sqs.clone(), system.stack.events_queue());
+    let again = Work::Change(ReportChange {
+        event: ReportEvent::Published,
+        org,
+        report: report.parse().unwrap(),
+        revision: 1,
+    });
+    queue.send(&[again]).await.unwrap();
+    system.deliver(start + Duration::HOUR).await;
+    assert!(receiver.take().is_empty());
+
+    // The webhook is deleted before its receiver took everything.
+    receiver.answer(Answer::Status(503));
+    system.publish(org, &metadata("2.0"), &files("b")).await;
+    system.deliver(start + Duration::HOUR * 2).await;
+    let path = format!("/webhooks/{}", text(&webhook["id"]));
+    system.manage(org, "DELETE", &path, None).await;
+    let round = system.round(start + Duration::HOUR * 3).await;
+    assert_eq!((round.queued, round.failed), (1, 0));
+}
+
+async fn retry(system: &System, org: OrganizationId) {
+    // A change that was stored and not announced.
+    let mut report = stored_report(org, 1);
+    report.announced_revision = 0;
+    let now = OffsetDateTime::now_utc();
+    let put = system.stack.tables.reports.put(&report, now).unwrap();
+    let item = Some(put.item().clone());
+    let put = system.stack.dynamodb.put_item().table_name("ReportsTable");
+    put.set_item(item).send().await.unwrap();
+    let round = system.round(now + Duration::HOUR).await;
+    assert_eq!((round.swept.announced, round.swept.failed), (1, 0));
+}
+
+#[tokio::test]
+async fn whatever_is_not_allowed_is_refused() {
+    let stack = Stack::start(Options::default()).await.unwrap();
+    let (lister, publisher) = (
+        &stack.clients["ListReports"],
+        &stack.clients["PublishReport"],
+    );
+
+    let query = lister.dynamodb.query().table_name("ReportsTable");
+    let query = query
+        .key_condition_expression("org = :org")
+        .expression_attribute_values(":org", AttributeValue::S("a".to_owned()));
+    let by_version = query.clone().index_name("by-version").send().await;
+    assert_eq!(by_version.unwrap().count, 0);
+    let whole = describe(query.send().await.unwrap_err());
+    let unknown = describe(lister.dynamodb.list_tables().send().await.unwrap_err());
+
+    let bucket = aws_sdk_s3::Client::from_conf(publisher.s3.clone().build());
+    let presign = async |key| {
+        let put = bucket.put_object().bucket(stack.bucket()).key(key);
+        let expiry = PresigningConfig::expires_in(StdDuration::from_secs(1)).unwrap();
+        put.presigned(expiry).await.map_err(describe)
+    };
+    presign("uploads/a").await.unwrap();
+    let elsewhere = presign("elsewhere/a").await.unwrap_err();
+
+    let refused = stack.policies.refused();
+    let expected = [
+        (
+            whole,
+            "ListReports does not allow dynamodb:Query on ReportsTable",
+        ),
+        (unknown, "ListReports calls ListTables"),
+        (
+            elsewhere,
+            "PublishReport does not allow s3:PutObject on reportsbucket/elsewhere/a",
+        ),
+    ];
+    assert_eq!(refused.len(), expected.len(), "{refused:?}");
+    for ((error, expected), refused) in expected.iter().zip(refused) {
+        assert!(
+            refused.contains("AccessDenied") && refused.contains(expected),
+            "{refused}"
+        );
+        assert!(error.to_string().contains(&refused), "{error}");
+    }
+    let used: Vec<String> = stack
+        .policies
+        .used()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        used,
+        [
+            "ListReports: dynamodb:Query on ReportsTable/index/by-version",
+            "PublishReport: s3:PutObject on ReportsBucket/uploads/*",
+        ]
+    );
+}
