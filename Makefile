@@ -1,12 +1,13 @@
 SAM = AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} SAM_CLI_TELEMETRY=0 .venv/bin/sam
 
-.PHONY: check test run doc template ci
+.PHONY: check test run doc template cold-start ci
 
 check: ; cargo fmt --check && cargo clippy --workspace --all-targets --locked -- -D warnings
 test: ; cargo test
 run: ; cargo run -p local
 doc: ; RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 template: .venv ; $(SAM) validate --lint && .venv/bin/cfn-lint infra/monitoring.yaml && .venv/bin/python infra/check-template
+cold-start: ; cargo bench -p tests --bench cold_start --profile dev
 ci: ; .ci/run
 
 .venv: infra/requirements.txt ; python3 -m venv $@ && $@/bin/pip install --quiet --no-deps -r $< && touch $@

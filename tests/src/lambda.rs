@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Instant;
 
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
@@ -25,6 +26,7 @@ use crate::system::Reply;
 pub struct Function {
     events: mpsc::Sender<Value>,
     answers: mpsc::Receiver<Answer>,
+    asks: mpsc::UnboundedReceiver<Instant>,
     /// The process; it is killed when this is dropped.
     pub process: Child,
     /// What the process has printed, when it has ended.
@@ -50,11 +52,13 @@ impl Function {
         let address = listener.local_addr().unwrap();
         let (events, next_event) = mpsc::channel(1);
         let (answer, answers) = mpsc::channel(1);
+        let (ask, asks) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(
             listener,
             std::sync::Arc::new(Mutex::new(next_event)),
             answer,
+            ask,
         ));
         let mut process = Command::new(binary.as_ref())
             .env_clear()
@@ -86,10 +90,16 @@ impl Function {
         Self {
             events,
             answers,
+            asks,
             process,
             printed,
             _tasks: tasks,
         }
+    }
+
+    /// Waits until the function asks for an event, as it does after its start and after each answer; when that was.
+    pub async fn asked(&mut self) -> Instant {
+        self.asks.recv().await.unwrap()
     }
 
     /// Invokes the function, and waits for the end of its answer.
@@ -192,13 +202,18 @@ fn headers<'a>(pairs: impl Iterator<Item = (&'a str, &'a Value)>) -> HeaderMap {
 
 type NextEvent = std::sync::Arc<Mutex<mpsc::Receiver<Value>>>;
 
-async fn serve(listener: TcpListener, events: NextEvent, answers: mpsc::Sender<Answer>) {
+async fn serve(
+    listener: TcpListener,
+    events: NextEvent,
+    answers: mpsc::Sender<Answer>,
+    asks: mpsc::UnboundedSender<Instant>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await.unwrap();
-        let (events, answers) = (events.clone(), answers.clone());
+        let (events, answers, asks) = (events.clone(), answers.clone(), asks.clone());
         let service = hyper::service::service_fn(move |request| {
-            respond(request, events.clone(), answers.clone())
+            respond(request, events.clone(), answers.clone(), asks.clone())
         });
         connections.spawn(async move {
             // A function that ends breaks its connection.
@@ -213,8 +228,10 @@ async fn respond(
     request: Request<Incoming>,
     events: NextEvent,
     answers: mpsc::Sender<Answer>,
+    asks: mpsc::UnboundedSender<Instant>,
 ) -> anyhow::Result<Response<Full<Bytes>>> {
     if request.uri().path().ends_with("/invocation/next") {
+        asks.send(Instant::now())?;
         // When there are no more events the test is over; the function waits, and is killed.
         let Some(event) = events.lock().await.recv().await else {
             return std::future::pending().await;

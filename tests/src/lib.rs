@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod receiver;
 pub mod samples;
 pub mod system;
+pub mod tls;
 pub mod tools;
