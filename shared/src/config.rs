@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
+use aws_config::environment::{
+    EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
+};
 use aws_config::timeout::TimeoutConfig;
 
 use crate::delivery_store::DeliveryStore;
@@ -19,10 +22,30 @@ use crate::webhook_store::WebhookStore;
 /// the function was frozen; so it asks again. Writing a part of 8 MiB to S3 is the longest that is waited for.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Where AWS's services are, and as whom the function calls them.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    /// For the clients of the other services.
+    pub sdk: SdkConfig,
+    /// The one client for all tables: each client has connections of its own, and opening one to AWS takes a function
+    /// longer than the request itself.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+}
+
 /// The AWS configuration of the function: region, credentials, endpoints.
-pub async fn aws() -> SdkConfig {
+pub async fn aws() -> Aws {
     let timeouts = TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build();
-    aws_config::from_env().timeout_config(timeouts).load().await
+    let sdk = aws_config::from_env()
+        .timeout_config(timeouts)
+        // Lambda gives both by the environment. Left to itself the SDK would also prepare to look for them elsewhere.
+        .region(EnvironmentVariableRegionProvider::new())
+        .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+        .load()
+        .await;
+    Aws {
+        dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
+        sdk,
+    }
 }
 
 /// The value of an environment variable that template.yaml or Lambda sets.
@@ -38,33 +61,33 @@ pub fn metrics() -> anyhow::Result<Metrics> {
 }
 
 /// The table `REPORTS_TABLE`.
-pub fn report_store(aws: &SdkConfig) -> anyhow::Result<ReportStore> {
+pub fn report_store(aws: &Aws) -> anyhow::Result<ReportStore> {
     Ok(ReportStore::new(
-        aws_sdk_dynamodb::Client::new(aws),
+        aws.dynamodb.clone(),
         required("REPORTS_TABLE")?,
     ))
 }
 
 /// The table `TOKENS_TABLE`.
-pub fn token_store(aws: &SdkConfig) -> anyhow::Result<TokenStore> {
+pub fn token_store(aws: &Aws) -> anyhow::Result<TokenStore> {
     Ok(TokenStore::new(
-        aws_sdk_dynamodb::Client::new(aws),
+        aws.dynamodb.clone(),
         required("TOKENS_TABLE")?,
     ))
 }
 
 /// The table `WEBHOOKS_TABLE`.
-pub fn webhook_store(aws: &SdkConfig) -> anyhow::Result<WebhookStore> {
+pub fn webhook_store(aws: &Aws) -> anyhow::Result<WebhookStore> {
     Ok(WebhookStore::new(
-        aws_sdk_dynamodb::Client::new(aws),
+        aws.dynamodb.clone(),
         required("WEBHOOKS_TABLE")?,
     ))
 }
 
 /// The table `DELIVERIES_TABLE`.
-pub fn delivery_store(aws: &SdkConfig) -> anyhow::Result<DeliveryStore> {
+pub fn delivery_store(aws: &Aws) -> anyhow::Result<DeliveryStore> {
     Ok(DeliveryStore::new(
-        aws_sdk_dynamodb::Client::new(aws),
+        aws.dynamodb.clone(),
         required("DELIVERIES_TABLE")?,
     ))
 }
@@ -92,9 +115,9 @@ pub fn days(name: &str) -> anyhow::Result<Duration> {
 }
 
 /// The queue `EVENTS_QUEUE_URL`.
-pub fn events_queue(aws: &SdkConfig) -> anyhow::Result<EventsQueue> {
+pub fn events_queue(aws: &Aws) -> anyhow::Result<EventsQueue> {
     Ok(EventsQueue::new(
-        aws_sdk_sqs::Client::new(aws),
+        aws_sdk_sqs::Client::new(&aws.sdk),
         required("EVENTS_QUEUE_URL")?,
     ))
 }

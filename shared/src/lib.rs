@@ -23,6 +23,7 @@ pub mod query;
 pub mod queue;
 pub mod report;
 pub mod report_store;
+pub mod tls;
 pub mod token;
 pub mod version;
 pub mod webhook;

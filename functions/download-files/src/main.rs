@@ -11,7 +11,7 @@ async fn main() -> Result<(), Error> {
     let aws = config::aws().await;
     let files = Files {
         reports: config::report_store(&aws)?,
-        bucket: Bucket::new((&aws).into(), config::required("BUCKET")?),
+        bucket: Bucket::new((&aws.sdk).into(), config::required("BUCKET")?),
         max_response_bytes: MAX_RESPONSE_BYTES,
         metrics: config::metrics()?,
     };

@@ -1,6 +1,5 @@
 //! The Lambda function `publish-report`.
 
-use aws_sdk_dynamodb as dynamodb;
 use lambda_http::{Error, run_with_streaming_response, tracing};
 use publish_report::{Bucket, Publishing, UploadStore};
 use shared::{api, config};
@@ -11,12 +10,9 @@ async fn main() -> Result<(), Error> {
     let aws = config::aws().await;
     let publishing = Publishing {
         reports: config::report_store(&aws)?,
-        uploads: UploadStore::new(
-            dynamodb::Client::new(&aws),
-            config::required("UPLOADS_TABLE")?,
-        ),
+        uploads: UploadStore::new(aws.dynamodb.clone(), config::required("UPLOADS_TABLE")?),
         tokens: config::token_store(&aws)?,
-        bucket: Bucket::new((&aws).into(), config::required("BUCKET")?),
+        bucket: Bucket::new((&aws.sdk).into(), config::required("BUCKET")?),
         queue: config::events_queue(&aws)?,
     };
     // Answers are small. They are streamed because API Gateway ends a buffered call after 29 s, and large files take longer.

@@ -28,6 +28,7 @@ use url::Host;
 use super::address::{AddressPolicy, AddressRefused, GuardedResolver, NotResolved, SystemResolver};
 use super::secret::WebhookSecret;
 use super::url::WebhookUrl;
+use crate::tls;
 
 /// SonarQube's: a receiver of its webhooks has as long.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -165,6 +166,7 @@ impl Sender {
     ) -> anyhow::Result<Self> {
         let resolver = Arc::new(GuardedResolver::new(resolver, options.addresses));
         let client = Client::builder()
+            .tls_backend_preconfigured(tls::client_config()?)
             .dns_resolver(Arc::clone(&resolver))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

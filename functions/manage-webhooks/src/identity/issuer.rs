@@ -13,6 +13,7 @@ use reqwest::{Client, Url, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use shared::tls;
 
 /// How long an answer may take from connecting to its last byte. Somebody waits for it, and API Gateway for 29 s at most.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -120,8 +121,9 @@ impl Issuer {
     }
 }
 
-fn client(plain: bool) -> reqwest::Result<Client> {
-    Client::builder()
+fn client(plain: bool) -> anyhow::Result<Client> {
+    let client = Client::builder()
+        .tls_backend_preconfigured(tls::client_config()?)
         .timeout(DEADLINE)
         .https_only(!plain)
         // The keys are believed because of the address that they come from, so nothing may lead elsewhere.
@@ -129,7 +131,8 @@ fn client(plain: bool) -> reqwest::Result<Client> {
         .no_proxy()
         // Requests are an hour apart, and Lambda freezes the function meanwhile: what was kept would be dead.
         .pool_max_idle_per_host(0)
-        .build()
+        .build()?;
+    Ok(client)
 }
 
 /// Plain http is for the local stack, whose issuer has no certificate. What stays on this machine cannot be replaced on
