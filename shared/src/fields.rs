@@ -99,7 +99,7 @@ impl Fields {
         max: u64,
     ) -> Result<u64, ApiError> {
         let value = self.required(name)?;
-        let number = value.as_u64().filter(|&number| number <= max);
+        let number = whole_number(&value).filter(|&number| number <= max);
         number.ok_or_else(|| {
             let is_too_large = value.as_f64().is_some_and(|number| number > max as f64);
             let code = if is_too_large { too_large } else { code };
@@ -115,6 +115,19 @@ impl Fields {
     pub fn path(&self, name: &str) -> String {
         format!("{}{name}", self.path)
     }
+}
+
+/// A number that is not negative and has no fraction. For a JSON Schema `7.0` is one as well as `7`, and some languages
+/// write it so.
+fn whole_number(value: &Value) -> Option<u64> {
+    /// Up to here a floating-point number is exactly what was written.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let written_as_float = || {
+        let number = value.as_f64()?;
+        let is_whole = number.fract() == 0.0 && (0.0..=EXACT).contains(&number);
+        is_whole.then_some(number as u64)
+    };
+    value.as_u64().or_else(written_as_float)
 }
 
 /// A text of 1 to `max` characters, none of them a control character.
@@ -150,4 +163,49 @@ pub fn project_key(value: Value, path: &str) -> Result<String, ApiError> {
 /// An error about the field at `path`.
 pub fn invalid(code: ErrorCode, path: &str, message: &str) -> ApiError {
     ApiError::new(code, format!("{path}: {message}")).parameter(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn number(value: Value) -> Result<u64, ErrorCode> {
+        let codes = (ErrorCode::InvalidField, ErrorCode::FileTooLarge);
+        let mut fields = Fields::of(json!({"size": value}), String::new(), &["size"]).unwrap();
+        fields
+            .number("size", codes, 500)
+            .map_err(|error| error.code())
+    }
+
+    #[test]
+    fn a_number_is_whole_however_it_is_written() {
+        for (value, expected) in [
+            (json!(0), 0),
+            (json!(500), 500),
+            (json!(0.0), 0),
+            (json!(-0.0), 0),
+            (json!(499.0), 499),
+            (json!(5e2), 500),
+        ] {
+            assert_eq!(number(value.clone()), Ok(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_number_or_too_large_is_refused() {
+        for (value, code) in [
+            (json!(1.5), ErrorCode::InvalidField),
+            (json!(-1), ErrorCode::InvalidField),
+            (json!(-1.0), ErrorCode::InvalidField),
+            (json!("1"), ErrorCode::InvalidField),
+            (json!(true), ErrorCode::InvalidField),
+            (json!(501), ErrorCode::FileTooLarge),
+            (json!(501.0), ErrorCode::FileTooLarge),
+            (json!(1e300), ErrorCode::FileTooLarge),
+            (json!(u64::MAX), ErrorCode::FileTooLarge),
+        ] {
+            assert_eq!(number(value.clone()), Err(code), "{value}");
+        }
+    }
 }

@@ -263,16 +263,16 @@ fn states(fields: &mut Fields) -> Result<BTreeSet<DeliveryState>, ApiError> {
     };
     match fields.optional("states") {
         None => Ok(DeliveryState::UNDELIVERED.into()),
-        Some(Value::Array(values)) if !values.is_empty() => values
-            .iter()
-            .enumerate()
-            .map(|(position, value)| {
-                state(
-                    value.as_str().unwrap_or_default(),
-                    &format!("states[{position}]"),
-                )
-            })
-            .collect(),
+        Some(Value::Array(values)) if !values.is_empty() => {
+            let mut states = BTreeSet::new();
+            for (position, value) in values.iter().enumerate() {
+                let path = format!("states[{position}]");
+                if !states.insert(state(value.as_str().unwrap_or_default(), &path)?) {
+                    return Err(invalid(ErrorCode::InvalidState, &path, "stands twice"));
+                }
+            }
+            Ok(states)
+        }
         Some(_) => Err(not_states()),
     }
 }

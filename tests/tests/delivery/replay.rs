@@ -299,6 +299,18 @@ async fn a_replay_is_also_of_what_was_never_tried() {
 }
 
 #[tokio::test]
+async fn a_state_that_stands_twice_is_refused_as_in_other_lists() {
+    let system = System::start().await;
+    let org = organization();
+    let webhook = key(org, &system.webhook(org, "http://127.0.0.1:9/").await);
+    let twice = json!({"states": ["held", "failed", "held"]});
+    let reply = replay(&system, webhook, twice).await;
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{reply:?}");
+    assert_eq!(reply.json()["code"], "invalid_state");
+    assert_eq!(reply.json()["parameter"], "states[2]");
+}
+
+#[tokio::test]
 async fn a_replay_may_be_of_more_than_a_page() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
     let (org, now) = (organization(), OffsetDateTime::now_utc());
