@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub mod api;
 pub mod bucket;
 pub mod contract;
+pub mod deployment;
 pub mod failures;
 pub mod faults;
 pub mod lambda;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,10 +14,11 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use sha2::Sha256;
 use standardwebhooks::{Webhook, WebhookError};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use crate::system::text;
 
@@ -27,10 +29,11 @@ const TRICKLE: Duration = Duration::from_millis(50);
 /// More bytes than any peer waits for: what trickles needs a year for them.
 const NEVER_REACHED: u64 = 1 << 30;
 
-/// An HTTP/1.1 server on loopback, which ends when dropped.
+/// An HTTP/1.1 server, which ends when dropped.
 pub struct Receiver {
-    /// Where it listens, such as `http://127.0.0.1:1234/`.
+    /// Where it is reached, such as `http://127.0.0.1:1234/`.
     pub url: String,
+    address: SocketAddr,
     state: Arc<State>,
     /// Dropping it ends the server too.
     stop: oneshot::Sender<()>,
@@ -103,10 +106,23 @@ pub enum Answer {
 }
 
 impl Receiver {
-    /// Starts a receiver that answers 200 with an empty body.
+    /// Starts a receiver on loopback that answers 200 with an empty body.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
+        Self::start_on(listener, url, None)
+    }
+
+    /// Starts a receiver at this address that speaks TLS, for the name of its certificate, and answers 200 with an empty
+    /// body.
+    pub async fn start_with_tls(address: IpAddr, name: &str, tls: TlsAcceptor) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        let url = format!("https://{name}:{}/", listener.local_addr().unwrap().port());
+        Self::start_on(listener, url, Some(tls))
+    }
+
+    fn start_on(listener: TcpListener, url: String, tls: Option<TlsAcceptor>) -> Self {
+        let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             script: Mutex::new(Script {
                 next: VecDeque::new(),
@@ -116,9 +132,10 @@ impl Receiver {
             sent_bytes: AtomicU64::new(0),
         });
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(listen(listener, Arc::clone(&state), stopped));
+        let server = tokio::spawn(listen(listener, tls, Arc::clone(&state), stopped));
         Self {
             url,
+            address,
             state,
             stop,
             server,
@@ -161,7 +178,11 @@ impl Receiver {
         self.wait(count, PATIENCE).await
     }
 
-    async fn wait(&self, count: usize, patience: Duration) -> Vec<Received> {
+    /// Like [`Receiver::wait_for`], for what takes another time.
+    ///
+    /// # Panics
+    /// When they have not come by then.
+    pub async fn wait(&self, count: usize, patience: Duration) -> Vec<Received> {
         let mut received = self.state.received.subscribe();
         let enough = received.wait_for(|all| all.len() >= count);
         match tokio::time::timeout(patience, enough).await {
@@ -185,10 +206,9 @@ impl Receiver {
         self.server.await.unwrap();
         // A test that runs beside this one must not be given the port: a socket that does not listen keeps it for as long
         // as the process lives.
-        let address = self.url["http://".len()..].trim_end_matches('/');
         let keeper = TcpSocket::new_v4().unwrap();
         keeper.set_reuseaddr(true).unwrap();
-        keeper.bind(address.parse().unwrap()).unwrap();
+        keeper.bind(self.address).unwrap();
         std::mem::forget(keeper);
         self.url
     }
@@ -320,7 +340,12 @@ impl State {
     }
 }
 
-async fn listen(listener: TcpListener, state: Arc<State>, mut stopped: oneshot::Receiver<()>) {
+async fn listen(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    state: Arc<State>,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut connections = JoinSet::new();
     let mut count = 0;
     loop {
@@ -328,7 +353,7 @@ async fn listen(listener: TcpListener, state: Arc<State>, mut stopped: oneshot::
             _ = &mut stopped => break,
             accepted = listener.accept() => {
                 let (stream, _) = accepted.unwrap();
-                connections.spawn(serve(stream, count, Arc::clone(&state)));
+                connections.spawn(accept(stream, tls.clone(), count, Arc::clone(&state)));
                 count += 1;
             }
         }
@@ -338,9 +363,25 @@ async fn listen(listener: TcpListener, state: Arc<State>, mut stopped: oneshot::
 }
 
 /// Answers what a connection carries. An error means that the peer has left, which it may.
-async fn serve(mut stream: TcpStream, connection: usize, state: Arc<State>) -> io::Result<()> {
+async fn accept(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    connection: usize,
+    state: Arc<State>,
+) -> io::Result<()> {
     // Nagle's algorithm would gather what is to trickle.
     stream.set_nodelay(true)?;
+    match tls {
+        None => serve(stream, connection, state).await,
+        Some(tls) => serve(tls.accept(stream).await?, connection, state).await,
+    }
+}
+
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    connection: usize,
+    state: Arc<State>,
+) -> io::Result<()> {
     let mut buffer = BytesMut::new();
     while let Some(received) = read(&mut stream, &mut buffer, connection).await? {
         let is_last = received.header("connection").eq_ignore_ascii_case("close");
@@ -354,7 +395,7 @@ async fn serve(mut stream: TcpStream, connection: usize, state: Arc<State>) -> i
 
 /// Reads a request; `None` when the peer has closed the connection instead.
 async fn read(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     buffer: &mut BytesMut,
     connection: usize,
 ) -> io::Result<Option<Received>> {
@@ -403,7 +444,11 @@ async fn read(
 }
 
 /// Sends an answer, and says whether it was a complete one, so that the connection can carry another request.
-async fn send(stream: &mut TcpStream, answer: Answer, sent_bytes: &AtomicU64) -> io::Result<bool> {
+async fn send(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    answer: Answer,
+    sent_bytes: &AtomicU64,
+) -> io::Result<bool> {
     match answer {
         Answer::Status(status) => {
             stream.write_all(&head(status, &[], 0)).await?;
@@ -477,7 +522,10 @@ fn head(status: u16, headers: &[(String, String)], length: u64) -> Vec<u8> {
     head.into_bytes()
 }
 
-async fn trickle(stream: &mut TcpStream, beginning: &[u8]) -> io::Result<bool> {
+async fn trickle(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    beginning: &[u8],
+) -> io::Result<bool> {
     let mut interval = tokio::time::interval(TRICKLE);
     for byte in beginning.iter().copied().chain(std::iter::repeat(b'a')) {
         tokio::select! {
@@ -488,7 +536,11 @@ async fn trickle(stream: &mut TcpStream, beginning: &[u8]) -> io::Result<bool> {
     Ok(false)
 }
 
-async fn flood(stream: &mut TcpStream, bytes: u64, sent_bytes: &AtomicU64) -> io::Result<bool> {
+async fn flood(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    bytes: u64,
+    sent_bytes: &AtomicU64,
+) -> io::Result<bool> {
     let chunk = [b'a'; 64 * 1024];
     let mut left = bytes;
     while left > 0 {
@@ -501,7 +553,7 @@ async fn flood(stream: &mut TcpStream, bytes: u64, sent_bytes: &AtomicU64) -> io
 }
 
 /// Returns when the peer has closed the connection.
-async fn left(stream: &mut TcpStream) {
+async fn left(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let mut ignored = [0; 1024];
     while let Ok(1..) = stream.read(&mut ignored).await {}
 }

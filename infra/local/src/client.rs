@@ -35,15 +35,20 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher that calls the API there.
+    /// A publisher that calls the API there, on loopback.
     pub fn new(api_url: &str, token: TokenSecret) -> anyhow::Result<Self> {
-        // The API is on loopback, whatever proxy the environment names, and there is no TLS.
+        // Whatever proxy the environment names; and there is no TLS.
         let http = Client::builder().no_proxy().tls_certs_only([]).build()?;
-        Ok(Self {
+        Ok(Self::through(http, api_url, token))
+    }
+
+    /// A publisher that calls the API there through this client.
+    pub fn through(http: Client, api_url: &str, token: TokenSecret) -> Self {
+        Self {
             http,
             api_url: api_url.to_owned(),
             token,
-        })
+        }
     }
 
     /// Publishes a report: declares it, uploads its files, completes it. Gives the answer to the last step.

@@ -28,6 +28,7 @@ const KEY_FILE: &str = "issuer.pk8";
 ///
 /// Whoever reaches its port gets the public key and nothing else. Tokens are made by code and by the command line of the
 /// person whose machine it is; no endpoint gives them.
+#[derive(Clone)]
 pub struct DevelopmentIssuer {
     url: String,
     key: EncodingKey,
