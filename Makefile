@@ -1,6 +1,6 @@
 SAM = AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} SAM_CLI_TELEMETRY=0 .venv/bin/sam
 
-.PHONY: check test run doc template contract cold-start ci
+.PHONY: check test run doc template contract rehearse cold-start ci
 
 check: ; cargo fmt --check && cargo clippy --workspace --all-targets --locked -- -D warnings
 test: ; cargo test
@@ -8,6 +8,7 @@ run: ; cargo run -p local
 doc: ; RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 template: .venv ; $(SAM) validate --lint && .venv/bin/cfn-lint infra/monitoring.yaml && .venv/bin/python infra/check-template
 contract: .venv-contract ; .venv-contract/bin/python infra/contract-test
+rehearse: ; infra/rehearsal/rehearse
 cold-start: ; cargo bench -p tests --bench cold_start --profile dev
 ci: ; .ci/run
 
