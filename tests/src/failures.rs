@@ -88,11 +88,9 @@ impl Failures {
     }
 
     /// The configuration of the same client with these failures. It does not retry, so a call counts once.
-    pub fn s3(&self, base: &aws_sdk_s3::Client) -> aws_sdk_s3::config::Builder {
-        let config = base.config().to_builder();
-        config
-            .retry_config(RetryConfig::disabled())
-            .interceptor(self.clone())
+    pub fn s3(&self, base: &aws_sdk_s3::config::Builder) -> aws_sdk_s3::config::Builder {
+        let config = base.clone().retry_config(RetryConfig::disabled());
+        config.interceptor(self.clone())
     }
 
     /// How many calls there were so far, those that failed among them.

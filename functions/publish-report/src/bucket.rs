@@ -229,11 +229,7 @@ impl Bucket {
             return;
         }
         let tags = join_all(objects.iter().map(|object| self.tag_superseded(object)));
-        let results = match tokio::time::timeout(TAGGING_DEADLINE, tags).await {
-            Ok(results) => results,
-            Err(_) => vec![Err(anyhow::anyhow!("S3 does not answer"))],
-        };
-        for error in results.into_iter().filter_map(Result::err) {
+        for error in tags.await.into_iter().filter_map(Result::err) {
             tracing::warn!(upload = %upload.id, "an object that upload {} replaced remains: {error:#}", upload.id);
         }
     }
@@ -248,12 +244,11 @@ impl Bucket {
             .key(&object.key)
             .set_version_id(object.version_id.clone())
             .tagging(Tagging::builder().tag_set(tag).build()?);
-        request
-            .send()
-            .await
-            .map_err(describe)
-            .with_context(|| format!("tag object {}", object.key))?;
-        Ok(())
+        let result = match tokio::time::timeout(TAGGING_DEADLINE, request.send()).await {
+            Ok(result) => result.map(drop).map_err(describe),
+            Err(_) => Err(anyhow::anyhow!("S3 does not answer")),
+        };
+        result.with_context(|| format!("tag object {}", object.key))
     }
 }
 

@@ -34,14 +34,39 @@ pub(crate) async fn complete(
     upload: &Upload,
     now: OffsetDateTime,
 ) -> Result<Completed, ApiError> {
-    let completed = match &upload.completed {
-        Some(completed) => completed.clone(),
-        None => complete_now(publishing, upload, now).await?,
-    };
-    // Once more when it was completed already: who asks again may do so because the function died before this.
+    if let Some(completed) = &upload.completed {
+        // Who asks again may do so because the function died before it came to the tags.
+        if let Err(error) = mark_again(publishing, upload, &completed.superseded).await {
+            tracing::warn!(upload = %upload.id, "what upload {} replaced is not tagged: {error:#}", upload.id);
+        }
+        return Ok(completed.clone());
+    }
+    let completed = complete_now(publishing, upload, now).await?;
     let superseded = &completed.superseded;
     publishing.bucket.mark_superseded(upload, superseded).await;
     Ok(completed)
+}
+
+/// Tags what the upload replaced, unless it is the report's own again: its table may have been restored as it was before.
+async fn mark_again(
+    publishing: &Publishing,
+    upload: &Upload,
+    superseded: &[SupersededObject],
+) -> anyhow::Result<()> {
+    if superseded.is_empty() {
+        return Ok(());
+    }
+    let key = ReportKey {
+        org: upload.org,
+        id: upload.report_id,
+    };
+    if let Some(report) = publishing.reports.get(key).await? {
+        let own = SupersededObject::all_of(&report);
+        let others = superseded.iter().filter(|object| !own.contains(object));
+        let others: Vec<_> = others.cloned().collect();
+        publishing.bucket.mark_superseded(upload, &others).await;
+    }
+    Ok(())
 }
 
 async fn complete_now(

@@ -110,7 +110,10 @@ impl Update {
     fn without_s3(&self, failures: &Failures) -> Publishing {
         let stack = &self.system.stack;
         Publishing {
-            bucket: Bucket::new(failures.s3(&stack.s3), stack.bucket()),
+            bucket: Bucket::new(
+                failures.s3(&stack.clients["PublishReport"].s3),
+                stack.bucket(),
+            ),
             ..stack.publishing.clone()
         }
     }
@@ -122,6 +125,15 @@ impl Update {
         assert!(current.iter().all(|key| tags[key].is_empty()), "{tags:#?}");
         tags.values().filter(|it| !it.is_empty()).count()
     }
+}
+
+/// Which of the function's calls of S3 is the first that tags an object.
+async fn tagging_call() -> usize {
+    let counted = Update::prepared().await;
+    let calls = Failures::none();
+    counted.complete(&counted.without_s3(&calls)).await;
+    let is_tag = |name: &String| name == "PutObjectTagging";
+    calls.log().iter().position(is_tag).unwrap() + 1
 }
 
 #[tokio::test]
@@ -165,14 +177,29 @@ async fn completing_again_tags_what_it_replaced_and_not_what_came_later() {
     assert_eq!(update.tagged().await, 4);
 }
 
+#[tokio::test]
+async fn what_a_restored_report_has_again_is_not_tagged() {
+    let update = Update::prepared().await;
+    let key = ReportKey {
+        org: update.org,
+        id: update.report.parse().unwrap(),
+    };
+    let reports = &update.system.stack.tables.reports;
+    let before = reports.get(key).await.unwrap().unwrap();
+    let without_tags = Failures::at(tagging_call().await, Seam::Before, true);
+    assert_eq!(
+        update.complete(&update.without_s3(&without_tags)).await,
+        200
+    );
+    update.system.seed([before]).await;
+    assert_eq!(update.complete(update.publishing()).await, 200);
+    assert_eq!(update.tagged().await, 0);
+}
+
 /// A failed call, and a function that dies: all calls from the first tag on fail. Completing again mends it.
 #[tokio::test]
 async fn an_update_is_published_also_when_its_objects_cannot_be_tagged() {
-    let counted = Update::prepared().await;
-    let calls = Failures::none();
-    counted.complete(&counted.without_s3(&calls)).await;
-    let is_tag = |name: &String| name == "PutObjectTagging";
-    let first = calls.log().iter().position(is_tag).unwrap() + 1;
+    let first = tagging_call().await;
     for (kill, tagged) in [(false, 1), (true, 0)] {
         let update = Update::prepared().await;
         let failures = Failures::at(first, Seam::Before, kill);
@@ -196,7 +223,7 @@ async fn an_update_whose_transaction_was_not_answered_is_mended_too() {
     let counted = Update::prepared().await;
     let with_failures = |update: &Update, failures: &Failures| Publishing {
         uploads: UploadStore::new(
-            failures.dynamodb(&update.system.stack.dynamodb),
+            failures.dynamodb(&update.system.stack.clients["PublishReport"].dynamodb),
             "UploadsTable",
         ),
         ..update.publishing().clone()
@@ -237,8 +264,8 @@ async fn in_a_bucket_that_keeps_versions_the_version_is_tagged() {
         .find(|(name, _)| *name == "AWS_ENDPOINT_URL_S3")
         .unwrap();
     let proxy = Proxy::to(s3).await;
-    let config = update.system.stack.s3.config().to_builder();
-    let config = config.endpoint_url(&proxy.url);
+    let config = &update.system.stack.clients["PublishReport"].s3;
+    let config = config.clone().endpoint_url(&proxy.url);
     let publishing = Publishing {
         bucket: Bucket::new(config, update.system.stack.bucket()),
         ..update.publishing().clone()
