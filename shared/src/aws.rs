@@ -10,6 +10,15 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 /// An item of DynamoDB, or the key of one.
 pub type Item = HashMap<String, AttributeValue>;
 
+/// What became of a change that was made on a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It was made.
+    Yes,
+    /// Somebody else was faster, or the thing is gone.
+    No,
+}
+
 /// The most keys of one `BatchGetItem` (DynamoDB API reference).
 const MAX_BATCH_GET: usize = 100;
 /// The pause before keys are asked for that DynamoDB left; it doubles each time, as the API reference wants it.

@@ -18,14 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 use time::{Duration, OffsetDateTime};
 
-use crate::aws::{Item, batch_get, describe, string};
+use crate::aws::{Changed, Item, batch_get, describe, string};
 use crate::date::timestamp;
 use crate::delivery::{Attempt, Claim, Delivery, DeliveryId, DeliveryState, KEPT_ATTEMPTS};
 use crate::message::Message;
 use crate::organization::OrganizationId;
 use crate::queue::ReportChange;
 use crate::webhook::WebhookId;
-use crate::webhook_store::Changed;
 
 /// The index of the deliveries that are to be tried at some time.
 pub const DUE: &str = "due";
@@ -366,7 +365,7 @@ impl DeliveryStore {
         claim: Claim,
         attempt: &Attempt,
         outcome: Outcome,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Changed> {
         let key = DeliveryKey {
             webhook: delivery.webhook,
             id: delivery.id,
@@ -413,15 +412,15 @@ impl DeliveryStore {
             TransactWriteItem::builder().put(attempt).build(),
         ];
         let recorded = self.transact(items).await;
-        if recorded.with_context(|| format!("record an attempt at delivery {}", key.id))?
-            == Changed::No
-        {
+        let recorded =
+            recorded.with_context(|| format!("record an attempt at delivery {}", key.id))?;
+        if recorded == Changed::No {
             tracing::warn!(
                 delivery = %key.id,
                 "an attempt at delivery {} is not recorded: somebody else tries it, or it is gone", key.id
             );
         }
-        Ok(())
+        Ok(recorded)
     }
 
     /// Makes a delivery due at `now`, whatever its state; one that was delivered becomes pending.

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, TransactWriteIte
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 use time::OffsetDateTime;
 
-use crate::aws::{Item, describe, string};
+use crate::aws::{Changed, Item, describe, string};
 use crate::date::timestamp;
 use crate::organization::OrganizationId;
 use crate::webhook::{Disabled, DisabledReason, Health, Webhook, WebhookKey};
@@ -51,15 +51,6 @@ pub struct Pause {
     pub is_answering: bool,
     /// See [`Health::is_told_to_wait`].
     pub is_told_to_wait: bool,
-}
-
-/// What became of a change that was made on a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// It was made.
-    Yes,
-    /// Somebody else was faster, or the thing is gone.
-    No,
 }
 
 impl WebhookStore {

@@ -15,13 +15,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use shared::aws::Changed;
 use shared::delivery::{Claim, Delivery, DeliveryId, DeliveryState};
 use shared::delivery_store::{CLAIM_VALIDITY, Claimed, Created, DeliveryKey};
 use shared::message::Message;
 use shared::queue::{ReportChange, Work};
 use shared::report::{Report, ReportId};
 use shared::webhook::{Health, Webhook, WebhookKey};
-use shared::webhook_store::Changed;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 

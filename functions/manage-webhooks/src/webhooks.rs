@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde_json::Value;
 use shared::api::{self, ApiError, ErrorCode};
+use shared::aws::Changed;
 use shared::date::timestamp;
 use shared::delivery::{Attempt, Delivery, DeliveryId, RETENTION};
 use shared::delivery_store::Range;
@@ -18,7 +19,7 @@ use shared::queue::Work;
 use shared::webhook::secret::WebhookSecret;
 use shared::webhook::url::WebhookUrl;
 use shared::webhook::{Disabled, DisabledReason, Health, Settings, Webhook, WebhookId, WebhookKey};
-use shared::webhook_store::{Changed, Webhooks};
+use shared::webhook_store::Webhooks;
 use time::OffsetDateTime;
 use uuid::Uuid;
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use shared::aws::Changed;
 use shared::delivery::{DeliveryId, DeliveryState};
 use shared::queue::Work;
 use shared::report::Report;
 use shared::webhook::{DisabledReason, WebhookKey};
-use shared::webhook_store::{Changed, WebhookStore};
+use shared::webhook_store::WebhookStore;
 use tests::failures::Failures;
 use tests::receiver::{Answer, Received, Receiver};
 use tests::system::{System, organization, text};

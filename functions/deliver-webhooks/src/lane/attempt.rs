@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use shared::aws::Changed;
 use shared::date::timestamp;
 use shared::delivery::{Attempt, Claim, Delivery, DeliveryState};
 use shared::delivery_store::{DeliveryKey, Outcome};
 use shared::message::{Outgoing, event_names, shown};
 use shared::webhook::DisabledReason;
 use shared::webhook::sender::{Exchange, FailureKind, RetryAfter};
-use shared::webhook_store::{Changed, Pause};
+use shared::webhook_store::Pause;
 use time::OffsetDateTime;
 
 use super::{Gate, Running};
@@ -78,12 +79,14 @@ impl Running<'_> {
                 Outcome::Failed(now + self.delivering.schedule.retry_after)
             }
         };
-        self.delivering
-            .deliveries
+        let deliveries = &self.delivering.deliveries;
+        let recorded = deliveries
             .record(delivery, claim, &attempt, outcome)
             .await?;
-        self.tally
-            .attempted(verdict == Verdict::Success, attempt.duration_ms);
+        if recorded == Changed::Yes {
+            self.tally
+                .attempted(verdict == Verdict::Success, attempt.duration_ms);
+        }
         let what = match (&attempt.error, attempt.status) {
             (Some(error), _) => format!("failed: {}", error.message),
             (None, Some(status)) => status.to_string(),
