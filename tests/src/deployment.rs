@@ -120,6 +120,15 @@ impl Deployment {
         eventually(&format!("deliveries are {states:?}"), ask).await
     }
 
+    /// A webhook, as soon as it is disabled: that is noted after the delivery for which it is.
+    pub async fn disabled(&self, org: OrganizationId, webhook: &Value) -> Value {
+        let ask = async || {
+            let webhook = self.webhook_now(org, webhook).await;
+            (webhook["enabled"] == false).then_some(webhook)
+        };
+        eventually("the webhook is disabled", ask).await
+    }
+
     /// A deployed stack delivers by itself.
     async fn deliver(&self) {
         if let Place::Local(system, ahead) = &self.place {

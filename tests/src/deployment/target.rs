@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -43,6 +45,10 @@ pub(super) struct Target {
 
 impl Target {
     /// The stack that the environment names, if it names one.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is rehearsed is compiled before the stack is there"
+    )]
     pub(super) fn from_environment() -> Option<Self> {
         let path = PathBuf::from(std::env::var_os(VARIABLE)?);
         let file = std::fs::read(path).unwrap();
@@ -85,6 +91,7 @@ impl Target {
             .dynamodb
             .query()
             .table_name(&self.deliveries_table)
+            .consistent_read(true)
             .key_condition_expression("webhook = :webhook")
             .expression_attribute_values(":webhook", string(webhook));
         for item in of_webhook.send().await.unwrap().items.unwrap_or_default() {
@@ -96,27 +103,33 @@ impl Target {
             .await;
     }
 
-    /// Moves a time of an item back, if it has it. Nobody else may change it meanwhile.
+    /// Moves a time of an item back, if it has it. The stack may change it at the same moment: then once more.
     async fn move_back(&self, table: &str, key: [(&str, AttributeValue); 2], attribute: &str) {
         let key = key.map(|(name, value)| (name.to_owned(), value));
-        let get = self.dynamodb.get_item().table_name(table);
-        let get = get.set_key(Some(key.clone().into())).consistent_read(true);
-        let item = get.send().await.unwrap().item.unwrap();
-        let Some(seen) = item.get(attribute) else {
-            return;
-        };
-        let at = OffsetDateTime::parse(seen.as_s().unwrap(), &Rfc3339).unwrap();
-        let update = self.dynamodb.update_item().table_name(table);
-        update
-            .set_key(Some(key.into()))
-            .update_expression("SET #at = :earlier")
-            .condition_expression("#at = :seen")
-            .expression_attribute_names("#at", attribute)
-            .expression_attribute_values(":seen", seen.clone())
-            .expression_attribute_values(":earlier", string(timestamp(at - Duration::HOUR)))
-            .send()
-            .await
-            .unwrap();
+        loop {
+            let get = self.dynamodb.get_item().table_name(table);
+            let get = get.set_key(Some(key.clone().into())).consistent_read(true);
+            let item = get.send().await.unwrap().item.unwrap();
+            let Some(seen) = item.get(attribute) else {
+                return;
+            };
+            let at = OffsetDateTime::parse(seen.as_s().unwrap(), &Rfc3339).unwrap();
+            let update = self.dynamodb.update_item().table_name(table);
+            let moved = update
+                .set_key(Some(key.clone().into()))
+                .update_expression("SET #at = :earlier")
+                .condition_expression("#at = :seen")
+                .expression_attribute_names("#at", attribute)
+                .expression_attribute_values(":seen", seen.clone())
+                .expression_attribute_values(":earlier", string(timestamp(at - Duration::HOUR)))
+                .send()
+                .await;
+            match moved.map_err(SdkError::into_service_error) {
+                Ok(_) => return,
+                Err(UpdateItemError::ConditionalCheckFailedException(_)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
     }
 }
 

@@ -10,25 +10,12 @@ async fn what_failed_is_tried_again_an_hour_later_as_the_same_message() {
     let stage = Stage::new().await;
     stage.receiver.answer_next([Answer::Status(500)]);
     stage.publish("1.0").await;
-    let [failed] = stage
-        .system
-        .told(&stage.receiver, 1)
-        .await
-        .try_into()
-        .unwrap();
+    let failed = stage.told_once().await;
     let [delivery] = stage.settled(&["failed"]).await.try_into().unwrap();
     assert_eq!(delivery["attemptCount"], 1);
 
-    stage
-        .system
-        .hour_passes(stage.org, &stage.webhook["id"])
-        .await;
-    let [again] = stage
-        .system
-        .told(&stage.receiver, 1)
-        .await
-        .try_into()
-        .unwrap();
+    stage.hour_passes().await;
+    let again = stage.told_once().await;
     assert_eq!(again.header("webhook-id"), failed.header("webhook-id"));
     assert_eq!(again.body, failed.body);
     assert_signed(&again, &text(&stage.webhook["secret"]));
@@ -52,10 +39,7 @@ async fn what_waits_for_a_receiver_that_is_down_comes_when_it_is_back() {
     assert_eq!(stage.receiver.take().len(), 1, "it is left alone");
 
     stage.receiver.answer(Answer::Status(204));
-    stage
-        .system
-        .hour_passes(stage.org, &stage.webhook["id"])
-        .await;
+    stage.hour_passes().await;
     let told = stage.system.told(&stage.receiver, 3).await;
     let mut told: Vec<_> = told.iter().flat_map(|one| one.report_ids()).collect();
     told.sort();
@@ -69,17 +53,11 @@ async fn a_receiver_that_wants_no_more_messages_gets_none() {
     let stage = Stage::new().await;
     stage.receiver.answer_next([Answer::Status(410)]);
     stage.publish("1.0").await;
-    stage.system.told(&stage.receiver, 1).await;
+    stage.told_once().await;
     let first = stage.settled(&["failed"]).await;
     assert_eq!(first.len(), 1);
-    let webhook = stage
-        .system
-        .webhook_now(stage.org, &stage.webhook["id"])
-        .await;
-    assert_eq!(
-        (&webhook["enabled"], &webhook["disabledReason"]),
-        (&false.into(), &"gone".into())
-    );
+    let webhook = stage.system.disabled(stage.org, &stage.webhook["id"]).await;
+    assert_eq!(webhook["disabledReason"], "gone");
     stage.publish("2.0").await;
     stage.settled(&["held", "failed"]).await;
     assert!(stage.receiver.take().is_empty());

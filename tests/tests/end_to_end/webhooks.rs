@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use shared::organization::OrganizationId;
 use tests::api::{Reply, text};
 use tests::deployment::Deployment;
-use tests::receiver::{Receiver, assert_signed, assert_standard_signature};
+use tests::receiver::{Received, Receiver, assert_signed, assert_standard_signature};
 use tests::samples::{files, metadata};
 use tests::system::organization;
 
@@ -43,6 +43,19 @@ impl Stage {
         self.system.manage(self.org, "POST", &path, body).await
     }
 
+    /// What the receiver gets of what has happened, which is one message.
+    pub(crate) async fn told_once(&self) -> Received {
+        let told = self.system.told(&self.receiver, 1).await;
+        let [told] = told.try_into().unwrap();
+        told
+    }
+
+    /// Lets an hour pass, and then comes a round.
+    pub(crate) async fn hour_passes(&self) {
+        let webhook = &self.webhook["id"];
+        self.system.hour_passes(self.org, webhook).await;
+    }
+
     /// The webhook's deliveries, the newest first, as soon as they are in these states.
     pub(crate) async fn settled(&self, states: &[&str]) -> Vec<Value> {
         let webhook = &self.webhook["id"];
@@ -55,12 +68,7 @@ async fn what_is_published_and_updated_is_told_and_signed() {
     let stage = Stage::new().await;
     for (event, revision) in [("report.published", 1), ("report.updated", 2)] {
         let id = stage.publish("1.0").await;
-        let [told] = stage
-            .system
-            .told(&stage.receiver, 1)
-            .await
-            .try_into()
-            .unwrap();
+        let told = stage.told_once().await;
         assert_eq!(told.reports(), [(id, revision)]);
         assert_eq!(told.header("x-webhook-event"), event);
         assert_eq!(told.header("x-sonarqube-project"), "acme:shop");
@@ -85,12 +93,7 @@ async fn a_new_secret_and_the_old_one_sign_for_a_while() {
     let stage = Stage::new().await;
     let secret = stage.ask("secret", None).await.json()["secret"].clone();
     stage.publish("1.0").await;
-    let [told] = stage
-        .system
-        .told(&stage.receiver, 1)
-        .await
-        .try_into()
-        .unwrap();
+    let told = stage.told_once().await;
     assert_signed(&told, &text(&secret));
     assert_standard_signature(&told, &text(&stage.webhook["secret"]));
 }
@@ -99,12 +102,7 @@ async fn a_new_secret_and_the_old_one_sign_for_a_while() {
 async fn what_was_delivered_is_sent_again_when_somebody_asks() {
     let stage = Stage::new().await;
     stage.publish("1.0").await;
-    let [first] = stage
-        .system
-        .told(&stage.receiver, 1)
-        .await
-        .try_into()
-        .unwrap();
+    let first = stage.told_once().await;
     let [delivery] = stage.settled(&["delivered"]).await.try_into().unwrap();
     let redeliver = format!("deliveries/{}/redeliver", text(&delivery["id"]));
     let since = delivery["createdAt"].clone();
@@ -118,12 +116,7 @@ async fn what_was_delivered_is_sent_again_when_somebody_asks() {
     for (action, body) in [(redeliver.as_str(), None), ("replay", Some(replay(false)))] {
         let reply = stage.ask(action, body).await;
         assert_eq!(reply.status, StatusCode::ACCEPTED, "{reply:?}");
-        let [again] = stage
-            .system
-            .told(&stage.receiver, 1)
-            .await
-            .try_into()
-            .unwrap();
+        let again = stage.told_once().await;
         assert_eq!(again.header("webhook-id"), first.header("webhook-id"));
         assert_eq!(again.body, first.body);
         assert_signed(&again, &text(&stage.webhook["secret"]));
