@@ -32,8 +32,10 @@ pub struct Aws {
     pub dynamodb: aws_sdk_dynamodb::Client,
 }
 
-/// The AWS configuration of the function: region, credentials, endpoints.
-pub async fn aws() -> Aws {
+/// The AWS configuration of the function: region, credentials, endpoints. All of it is in the environment; neither a profile
+/// nor another source of credentials is looked for.
+pub async fn aws() -> anyhow::Result<Aws> {
+    required("AWS_REGION")?;
     let timeouts = TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build();
     let sdk = aws_config::from_env()
         .timeout_config(timeouts)
@@ -42,10 +44,10 @@ pub async fn aws() -> Aws {
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .load()
         .await;
-    Aws {
+    Ok(Aws {
         dynamodb: aws_sdk_dynamodb::Client::new(&sdk),
         sdk,
-    }
+    })
 }
 
 /// The value of an environment variable that template.yaml or Lambda sets.

@@ -14,20 +14,22 @@ const PREFLIGHT_VALIDITY: Duration = Duration::from_secs(2 * 3600);
 
 /// Routes of one path with public data. Any web site's script may call them and read the answers, errors among them.
 ///
-/// Scripts may send the headers `understood`, and see the headers `exposed` beside those that they always see. Nobody's
+/// Scripts may send the headers `allowed_headers`, and see `exposed_headers` beside those that they always see. Nobody's
 /// credentials are sent along, and none would make a difference.
 pub fn public<S: Clone + Send + Sync + 'static>(
     routes: MethodRouter<S>,
-    understood: impl IntoIterator<Item = HeaderName>,
-    exposed: impl IntoIterator<Item = HeaderName>,
+    allowed_headers: impl IntoIterator<Item = HeaderName>,
+    exposed_headers: impl IntoIterator<Item = HeaderName>,
 ) -> MethodRouter<S> {
     // Many clients send it with every request, also with those that have no content.
-    let needless = [header::CONTENT_TYPE];
+    let content_type = [header::CONTENT_TYPE];
     let layer = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD])
-        .allow_headers(Vec::from_iter(needless.into_iter().chain(understood)))
-        .expose_headers(Vec::from_iter(exposed))
+        .allow_headers(Vec::from_iter(
+            content_type.into_iter().chain(allowed_headers),
+        ))
+        .expose_headers(Vec::from_iter(exposed_headers))
         .max_age(PREFLIGHT_VALIDITY)
         // Whoever asks, these headers are the same, so a cache need not keep answers apart.
         .vary(Vary::list([]));

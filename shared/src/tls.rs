@@ -6,7 +6,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, Error};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
-/// Trusts what the machine trusts, and speaks HTTP/1.1.
+/// Trusts what the machine trusts, and speaks HTTP/1.1 over TLS 1.2 or 1.3.
 ///
 /// Made once for the process: a client that is left to itself reads the machine's certificates anew, which takes
 /// milliseconds.

@@ -14,7 +14,7 @@ const RESERVE: Duration = Duration::from_secs(30);
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let aws = config::aws().await;
+    let aws = config::aws().await?;
     let delivering = Delivering {
         reports: config::report_store(&aws)?,
         webhooks: config::webhook_store(&aws)?,

@@ -8,7 +8,7 @@ use shared::{api, config};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let aws = config::aws().await;
+    let aws = config::aws().await?;
     let files = Files {
         reports: config::report_store(&aws)?,
         bucket: Bucket::new((&aws.sdk).into(), config::required("BUCKET")?),

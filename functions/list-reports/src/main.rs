@@ -7,7 +7,7 @@ use shared::{api, config};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let aws = config::aws().await;
+    let aws = config::aws().await?;
     let service = api::service(list_reports::router(config::report_store(&aws)?));
     run(ServiceExt::<Request>::map_response(
         service,

@@ -9,7 +9,7 @@ use shared::{api, config};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let aws = config::aws().await;
+    let aws = config::aws().await?;
     let managing = Managing {
         webhooks: config::webhook_store(&aws)?,
         deliveries: config::delivery_store(&aws)?,

@@ -7,7 +7,7 @@ use shared::{api, config};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let aws = config::aws().await;
+    let aws = config::aws().await?;
     let publishing = Publishing {
         reports: config::report_store(&aws)?,
         uploads: UploadStore::new(aws.dynamodb.clone(), config::required("UPLOADS_TABLE")?),

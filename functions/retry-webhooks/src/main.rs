@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let aws = config::aws().await;
+    let aws = config::aws().await?;
     let retrying = Retrying {
         reports: config::report_store(&aws)?,
         webhooks: config::webhook_store(&aws)?,
