@@ -1,0 +1,493 @@
+//! What the product costs on AWS: `cargo bench -p tests --bench costs`.
+//!
+//! Requests and capacity units are counted at the functions' clients, while they do real work over the stand-ins, whose
+//! capacity figures follow AWS's rounding. Sizes and prices are known. How long a function takes on AWS is not: those times
+//! are assumed, and printed.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and fails when it cannot go on"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
+};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::operation::batch_get_item::{BatchGetItemInput, BatchGetItemOutput};
+use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
+use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
+use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsInput, TransactWriteItemsOutput,
+};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
+use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use axum::body::Body;
+use axum::http::Request;
+use deliver_webhooks::Delivering;
+use download_files::Files;
+use local::Clients;
+use local::client::{File, Publisher};
+use publish_report::{Publishing, UploadStore};
+use retry_webhooks::{Retrying, Round};
+use shared::delivery_store::DeliveryStore;
+use shared::organization::OrganizationId;
+use shared::queue::EventsQueue;
+use shared::report_store::ReportStore;
+use shared::token::{Right, TokenStore};
+use shared::webhook_store::WebhookStore;
+use tests::receiver::Receiver;
+use tests::samples::{metadata, noise, stored_report};
+use tests::system::{System, organization};
+use time::OffsetDateTime;
+use tower::ServiceExt as _;
+
+// The public prices of us-east-1 on 2026-11-22, in US dollars, of the first tier and without the free tier: pages
+// https://aws.amazon.com/SERVICE/pricing/ of api-gateway, lambda, dynamodb/on-demand, s3, sqs, ec2/on-demand (what goes to
+// the internet), cloudwatch, xray. What is paid for by the month is not counted: storage, keys, alarms, metrics.
+const PER_MILLION_API_CALLS: f64 = 3.50;
+const PER_MILLION_INVOCATIONS: f64 = 0.20;
+const PER_GB_SECOND: f64 = 0.000_013_333_4; // Arm
+const PER_GB_STREAMED: f64 = 0.008; // of what lies behind the first 6 MB of a response
+const PER_MILLION_READ_UNITS: f64 = 0.125;
+const PER_MILLION_WRITE_UNITS: f64 = 0.625;
+const PER_MILLION_S3_GETS: f64 = 0.40;
+const PER_MILLION_S3_PUTS: f64 = 5.00; // PUT, POST, LIST
+const PER_MILLION_SQS_REQUESTS: f64 = 0.40;
+const PER_MILLION_FAIR_MESSAGES: f64 = 0.10; // for each message with a message group
+const PER_GB_TO_INTERNET: f64 = 0.09;
+const PER_GB_LOGGED: f64 = 0.50;
+const PER_MILLION_TRACES: f64 = 5.00;
+
+/// API Gateway counts a streamed response once for each 10 MB that it begins.
+const STREAMED_BYTES_PER_CALL: u64 = 10_000_000;
+/// What Lambda streams without a charge.
+const STREAMED_FREE: u64 = 6_000_000;
+/// The share of calls that X-Ray traces, beyond the first one of each second.
+const TRACED: f64 = 0.05;
+/// One line of the access log of API Gateway, one of ours, and Lambda's report, in bytes. Assumed.
+const LOGGED_PER_CALL: u64 = 1500;
+
+/// The headers of a message and TLS around it, in bytes. Assumed.
+const HEADERS: usize = 1500;
+
+/// What was used of AWS.
+#[derive(Clone, Debug, Default)]
+struct Usage {
+    calls: BTreeMap<String, u64>,
+    read_units: f64,
+    write_units: f64,
+}
+
+/// Counts what its clients use.
+#[derive(Clone, Debug, Default)]
+struct Meter(Arc<Mutex<Usage>>);
+
+impl Meter {
+    /// What was used since the last time.
+    fn read(&self) -> Usage {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// A function's clients, metered.
+    fn of(&self, system: &System, function: &str) -> Clients {
+        let Clients { dynamodb, s3, sqs } = &system.stack.clients[function];
+        let dynamodb = dynamodb.config().to_builder().interceptor(self.clone());
+        let sqs = sqs.config().to_builder().interceptor(self.clone());
+        Clients {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            s3: s3.clone().interceptor(self.clone()),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
+        }
+    }
+}
+
+/// Asks each of these operations what it consumes.
+macro_rules! ask {
+    ($input:expr; $($operation:ty),*) => {
+        $(if let Some(input) = $input.downcast_mut::<$operation>() {
+            input.return_consumed_capacity = Some(ReturnConsumedCapacity::Total);
+        })*
+    };
+}
+
+/// What one of these operations has consumed.
+macro_rules! answer {
+    ($output:expr; one $($one:ty),*; many $($many:ty),*) => {{
+        let mut consumed: Vec<ConsumedCapacity> = Vec::new();
+        $(if let Some(output) = $output.downcast_ref::<$one>() {
+            consumed.extend(output.consumed_capacity.clone());
+        })*
+        $(if let Some(output) = $output.downcast_ref::<$many>() {
+            consumed.extend(output.consumed_capacity.clone().unwrap_or_default());
+        })*
+        consumed
+    }};
+}
+
+fn ask_for_capacity(input: &mut Input) {
+    ask!(
+        input;
+        GetItemInput,
+        BatchGetItemInput,
+        QueryInput,
+        PutItemInput,
+        UpdateItemInput,
+        TransactWriteItemsInput
+    );
+}
+
+fn consumed(output: &Output) -> f64 {
+    let consumed = answer!(
+        output;
+        one GetItemOutput, QueryOutput, PutItemOutput, UpdateItemOutput;
+        many BatchGetItemOutput, TransactWriteItemsOutput
+    );
+    consumed
+        .iter()
+        .map(|one| one.capacity_units.unwrap_or_default())
+        .sum()
+}
+
+impl Intercept for Meter {
+    fn name(&self) -> &'static str {
+        "Meter"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        ask_for_capacity(context.input_mut());
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = cfg.load::<Metadata>().unwrap().name();
+        let mut usage = self.0.lock().unwrap();
+        *usage.calls.entry(operation.to_owned()).or_default() += 1;
+        let units = context.output_or_error().map_or(0.0, consumed);
+        match operation {
+            "GetItem" | "BatchGetItem" | "Query" => usage.read_units += units,
+            _ => usage.write_units += units,
+        }
+        Ok(())
+    }
+}
+
+/// What one thing that a user does takes.
+struct Cost {
+    what: &'static str,
+    api_calls: u64,
+    /// Functions that run: how many, their memory in MB, and how long each, which is assumed.
+    invocations: u64,
+    memory: u64,
+    seconds: f64,
+    /// Bytes of a streamed response.
+    streamed: u64,
+    to_internet: u64,
+    /// Lambda's own: receiving and deleting.
+    sqs_requests: u64,
+    usage: Usage,
+}
+
+impl Cost {
+    /// Dollars for a million of it, by service.
+    fn per_million(&self) -> Vec<(&'static str, f64)> {
+        const GB: f64 = 1e9;
+        let calls = |names: &[&str]| -> f64 {
+            let count = names
+                .iter()
+                .map(|name| self.usage.calls.get(*name).copied().unwrap_or_default());
+            count.sum::<u64>() as f64
+        };
+        let streamed_calls = self.streamed.saturating_sub(1) / STREAMED_BYTES_PER_CALL;
+        let charged = self.streamed.saturating_sub(STREAMED_FREE) as f64 / GB;
+        let gb_seconds = self.invocations as f64 * self.seconds * self.memory as f64 / 1024.0;
+        let sent = calls(&["SendMessage", "SendMessageBatch"]);
+        let gets = calls(&["GetObject", "HeadObject"]);
+        let puts = calls(&[
+            "PutObject",
+            "CreateMultipartUpload",
+            "UploadPart",
+            "CompleteMultipartUpload",
+            "PutObjectTagging",
+        ]);
+        let logged = (self.invocations * LOGGED_PER_CALL) as f64 / GB;
+        vec![
+            (
+                "API Gateway",
+                (self.api_calls + streamed_calls) as f64 * PER_MILLION_API_CALLS,
+            ),
+            (
+                "Lambda",
+                self.invocations as f64 * PER_MILLION_INVOCATIONS
+                    + 1e6 * (gb_seconds * PER_GB_SECOND + charged * PER_GB_STREAMED),
+            ),
+            (
+                "DynamoDB",
+                self.usage.read_units * PER_MILLION_READ_UNITS
+                    + self.usage.write_units * PER_MILLION_WRITE_UNITS,
+            ),
+            (
+                "S3",
+                gets * PER_MILLION_S3_GETS + puts * PER_MILLION_S3_PUTS,
+            ),
+            (
+                "SQS",
+                (sent + self.sqs_requests as f64) * PER_MILLION_SQS_REQUESTS
+                    + sent * PER_MILLION_FAIR_MESSAGES,
+            ),
+            (
+                "logs and traces",
+                1e6 * logged * PER_GB_LOGGED + TRACED * PER_MILLION_TRACES,
+            ),
+            (
+                "to the internet",
+                1e6 * self.to_internet as f64 / GB * PER_GB_TO_INTERNET,
+            ),
+        ]
+    }
+
+    fn print(&self) {
+        let calls = self.usage.calls.iter();
+        let calls: Vec<String> = calls
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        let parts = self.per_million();
+        let total: f64 = parts.iter().map(|(_, dollars)| dollars).sum();
+        println!("{}", self.what);
+        println!("  {}", calls.join(", "));
+        println!(
+            "  {} read units, {} write units; {} x {} MB for {} s (assumed); {} bytes to the internet",
+            self.usage.read_units,
+            self.usage.write_units,
+            self.invocations,
+            self.memory,
+            self.seconds,
+            self.to_internet
+        );
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(_, dollars)| *dollars > 0.0)
+            .map(|(service, dollars)| format!("{service} {dollars:.2}"))
+            .collect();
+        println!("  a million: {total:.2} $ = {}\n", parts.join(" + "));
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let system = System::start().await;
+    let org = organization();
+    let meter = Meter::default();
+
+    for cost in [
+        list(&system, &meter, org).await,
+        download(&system, &meter).await,
+        publish(&system, &meter).await,
+        delivery(&system, &meter).await,
+        idle_round(&system, &meter).await,
+    ] {
+        cost.print();
+    }
+}
+
+async fn list(system: &System, meter: &Meter, org: OrganizationId) -> Cost {
+    // A page is cut out of more than it holds.
+    system
+        .seed((0..300).map(|number| stored_report(org, number)))
+        .await;
+    let reports = ReportStore::new(meter.of(system, "ListReports").dynamodb, "ReportsTable");
+    let request = get(&format!("/security/report/list?org={org}&minver=0"));
+    let response = list_reports::router(reports)
+        .oneshot(request)
+        .await
+        .unwrap();
+    Cost {
+        what: "A page of a list, 100 reports",
+        api_calls: 1,
+        invocations: 1,
+        memory: 512,
+        seconds: 0.02,
+        streamed: 0,
+        to_internet: length(response).await,
+        sqs_requests: 0,
+        usage: meter.read(),
+    }
+}
+
+async fn download(system: &System, meter: &Meter) -> Cost {
+    let org = organization();
+    let id = system
+        .publish(org, &metadata("1.0"), &ten_megabytes())
+        .await;
+    let Clients { dynamodb, s3, .. } = meter.of(system, "DownloadFiles");
+    let files = Files {
+        reports: ReportStore::new(dynamodb, "ReportsTable"),
+        bucket: download_files::Bucket::new(s3, system.stack.bucket()),
+        ..system.stack.files.clone()
+    };
+    let request = get(&format!("/security/report/files?org={org}&reports={id}"));
+    let response = download_files::router(files)
+        .oneshot(request)
+        .await
+        .unwrap();
+    let bytes = length(response).await;
+    Cost {
+        what: "A download of 10 MB, one report with two files",
+        api_calls: 1,
+        invocations: 1,
+        memory: 512,
+        // 6 MB at once, the rest at 2 MB/s.
+        seconds: 0.5 + (bytes - STREAMED_FREE) as f64 / 2e6,
+        streamed: bytes,
+        to_internet: bytes,
+        sqs_requests: 0,
+        usage: meter.read(),
+    }
+}
+
+async fn publish(system: &System, meter: &Meter) -> Cost {
+    let Clients { dynamodb, s3, sqs } = meter.of(system, "PublishReport");
+    let publishing = Publishing {
+        reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
+        uploads: UploadStore::new(dynamodb.clone(), "UploadsTable"),
+        tokens: TokenStore::new(dynamodb, "TokensTable"),
+        bucket: publish_report::Bucket::new(s3, system.stack.bucket()),
+        queue: EventsQueue::new(sqs, system.stack.events_queue()),
+    };
+    let org = organization();
+    let rights = [Right::Publish];
+    let token = system
+        .stack
+        .create_token("costs", org, &rights)
+        .await
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let service = shared::api::service(publish_report::router(publishing));
+    let served = tokio::spawn(axum::serve(listener, service).into_future());
+    let files = ten_megabytes();
+    let publisher = Publisher::new(&url, token).unwrap();
+    publisher.publish(&metadata("1.0"), &files).await.unwrap();
+    served.abort();
+    system.queued().await;
+
+    let mut usage = meter.read();
+    // The publisher's own requests to S3 are charged too.
+    *usage.calls.entry("PutObject".to_owned()).or_default() += files.len() as u64;
+    Cost {
+        what: "Publishing a report of 10 MB, two files",
+        api_calls: 2,
+        invocations: 2,
+        memory: 1769,
+        seconds: 0.4,
+        streamed: 0,
+        to_internet: 0,
+        sqs_requests: 0,
+        usage,
+    }
+}
+
+async fn delivery(system: &System, meter: &Meter) -> Cost {
+    let org = organization();
+    let receiver = Receiver::start().await;
+    system.webhook(org, &receiver.url).await;
+    let report = stored_report(org, 0);
+    system.seed([report.clone()]).await;
+    let Clients { dynamodb, sqs, .. } = meter.of(system, "DeliverWebhooks");
+    let delivering = Delivering {
+        reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
+        webhooks: WebhookStore::new(dynamodb.clone(), "WebhooksTable"),
+        deliveries: DeliveryStore::new(dynamodb, "DeliveriesTable"),
+        queue: EventsQueue::new(sqs, system.stack.events_queue()),
+        ..system.stack.delivering.clone()
+    };
+    let mut message = SqsMessage::default();
+    message.message_id = Some("1".to_owned());
+    message.body = Some(
+        serde_json::json!({"event": "report.published", "org": org, "report": report.id, "revision": 1})
+            .to_string(),
+    );
+    let mut event = SqsEvent::default();
+    event.records.push(message);
+    let now = OffsetDateTime::now_utc();
+    let budget = Duration::from_secs(60);
+    let response = deliver_webhooks::handle(&delivering, event, now, budget).await;
+    assert!(response.batch_item_failures.is_empty());
+    let [sent] = receiver.take().try_into().unwrap();
+    Cost {
+        what: "A delivery of one report to one webhook, alone in its batch",
+        api_calls: 0,
+        invocations: 1,
+        memory: 1024,
+        seconds: 0.3,
+        streamed: 0,
+        to_internet: (sent.body.len() + HEADERS) as u64,
+        sqs_requests: 2,
+        usage: meter.read(),
+    }
+}
+
+async fn idle_round(system: &System, meter: &Meter) -> Cost {
+    let Clients { dynamodb, sqs, .. } = meter.of(system, "RetryWebhooks");
+    let retrying = Retrying {
+        reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
+        webhooks: WebhookStore::new(dynamodb.clone(), "WebhooksTable"),
+        deliveries: DeliveryStore::new(dynamodb, "DeliveriesTable"),
+        queue: EventsQueue::new(sqs, system.stack.events_queue()),
+        ..system.stack.retrying.clone()
+    };
+    let round = retry_webhooks::round(&retrying, OffsetDateTime::now_utc()).await;
+    assert_eq!(round, Round::default());
+    Cost {
+        what: "A round with nothing to do, of 730 a month",
+        api_calls: 0,
+        invocations: 1,
+        memory: 512,
+        seconds: 0.1,
+        streamed: 0,
+        to_internet: 0,
+        sqs_requests: 0,
+        usage: meter.read(),
+    }
+}
+
+/// An HTML and a PDF file that make an archive of 10 MB.
+fn ten_megabytes() -> Vec<File> {
+    let file = |name: &str, bytes| File {
+        name: name.to_owned(),
+        bytes,
+    };
+    vec![
+        file("report.html", noise(1_000_000)),
+        file("report.pdf", noise(9_000_000 - 4096)),
+    ]
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+async fn length(response: axum::response::Response) -> u64 {
+    assert_eq!(response.status(), 200);
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+    body.unwrap().len() as u64
+}
