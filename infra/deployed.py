@@ -1,5 +1,7 @@
 """What a deployed stack says about itself. For the scripts beside it."""
 
+import argparse
+import os
 import sys
 
 try:
@@ -9,9 +11,24 @@ except ImportError:
     sys.exit("boto3 is missing; run this in a venv with infra/requirements.txt.")
 
 
-def outputs(stack):
+def parser(description):
+    """Of what every script takes."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--stack", required=True, help="the name of the deployed stack")
+    options.add_argument("--region", help="where the stack is; else as the environment or the profile says")
+    options.add_argument("--profile", help="the profile of AWS's configuration; else as the environment says")
+    return options
+
+
+def session_of(arguments):
+    """boto3 by itself does not know AWS_REGION."""
+    region = arguments.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
+    return boto3.Session(region_name=region, profile_name=arguments.profile)
+
+
+def outputs(session, stack):
     """The outputs of the stack, which has to have a user pool."""
-    described = boto3.client("cloudformation").describe_stacks(StackName=stack)
+    described = session.client("cloudformation").describe_stacks(StackName=stack)
     found = {one["OutputKey"]: one["OutputValue"] for one in described["Stacks"][0].get("Outputs", [])}
     if "ApiUrl" not in found:
         sys.exit(f"{stack} is not a stack of template.yaml, or it is not complete: it has no output ApiUrl.")

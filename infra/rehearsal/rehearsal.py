@@ -38,8 +38,8 @@ SERVICES = [
 ]
 AWS_NAMES = [f"{service}.{REGION}.amazonaws.com" for service in SERVICES] + ["iam.amazonaws.com"]
 EMULATOR_ADDRESS = "127.0.0.1"
-# Receivers and the identity provider have to be at a public address: the functions call no other. This one was
-# example.com's; nothing leaves this network, so whose it is now makes no difference.
+# Where receivers and the identity provider are. It has to be a public address, since the functions call no other; which
+# one makes no difference, since nothing leaves this network.
 PUBLIC_ADDRESS = "93.184.215.14"
 RECEIVER_NAME = "receiver.example.com"
 ISSUER_NAME = "issuer.example.com"
@@ -85,7 +85,11 @@ def main():
     try:
         rehearse(folder, build, sam, tests)
     except (Exception, SystemExit):
-        show_logs()
+        try:
+            show_logs()
+        except Exception as error:
+            # What went wrong first is what counts.
+            print(f"rehearse: the logs cannot be shown: {error}", flush=True)
         raise
     step("Everything holds")
 
@@ -297,11 +301,17 @@ def only_data_is_left(resources):
 def show_logs():
     step("What the functions wrote")
     logs = boto3.client("logs")
-    for group in logs.describe_log_groups()["logGroups"]:
-        events = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
-        print(f"{group['logGroupName']}:")
-        for event in events[-LOG_LINES:]:
-            print(f"  {event['message'].rstrip()}")
+    for groups in logs.get_paginator("describe_log_groups").paginate():
+        for group in groups["logGroups"]:
+            show_log(logs, group["logGroupName"])
+
+
+def show_log(logs, name):
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=name)
+    events = [event for page in pages for event in page["events"]]
+    print(f"{name}:")
+    for event in events[-LOG_LINES:]:
+        print(f"  {event['message'].rstrip()}")
 
 
 if __name__ == "__main__":
