@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use deliver_webhooks::Delivering;
 use reqwest::dns::{Name, Resolve, Resolving};
 use serde_json::json;
+use shared::aws::Changed;
 use shared::delivery::{Attempt, DeliveryId, DeliveryState};
 use shared::delivery_store::{CLAIM_VALIDITY, Claimed, DeliveryStore, Outcome};
 use shared::organization::OrganizationId;
@@ -364,30 +365,30 @@ async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
     let before = kept(&system, webhook).await;
 
     let failed = Outcome::Failed(now + hours(1));
-    store
-        .record(&late, late_claim, &attempt(2), failed)
-        .await
-        .unwrap();
+    let recorded = store.record(&late, late_claim, &attempt(2), failed).await;
+    assert_eq!(recorded.unwrap(), Changed::No);
     store.release(delivery, late_claim, now).await.unwrap();
     assert_eq!(
         kept(&system, webhook).await,
         before,
         "who is late changes nothing"
     );
-    store
-        .record(&late, late_claim, &attempt(2), Outcome::Delivered)
-        .await
-        .unwrap();
+    let delivered = Outcome::Delivered;
+    let recorded = store
+        .record(&late, late_claim, &attempt(2), delivered)
+        .await;
+    assert_eq!(recorded.unwrap(), Changed::Yes);
     let expected = [(DeliveryState::Delivered, 2)];
     assert_eq!(
         states(&system, webhook).await,
         expected,
         "the receiver has it"
     );
-    store
-        .record(&current, current_claim, &attempt(2), failed)
-        .await
-        .unwrap();
+    let attempt = attempt(2);
+    let recorded = store
+        .record(&current, current_claim, &attempt, failed)
+        .await;
+    assert_eq!(recorded.unwrap(), Changed::No);
     assert_eq!(states(&system, webhook).await, expected);
     let never = now + hours(100);
     assert_eq!(
