@@ -12,7 +12,7 @@ import re
 
 from ministack import app
 from ministack.core import lambda_runtime
-from ministack.services import apigateway_v1, s3
+from ministack.services import apigateway_v1, lambda_svc, s3
 from ministack.services.cloudformation import provisioners
 
 # How the Lambda runtime marks a response that streams, and what API Gateway puts at the end of such a function's address.
@@ -27,6 +27,8 @@ def main():
     invoke_functions_that_stream()
     read_parts_of_versions()
     keep_alarms_with_expressions()
+    limit_event_sources()
+    serve_user_pools()
     app.main()
 
 
@@ -99,6 +101,30 @@ def keep_alarms_with_expressions():
         return record(name, properties)
 
     provisioners._cw_metric_alarm_record = record_alarm
+
+
+def limit_event_sources():
+    """A limit that comes from a parameter is a text, and the emulator compares it with numbers."""
+    concurrency = lambda_svc._sqs_esm_concurrency
+
+    def sqs_esm_concurrency(mapping, *others):
+        scaling = mapping.get("ScalingConfig") or {}
+        numbers = {name: int(value) for name, value in scaling.items()}
+        return concurrency({**mapping, "ScalingConfig": numbers}, *others)
+
+    lambda_svc._sqs_esm_concurrency = sqs_esm_concurrency
+
+
+def serve_user_pools():
+    """The emulator takes the name by which user pools are called for a bucket's, and leads who asks for their keys away
+    from TLS."""
+    app._NON_S3_VHOST_NAMES |= {"cognito-idp"}
+    handle = app._handle_cognito_get_request
+
+    def handle_get(method, path, headers, query_params):
+        return handle(method, path, {**headers, "x-forwarded-proto": "https"}, query_params)
+
+    app._handle_cognito_get_request = handle_get
 
 
 if __name__ == "__main__":

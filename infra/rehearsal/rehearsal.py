@@ -12,9 +12,11 @@ them call none but public addresses is in force. All processes that are started 
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +30,7 @@ STACK = "rehearsal"
 SERVICES = [
     "apigateway",
     "cloudformation",
+    "cognito-idp",
     "dynamodb",
     "events",
     "lambda",
@@ -46,6 +49,9 @@ ISSUER_NAME = "issuer.example.com"
 # What the development issuer of `local` adds to the URL of its listener, and whom its tokens are for.
 ISSUER = f"https://{ISSUER_NAME}/development-issuer"
 AUDIENCE = "sonarqube-reports"
+OWN_ISSUER = [f"OidcIssuer={ISSUER}", f"OidcAudience={AUDIENCE}"]
+ADMINISTRATOR = "administrator@example.com"
+PASSWORD = "correct horse battery staple"
 # The tests wait for rounds, and EventBridge knows no shorter time.
 ROUNDS = "rate(1 minute)"
 # Nearly all that the tests do is to wait, so all of them at once.
@@ -95,13 +101,20 @@ def main():
 
 
 def rehearse(folder, build, sam, tests):
-    step("sam deploy")
-    deploy(folder, build, sam)
-    outputs, resources = outputs_of_stack(), resources_of(STACK)
+    step("sam deploy, with a user pool")
+    deploy(folder, build, sam, [])
+    outputs = outputs_of_stack()
     name_addresses(folder, outputs)
 
+    step("The first administrator")
+    first_administrator(sam, outputs)
+
+    step("sam deploy, with an identity provider of our own")
+    deploy(folder, build, sam, OWN_ISSUER)
+    outputs, resources = outputs_of_stack(), resources_of(STACK)
+
     step("sam deploy once more")
-    if "No changes to deploy" not in deploy(folder, build, sam):
+    if "No changes to deploy" not in deploy(folder, build, sam, OWN_ISSUER):
         sys.exit("rehearse: the same stack again was a change")
 
     step("The end-to-end tests")
@@ -207,9 +220,9 @@ def start_emulator(folder):
             time.sleep(0.2)
 
 
-def deploy(folder, build, sam):
+def deploy(folder, build, sam, parameters):
     """Deploys with the settings of samconfig.toml, but for its questions."""
-    parameters = [f"OidcIssuer={ISSUER}", f"OidcAudience={AUDIENCE}", f"Architecture={os.environ['ARCHITECTURE']}"]
+    parameters = [*parameters, f"Architecture={os.environ['ARCHITECTURE']}"]
     settings = ["--config-file", Path("samconfig.toml").resolve(), "--stack-name", STACK]
     command = [sam, "deploy", "--template-file", build / "template.yaml", *settings]
     command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--parameter-overrides", *parameters]
@@ -234,6 +247,33 @@ def run(command, what, variables=None):
     if process.wait() != 0:
         sys.exit(f"rehearse: failed ({process.returncode}): {' '.join(map(str, command))}")
     return "".join(printed)
+
+
+def first_administrator(sam, outputs):
+    """Makes one by the scripts that people use, and a token with what one logs in with."""
+    python, who = Path(sam).with_name("python"), ["--stack", STACK, "--email", ADMINISTRATOR]
+    # Twice: what is there already stays.
+    printed = [run([python, "infra/create-administrator", *who], "deployment") for _ in range(2)]
+    said = [re.search(r"administrator of the organization (\S+)\.$", one, re.MULTILINE) for one in printed]
+    [organization] = {one.group(1) for one in said}
+    # The e-mail with the first password goes nowhere here.
+    boto3.client("cognito-idp").admin_set_user_password(
+        UserPoolId=outputs["UserPoolId"], Username=ADMINISTRATOR, Password=PASSWORD, Permanent=True
+    )
+    # Without a terminal it reads the password from where we write it.
+    logged_in = subprocess.run(
+        [python, "infra/log-in", *who], input=PASSWORD, stdout=subprocess.PIPE, text=True, start_new_session=True, check=True
+    )
+    request = urllib.request.Request(
+        f"{outputs['ApiUrl']}/organizations/{organization}/tokens",
+        data=json.dumps({"name": "CI", "rights": ["publish"]}).encode(),
+        headers={"Authorization": f"Bearer {logged_in.stdout.strip()}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            print(f"A token was made for {organization}: {answer.status}")
+    except urllib.error.HTTPError as error:
+        sys.exit(f"rehearse: the first administrator can make no token: {error} {error.read().decode()}")
 
 
 def outputs_of_stack():
