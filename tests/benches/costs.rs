@@ -33,18 +33,13 @@ use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use axum::body::Body;
 use axum::http::Request;
-use deliver_webhooks::Delivering;
 use download_files::Files;
 use local::Clients;
 use local::client::{File, Publisher};
 use publish_report::{Publishing, UploadStore};
-use retry_webhooks::{Retrying, Round};
-use shared::delivery_store::DeliveryStore;
+use retry_webhooks::Round;
 use shared::organization::OrganizationId;
-use shared::queue::EventsQueue;
-use shared::report_store::ReportStore;
-use shared::token::{Right, TokenStore};
-use shared::webhook_store::WebhookStore;
+use shared::token::Right;
 use tests::receiver::Receiver;
 use tests::samples::{metadata, noise, stored_report};
 use tests::system::{System, organization};
@@ -314,7 +309,7 @@ async fn list(system: &System, meter: &Meter, org: OrganizationId) -> Cost {
     system
         .seed((0..300).map(|number| stored_report(org, number)))
         .await;
-    let reports = ReportStore::new(meter.of(system, "ListReports").dynamodb, "ReportsTable");
+    let reports = meter.of(system, "ListReports").tables().reports;
     let request = get(&format!("/security/report/list?org={org}&minver=0"));
     let response = list_reports::router(reports)
         .oneshot(request)
@@ -338,10 +333,10 @@ async fn download(system: &System, meter: &Meter) -> Cost {
     let id = system
         .publish(org, &metadata("1.0"), &ten_megabytes())
         .await;
-    let Clients { dynamodb, s3, .. } = meter.of(system, "DownloadFiles");
+    let clients = meter.of(system, "DownloadFiles");
     let files = Files {
-        reports: ReportStore::new(dynamodb, "ReportsTable"),
-        bucket: download_files::Bucket::new(s3, system.stack.bucket()),
+        reports: clients.tables().reports,
+        bucket: download_files::Bucket::new(clients.s3, system.stack.bucket()),
         ..system.stack.files.clone()
     };
     let request = get(&format!("/security/report/files?org={org}&reports={id}"));
@@ -365,13 +360,13 @@ async fn download(system: &System, meter: &Meter) -> Cost {
 }
 
 async fn publish(system: &System, meter: &Meter) -> Cost {
-    let Clients { dynamodb, s3, sqs } = meter.of(system, "PublishReport");
+    let clients = meter.of(system, "PublishReport");
     let publishing = Publishing {
-        reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
-        uploads: UploadStore::new(dynamodb.clone(), "UploadsTable"),
-        tokens: TokenStore::new(dynamodb, "TokensTable"),
-        bucket: publish_report::Bucket::new(s3, system.stack.bucket()),
-        queue: EventsQueue::new(sqs, system.stack.events_queue()),
+        reports: clients.tables().reports,
+        uploads: UploadStore::new(clients.dynamodb.clone(), "UploadsTable"),
+        tokens: clients.tables().tokens,
+        queue: system.stack.events_queue_of(&clients),
+        bucket: publish_report::Bucket::new(clients.s3, system.stack.bucket()),
     };
     let org = organization();
     let rights = [Right::Publish];
@@ -412,14 +407,8 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
     system.webhook(org, &receiver.url).await;
     let report = stored_report(org, 0);
     system.seed([report.clone()]).await;
-    let Clients { dynamodb, sqs, .. } = meter.of(system, "DeliverWebhooks");
-    let delivering = Delivering {
-        reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
-        webhooks: WebhookStore::new(dynamodb.clone(), "WebhooksTable"),
-        deliveries: DeliveryStore::new(dynamodb, "DeliveriesTable"),
-        queue: EventsQueue::new(sqs, system.stack.events_queue()),
-        ..system.stack.delivering.clone()
-    };
+    let clients = meter.of(system, "DeliverWebhooks");
+    let delivering = system.stack.delivering_with(&clients);
     let mut message = SqsMessage::default();
     message.message_id = Some("1".to_owned());
     message.body = Some(
@@ -447,14 +436,8 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
 }
 
 async fn idle_round(system: &System, meter: &Meter) -> Cost {
-    let Clients { dynamodb, sqs, .. } = meter.of(system, "RetryWebhooks");
-    let retrying = Retrying {
-        reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
-        webhooks: WebhookStore::new(dynamodb.clone(), "WebhooksTable"),
-        deliveries: DeliveryStore::new(dynamodb, "DeliveriesTable"),
-        queue: EventsQueue::new(sqs, system.stack.events_queue()),
-        ..system.stack.retrying.clone()
-    };
+    let clients = meter.of(system, "RetryWebhooks");
+    let retrying = system.stack.retrying_with(&clients);
     let round = retry_webhooks::round(&retrying, OffsetDateTime::now_utc()).await;
     assert_eq!(round, Round::default());
     Cost {

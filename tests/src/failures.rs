@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use local::Clients;
 
 /// Makes the n-th call of an SDK client fail, and, when it is a kill, every later one too.
 ///
@@ -91,6 +92,15 @@ impl Failures {
     pub fn s3(&self, base: &aws_sdk_s3::config::Builder) -> aws_sdk_s3::config::Builder {
         let config = base.clone().retry_config(RetryConfig::disabled());
         config.interceptor(self.clone())
+    }
+
+    /// The same clients with these failures of DynamoDB and SQS.
+    pub fn clients(&self, base: &Clients) -> Clients {
+        Clients {
+            dynamodb: self.dynamodb(&base.dynamodb),
+            s3: base.s3.clone(),
+            sqs: self.sqs(&base.sqs),
+        }
     }
 
     /// How many calls there were so far, those that failed among them.

@@ -16,12 +16,8 @@ use futures_util::{StreamExt as _, stream};
 use publish_report::Publishing;
 use retry_webhooks::Retrying;
 use serde_json::{Value, json};
-use shared::delivery_store::DeliveryStore;
 use shared::organization::OrganizationId;
-use shared::queue::EventsQueue;
-use shared::report_store::ReportStore;
 use shared::token::Right;
-use shared::webhook_store::WebhookStore;
 use tests::failures::{Failures, Seam};
 use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::{files, metadata};
@@ -39,34 +35,16 @@ struct Process {
 impl Process {
     fn of(system: &System, failures: &Failures) -> Self {
         let stack = &system.stack;
-        let dynamodb = |function| failures.dynamodb(&stack.clients[function].dynamodb);
-        let reports = |function| ReportStore::new(dynamodb(function), "ReportsTable");
-        let webhooks = |function| WebhookStore::new(dynamodb(function), "WebhooksTable");
-        let deliveries = |function| DeliveryStore::new(dynamodb(function), "DeliveriesTable");
-        let queue = |function: &str| {
-            let sqs = failures.sqs(&stack.clients[function].sqs);
-            EventsQueue::new(sqs, stack.events_queue())
-        };
+        let clients = |function: &str| failures.clients(&stack.clients[function]);
+        let publisher = clients("PublishReport");
         Self {
             publishing: Publishing {
-                reports: reports("PublishReport"),
-                queue: queue("PublishReport"),
+                reports: publisher.tables().reports,
+                queue: stack.events_queue_of(&publisher),
                 ..stack.publishing.clone()
             },
-            delivering: Delivering {
-                reports: reports("DeliverWebhooks"),
-                webhooks: webhooks("DeliverWebhooks"),
-                deliveries: deliveries("DeliverWebhooks"),
-                queue: queue("DeliverWebhooks"),
-                ..stack.delivering.clone()
-            },
-            retrying: Retrying {
-                reports: reports("RetryWebhooks"),
-                webhooks: webhooks("RetryWebhooks"),
-                deliveries: deliveries("RetryWebhooks"),
-                queue: queue("RetryWebhooks"),
-                ..stack.retrying.clone()
-            },
+            delivering: stack.delivering_with(&clients("DeliverWebhooks")),
+            retrying: stack.retrying_with(&clients("RetryWebhooks")),
         }
     }
 }

@@ -82,26 +82,9 @@ impl Counted {
         let receiver = Receiver::start().await;
         system.webhook(org, &receiver.url).await;
         let calls = Failures::none();
-        let dynamodb = |function| calls.dynamodb(&system.stack.clients[function].dynamodb);
-        let queue = |function: &str| {
-            let sqs = calls.sqs(&system.stack.clients[function].sqs);
-            EventsQueue::new(sqs, system.stack.events_queue())
-        };
-        let (deliver, retry) = ("DeliverWebhooks", "RetryWebhooks");
-        let delivering = Delivering {
-            reports: ReportStore::new(dynamodb(deliver), "ReportsTable"),
-            webhooks: WebhookStore::new(dynamodb(deliver), "WebhooksTable"),
-            deliveries: DeliveryStore::new(dynamodb(deliver), "DeliveriesTable"),
-            queue: queue(deliver),
-            ..system.stack.delivering.clone()
-        };
-        let retrying = Retrying {
-            reports: ReportStore::new(dynamodb(retry), "ReportsTable"),
-            webhooks: WebhookStore::new(dynamodb(retry), "WebhooksTable"),
-            deliveries: DeliveryStore::new(dynamodb(retry), "DeliveriesTable"),
-            queue: queue(retry),
-            ..system.stack.retrying.clone()
-        };
+        let clients = |function: &str| calls.clients(&system.stack.clients[function]);
+        let delivering = system.stack.delivering_with(&clients("DeliverWebhooks"));
+        let retrying = system.stack.retrying_with(&clients("RetryWebhooks"));
         Self {
             system,
             org,

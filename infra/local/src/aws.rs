@@ -2,10 +2,16 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use shared::delivery_store::DeliveryStore;
+use shared::report_store::ReportStore;
+use shared::token::TokenStore;
+use shared::webhook_store::WebhookStore;
 
 use crate::policy::Enforced;
 use crate::stand_ins::Endpoints;
-use crate::{ACCESS_KEY, REGION, SECRET_KEY};
+use crate::{
+    ACCESS_KEY, DELIVERIES_TABLE, REGION, REPORTS_TABLE, SECRET_KEY, TOKENS_TABLE, WEBHOOKS_TABLE,
+};
 
 /// What somebody calls the stand-ins with.
 #[derive(Clone, Debug)]
@@ -18,6 +24,19 @@ pub struct Clients {
     pub sqs: aws_sdk_sqs::Client,
 }
 
+/// The tables, as somebody may use them.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// Of reports.
+    pub reports: ReportStore,
+    /// Of tokens.
+    pub tokens: TokenStore,
+    /// Of webhooks.
+    pub webhooks: WebhookStore,
+    /// Of deliveries.
+    pub deliveries: DeliveryStore,
+}
+
 impl Clients {
     /// Those of somebody who may do anything.
     pub(crate) fn unrestricted(sdk: &SdkConfig, endpoints: &Endpoints) -> Self {
@@ -27,6 +46,17 @@ impl Clients {
     /// Those of a function with this policy.
     pub(crate) fn under(policy: &Enforced, sdk: &SdkConfig, endpoints: &Endpoints) -> Self {
         Self::new(sdk, endpoints, Some(policy))
+    }
+
+    /// The tables, as these clients may use them.
+    pub fn tables(&self) -> Tables {
+        let dynamodb = &self.dynamodb;
+        Tables {
+            reports: ReportStore::new(dynamodb.clone(), REPORTS_TABLE),
+            tokens: TokenStore::new(dynamodb.clone(), TOKENS_TABLE),
+            webhooks: WebhookStore::new(dynamodb.clone(), WEBHOOKS_TABLE),
+            deliveries: DeliveryStore::new(dynamodb.clone(), DELIVERIES_TABLE),
+        }
     }
 
     fn new(sdk: &SdkConfig, endpoints: &Endpoints, policy: Option<&Enforced>) -> Self {

@@ -25,7 +25,6 @@ use manage_webhooks::identity::{IdentityProvider, Role};
 use publish_report::{Publishing, UploadStore};
 use retry_webhooks::Retrying;
 use shared::api;
-use shared::delivery_store::DeliveryStore;
 use shared::metrics::Metrics;
 use shared::organization::OrganizationId;
 use shared::queue::EventsQueue;
@@ -33,7 +32,6 @@ use shared::report_store::ReportStore;
 use shared::token::{Right, Token, TokenSecret, TokenStore};
 use shared::webhook::address::AddressPolicy;
 use shared::webhook::sender::{DEADLINE, Sender, SenderOptions};
-use shared::webhook_store::WebhookStore;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -44,7 +42,7 @@ use crate::definition::{Definition, bucket_name};
 use crate::pump::Pump;
 use crate::stand_ins::Endpoints;
 
-pub use crate::aws::Clients;
+pub use crate::aws::{Clients, Tables};
 pub use crate::demo::{DemoReport, reports as demo_reports};
 pub use crate::issuer::DevelopmentIssuer;
 pub use crate::policy::{Permission, Policies};
@@ -129,30 +127,6 @@ pub struct Stack {
     _temporary: Option<TempDir>,
 }
 
-/// The tables, for who fills them or looks into them beside the functions.
-#[derive(Clone, Debug)]
-pub struct Tables {
-    /// Of reports.
-    pub reports: ReportStore,
-    /// Of tokens.
-    pub tokens: TokenStore,
-    /// Of webhooks.
-    pub webhooks: WebhookStore,
-    /// Of deliveries.
-    pub deliveries: DeliveryStore,
-}
-
-impl Tables {
-    fn new(dynamodb: &aws_sdk_dynamodb::Client) -> Self {
-        Self {
-            reports: ReportStore::new(dynamodb.clone(), REPORTS_TABLE),
-            tokens: TokenStore::new(dynamodb.clone(), TOKENS_TABLE),
-            webhooks: WebhookStore::new(dynamodb.clone(), WEBHOOKS_TABLE),
-            deliveries: DeliveryStore::new(dynamodb.clone(), DELIVERIES_TABLE),
-        }
-    }
-}
-
 // The names that the functions get from their environment.
 const REPORTS_TABLE: &str = "ReportsTable";
 const UPLOADS_TABLE: &str = "UploadsTable";
@@ -196,6 +170,7 @@ impl Stack {
         let endpoints = stand_ins::start(&mut tasks, database.as_deref(), &objects).await?;
         let sdk = sdk_config();
         let all = Clients::unrestricted(&sdk, &endpoints);
+        let tables = all.tables();
         let (dynamodb, sqs) = (all.dynamodb, all.sqs);
         let s3 = aws_sdk_s3::Client::from_conf(all.s3.build());
 
@@ -216,17 +191,13 @@ impl Stack {
             let clients = clients.get(function);
             clients.with_context(|| format!("template.yaml has no {function}"))
         };
-        // Each store is made for one function: with its clients comes its policy.
-        let reports = |of: &Clients| ReportStore::new(of.dynamodb.clone(), REPORTS_TABLE);
-        let tokens = |of: &Clients| TokenStore::new(of.dynamodb.clone(), TOKENS_TABLE);
-        let webhooks = |of: &Clients| WebhookStore::new(of.dynamodb.clone(), WEBHOOKS_TABLE);
-        let deliveries = |of: &Clients| DeliveryStore::new(of.dynamodb.clone(), DELIVERIES_TABLE);
+        // Stores and queue are made for each function: with its clients comes its policy.
         let queue = |of: &Clients| EventsQueue::new(of.sqs.clone(), events);
 
-        let listing = reports(of("ListReports")?);
+        let listing = of("ListReports")?.tables().reports;
         let downloader = of("DownloadFiles")?;
         let files = Files {
-            reports: reports(downloader),
+            reports: downloader.tables().reports,
             bucket: download_files::Bucket::new(downloader.s3.clone(), bucket_name(BUCKET)),
             max_response_bytes: options
                 .max_response_bytes
@@ -236,18 +207,18 @@ impl Stack {
         };
         let publisher = of("PublishReport")?;
         let publishing = Publishing {
-            reports: reports(publisher),
+            reports: publisher.tables().reports,
             uploads: UploadStore::new(publisher.dynamodb.clone(), UPLOADS_TABLE),
-            tokens: tokens(publisher),
+            tokens: publisher.tables().tokens,
             bucket: publish_report::Bucket::new(publisher.s3.clone(), bucket_name(BUCKET)),
             queue: queue(publisher),
         };
         let issuer = DevelopmentIssuer::open(&api_url, options.data.as_deref())?;
         let manager = of("ManageWebhooks")?;
         let managing = Managing {
-            webhooks: webhooks(manager),
-            deliveries: deliveries(manager),
-            tokens: tokens(manager),
+            webhooks: manager.tables().webhooks,
+            deliveries: manager.tables().deliveries,
+            tokens: manager.tables().tokens,
             identity: IdentityProvider::new(issuer.options())?,
             queue: queue(manager),
             // Receivers on this machine are what somebody who tries it has.
@@ -259,9 +230,9 @@ impl Stack {
         };
         let deliverer = of("DeliverWebhooks")?;
         let delivering = Delivering {
-            reports: reports(deliverer),
-            webhooks: webhooks(deliverer),
-            deliveries: deliveries(deliverer),
+            reports: deliverer.tables().reports,
+            webhooks: deliverer.tables().webhooks,
+            deliveries: deliverer.tables().deliveries,
             queue: queue(deliverer),
             sender: managing.sender.clone(),
             schedule: schedule(options.retry_every),
@@ -269,9 +240,9 @@ impl Stack {
         };
         let retrier = of("RetryWebhooks")?;
         let retrying = Retrying {
-            reports: reports(retrier),
-            webhooks: webhooks(retrier),
-            deliveries: deliveries(retrier),
+            reports: retrier.tables().reports,
+            webhooks: retrier.tables().webhooks,
+            deliveries: retrier.tables().deliveries,
             queue: queue(retrier),
             metrics: Metrics::off(),
         };
@@ -305,7 +276,7 @@ impl Stack {
             issuer,
             clients,
             policies,
-            tables: Tables::new(&dynamodb),
+            tables,
             dynamodb,
             s3,
             sqs,
@@ -344,6 +315,33 @@ impl Stack {
             delivering: self.delivering.clone(),
         };
         pump.drain(now).await
+    }
+
+    /// The queue of report changes, as these clients see it.
+    pub fn events_queue_of(&self, clients: &Clients) -> EventsQueue {
+        EventsQueue::new(clients.sqs.clone(), self.events_queue())
+    }
+
+    /// The delivering function, working with these clients.
+    pub fn delivering_with(&self, clients: &Clients) -> Delivering {
+        Delivering {
+            reports: clients.tables().reports,
+            webhooks: clients.tables().webhooks,
+            deliveries: clients.tables().deliveries,
+            queue: self.events_queue_of(clients),
+            ..self.delivering.clone()
+        }
+    }
+
+    /// The hourly function, working with these clients.
+    pub fn retrying_with(&self, clients: &Clients) -> Retrying {
+        Retrying {
+            reports: clients.tables().reports,
+            webhooks: clients.tables().webhooks,
+            deliveries: clients.tables().deliveries,
+            queue: self.events_queue_of(clients),
+            ..self.retrying.clone()
+        }
     }
 
     /// The environment in which a function's binary works with this stack, except for the Lambda runtime's part.

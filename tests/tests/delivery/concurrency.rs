@@ -9,15 +9,13 @@ use reqwest::dns::{Name, Resolve, Resolving};
 use serde_json::json;
 use shared::aws::Changed;
 use shared::delivery::{Attempt, DeliveryId, DeliveryState};
-use shared::delivery_store::{CLAIM_VALIDITY, Claimed, DeliveryStore, Outcome};
+use shared::delivery_store::{CLAIM_VALIDITY, Claimed, Outcome};
 use shared::organization::OrganizationId;
 use shared::queue::{EventsQueue, Work};
 use shared::report::Report;
-use shared::report_store::ReportStore;
 use shared::webhook::address::AddressPolicy;
 use shared::webhook::sender::{Exchange, Sender, SenderOptions};
 use shared::webhook::{Health, WebhookId, WebhookKey};
-use shared::webhook_store::WebhookStore;
 use tests::failures::{Failures, Seam};
 use tests::receiver::{Answer, Received, Receiver};
 use tests::system::{System, organization, text};
@@ -40,23 +38,15 @@ fn begin(system: &System, works: Vec<Work>, now: OffsetDateTime) -> JoinHandle<V
 
 /// What the function works with, where calls of DynamoDB and SQS fail.
 fn failing(system: &System, failures: &Failures) -> Delivering {
-    let clients = &system.stack.clients["DeliverWebhooks"];
-    let dynamodb = failures.dynamodb(&clients.dynamodb);
-    let sqs = failures.sqs(&clients.sqs);
-    Delivering {
-        reports: ReportStore::new(dynamodb.clone(), "ReportsTable"),
-        webhooks: WebhookStore::new(dynamodb.clone(), "WebhooksTable"),
-        deliveries: DeliveryStore::new(dynamodb, "DeliveriesTable"),
-        queue: EventsQueue::new(sqs, system.stack.events_queue()),
-        ..system.stack.delivering.clone()
-    }
+    let clients = failures.clients(&system.stack.clients["DeliverWebhooks"]);
+    system.stack.delivering_with(&clients)
 }
 
 /// The same, but only calls that are about deliveries fail.
 fn failing_deliveries(system: &System, failures: &Failures) -> Delivering {
-    let dynamodb = failures.dynamodb(&system.stack.clients["DeliverWebhooks"].dynamodb);
+    let clients = failures.clients(&system.stack.clients["DeliverWebhooks"]);
     Delivering {
-        deliveries: DeliveryStore::new(dynamodb, "DeliveriesTable"),
+        deliveries: clients.tables().deliveries,
         ..system.stack.delivering.clone()
     }
 }
