@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use deliver_webhooks::Delivering;
 use retry_webhooks::Round;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::delivery::{Delivery, DeliveryId, DeliveryState};
 use shared::delivery_store::{DeliveryKey, Range};
 use shared::organization::OrganizationId;
 use shared::queue::{DueDeliveries, ReportChange, ReportEvent, Work};
 use shared::report::Report;
 use shared::webhook::WebhookKey;
+use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::stored_report;
 use tests::system::{System, text};
 use time::{Duration, OffsetDateTime};
@@ -21,6 +22,8 @@ use tokio::task::JoinSet;
 pub(crate) const AMPLE: std::time::Duration = std::time::Duration::from_secs(90);
 /// No time at all: nothing new may be begun.
 pub(crate) const NONE: std::time::Duration = std::time::Duration::ZERO;
+/// A second.
+pub(crate) const SECOND: Duration = Duration::SECOND;
 
 /// The publication of a report.
 pub(crate) fn published(report: &Report) -> ReportChange {
@@ -37,6 +40,11 @@ pub(crate) fn revised(report: &Report, revision: u64) -> ReportChange {
     }
 }
 
+/// The message that a report was published.
+pub(crate) fn change(report: &Report) -> Work {
+    Work::Change(published(report))
+}
+
 /// Reports of an organization that are stored, each of a project of its own. Nobody is told of them yet.
 pub(crate) async fn stored(system: &System, org: OrganizationId, count: u64) -> Vec<Report> {
     let reports: Vec<Report> = (0..count).map(|it| stored_report(org, it)).collect();
@@ -48,6 +56,19 @@ pub(crate) async fn stored(system: &System, org: OrganizationId, count: u64) -> 
 pub(crate) fn ids<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Vec<String> {
     let ids = reports.into_iter().map(|report| report.id.to_string());
     ids.collect()
+}
+
+/// The ids of the reports that requests told of, sorted.
+pub(crate) fn told(received: &[Received]) -> Vec<String> {
+    let mut ids: Vec<String> = received.iter().flat_map(Received::report_ids).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Ids, sorted as [`told`] gives them.
+pub(crate) fn sorted(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort_unstable();
+    ids
 }
 
 /// A message of the queue.
@@ -105,6 +126,23 @@ pub(crate) async fn tell_each(system: &System, reports: &[Report], now: OffsetDa
     }
 }
 
+/// Deliveries of a webhook that have failed, one for each report.
+pub(crate) async fn failed_deliveries(
+    system: &System,
+    org: OrganizationId,
+    receiver: &Receiver,
+    count: u64,
+    now: OffsetDateTime,
+) -> (WebhookKey, Vec<DeliveryId>) {
+    let webhook = key(org, &system.webhook(org, &receiver.url).await);
+    receiver.answer(Answer::Status(404));
+    tell_each(system, &stored(system, org, count).await, now).await;
+    receiver.take();
+    receiver.answer(Answer::Status(200));
+    let deliveries = kept(system, webhook).await;
+    (webhook, deliveries.iter().map(|it| it.id).collect())
+}
+
 /// The key of a webhook from the answer to its creation.
 pub(crate) fn key(org: OrganizationId, webhook: &Value) -> WebhookKey {
     WebhookKey {
@@ -144,6 +182,11 @@ pub(crate) fn key_of(delivery: &Delivery) -> DeliveryKey {
         webhook: delivery.webhook,
         id: delivery.id,
     }
+}
+
+/// The webhook as an administrator sees it.
+pub(crate) async fn seen(system: &System, webhook: WebhookKey) -> Value {
+    system.webhook_now(webhook.org, &json!(webhook.id)).await
 }
 
 /// Takes everything from the queue, and gives the bodies.

@@ -5,6 +5,8 @@
 
 mod batch;
 mod concurrency;
+mod disabling;
+mod faults;
 mod health;
 mod messages;
 mod metrics;

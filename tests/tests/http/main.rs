@@ -9,3 +9,4 @@ mod files;
 mod list;
 mod publish;
 mod superseded;
+mod uploads;

@@ -1,0 +1,307 @@
+//! Uploads: what they take, and how they are completed.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use local::client::{File, Publisher};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use shared::organization::OrganizationId;
+use shared::token::Right;
+use tests::samples::{files, metadata};
+use tests::system::{Reply, System, organization, text};
+
+/// Where an upload is completed.
+pub(crate) fn complete_path(upload_id: &str) -> String {
+    format!("/security/report/uploads/{upload_id}/complete")
+}
+
+/// An upload that was begun, with nothing uploaded yet.
+async fn begun(publisher: &Publisher, version: &str, files: &[File]) -> Value {
+    let response = publisher.begin(&metadata(version), files).await.unwrap();
+    assert_eq!(response.status(), StatusCode::CREATED);
+    response.json().await.unwrap()
+}
+
+/// The objects whose keys begin with a prefix.
+pub(crate) async fn objects(system: &System, prefix: &str) -> Vec<String> {
+    let list = system
+        .stack
+        .s3
+        .list_objects_v2()
+        .bucket(system.stack.bucket())
+        .prefix(prefix)
+        .send()
+        .await
+        .unwrap();
+    list.contents
+        .unwrap_or_default()
+        .into_iter()
+        .map(|object| object.key.unwrap())
+        .collect()
+}
+
+/// Everything that a reader sees of an organization.
+async fn seen(system: &System, org: OrganizationId) -> (Vec<u8>, String) {
+    let list = system
+        .get(&format!("/security/report/list?org={org}&minver=0"))
+        .await;
+    let ids = system
+        .listed(&format!("org={org}&minver=0"))
+        .await
+        .join(",");
+    let etag = match ids.as_str() {
+        "" => String::new(),
+        ids => system
+            .get(&format!("/security/report/files?org={org}&reports={ids}"))
+            .await
+            .header("etag")
+            .to_owned(),
+    };
+    (list.body.to_vec(), etag)
+}
+
+#[tokio::test]
+async fn an_upload_is_completed_only_with_the_declared_bytes() {
+    let system = System::start().await;
+    let org = organization();
+    let publisher = system.publisher(org).await;
+    publisher
+        .publish(&metadata("1.0"), &files("before"))
+        .await
+        .unwrap();
+    let before = seen(&system, org).await;
+    let stored_before = objects(&system, "reports/").await;
+
+    let declared = files("after");
+    let begun = begun(&publisher, "1.0", &declared).await;
+    let id = text(&begun["uploadId"]);
+    let complete = async || Reply::of(publisher.complete(&id).await.unwrap()).await;
+    // Behind the back of S3's own checks.
+    let put = async |position: usize, bytes: Vec<u8>| {
+        let key = format!("uploads/{id}/{position}");
+        let put = system
+            .stack
+            .s3
+            .put_object()
+            .bucket(system.stack.bucket())
+            .key(key)
+            .body(bytes.into());
+        put.send().await.unwrap();
+    };
+    let expect = async |code: &str, position: usize| {
+        let reply = complete().await;
+        tests::contract::check("POST", &complete_path(&id), &reply);
+        assert_eq!((reply.status.as_u16(), reply.code().as_str()), (409, code));
+        assert_eq!(reply.json()["parameter"], format!("files[{position}]"));
+        assert!(
+            text(&reply.json()["message"]).contains(&declared[position].name),
+            "{reply:?}"
+        );
+        assert_eq!(
+            seen(&system, org).await,
+            before,
+            "a failed completion changes nothing"
+        );
+        assert_eq!(
+            objects(&system, "reports/").await,
+            stored_before,
+            "and leaves nothing behind"
+        );
+    };
+
+    expect("file_missing", 0).await;
+    put(0, declared[0].bytes.clone()).await;
+    expect("file_missing", 1).await;
+    put(1, [declared[1].bytes.as_slice(), b"!"].concat()).await;
+    expect("file_size_mismatch", 1).await;
+    put(1, declared[1].bytes.iter().map(|byte| byte ^ 1).collect()).await;
+    expect("file_checksum_mismatch", 1).await;
+    put(1, declared[1].bytes.clone()).await;
+    assert_eq!(complete().await.status, 200);
+    assert_ne!(seen(&system, org).await, before);
+}
+
+#[tokio::test]
+async fn an_address_takes_only_what_was_signed() {
+    let system = System::start().await;
+    let publisher = system.publisher(organization()).await;
+    let declared = files("a");
+    let begun = begun(&publisher, "1.0", &declared).await;
+    let target = &begun["files"][0];
+    assert!(
+        target["headers"]["x-amz-checksum-sha256"].is_string(),
+        "{target}"
+    );
+
+    let mut other_checksum = target.clone();
+    other_checksum["headers"]["x-amz-checksum-sha256"] =
+        json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    assert_eq!(
+        publisher
+            .put(&other_checksum, declared[0].bytes.clone())
+            .await
+            .unwrap()
+            .status(),
+        403
+    );
+    let mut other_key = target.clone();
+    other_key["url"] = json!(text(&target["url"]).replace("/0?", "/1?"));
+    assert_eq!(
+        publisher
+            .put(&other_key, declared[0].bytes.clone())
+            .await
+            .unwrap()
+            .status(),
+        403
+    );
+    let longer = [declared[0].bytes.as_slice(), b"!"].concat();
+    let mut other_length = target.clone();
+    other_length["headers"]["content-length"] = json!(longer.len().to_string());
+    assert_eq!(
+        publisher.put(&other_length, longer).await.unwrap().status(),
+        403
+    );
+    let other_bytes = declared[0].bytes.iter().map(|byte| byte ^ 1).collect();
+    assert!(
+        publisher
+            .put(target, other_bytes)
+            .await
+            .unwrap()
+            .status()
+            .is_client_error()
+    );
+    assert_eq!(
+        publisher
+            .put(target, declared[0].bytes.clone())
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn an_upload_is_its_organizations_only() {
+    let system = System::start().await;
+    let (org, other) = (organization(), organization());
+    let publisher = system.publisher(org).await;
+    let begun = begun(&publisher, "1.0", &files("a")).await;
+    publisher.upload(&begun, &files("a")).await.unwrap();
+    let id = text(&begun["uploadId"]);
+    let intruder = system
+        .stack
+        .create_token("t", other, &[Right::Publish])
+        .await
+        .unwrap();
+    for id in [
+        id.as_str(),
+        "00000000-0000-4000-8000-000000000000",
+        "x",
+        "..%2F..",
+        "%00",
+        "%FF",
+    ] {
+        let reply = system
+            .send(
+                system
+                    .request("POST", &complete_path(id))
+                    .bearer_auth(intruder.reveal()),
+            )
+            .await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.code().as_str()),
+            (404, "upload_not_found"),
+            "{id}"
+        );
+    }
+    assert_eq!(publisher.complete(&id).await.unwrap().status(), 201);
+}
+
+#[tokio::test]
+async fn an_upload_expires() {
+    let system = System::start().await;
+    let publisher = system.publisher(organization()).await;
+    let begun = begun(&publisher, "1.0", &files("a")).await;
+    publisher.upload(&begun, &files("a")).await.unwrap();
+    let id = text(&begun["uploadId"]);
+    let update = system
+        .stack
+        .dynamodb
+        .update_item()
+        .table_name("UploadsTable")
+        .key("id", AttributeValue::S(id.clone()));
+    let update = update
+        .update_expression("SET expiresAt = :past")
+        .expression_attribute_values(":past", AttributeValue::N("1".into()));
+    update.send().await.unwrap();
+    let reply = Reply::of(publisher.complete(&id).await.unwrap()).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.code().as_str()),
+        (410, "upload_expired")
+    );
+}
+
+#[tokio::test]
+async fn a_second_completion_gives_the_same_answer() {
+    let system = System::start().await;
+    let org = organization();
+    let publisher = system.publisher(org).await;
+    let begun = begun(&publisher, "1.0", &files("a")).await;
+    publisher.upload(&begun, &files("a")).await.unwrap();
+    let id = text(&begun["uploadId"]);
+    let complete = async || Reply::of(publisher.complete(&id).await.unwrap()).await;
+    let first = complete().await;
+    // Even after a later publication, and long after its files are gone.
+    publisher
+        .publish(&metadata("1.0"), &files("b"))
+        .await
+        .unwrap();
+    for position in 0..2 {
+        let delete = system
+            .stack
+            .s3
+            .delete_object()
+            .bucket(system.stack.bucket())
+            .key(format!("uploads/{id}/{position}"));
+        delete.send().await.unwrap();
+    }
+    let again = complete().await;
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    assert_eq!(again.status, 201);
+    assert_eq!(system.changes().await.len(), 2, "it is not announced again");
+}
+
+#[tokio::test]
+async fn of_two_completions_at_once_one_writes_and_both_answer_the_same() {
+    let system = System::start().await;
+    let org = organization();
+    let publisher = system.publisher(org).await;
+    for round in 0..5 {
+        let version = format!("1.{round}");
+        let begun = begun(&publisher, &version, &files("a")).await;
+        publisher.upload(&begun, &files("a")).await.unwrap();
+        let id = text(&begun["uploadId"]);
+        let complete = async || Reply::of(publisher.complete(&id).await.unwrap()).await;
+        let (one, two, three) = tokio::join!(complete(), complete(), complete());
+        assert_eq!((one.status.as_u16(), &one.body), (201, &two.body));
+        assert_eq!((two.status, &two.body), (three.status, &three.body));
+        let report = text(&one.json()["id"]);
+        assert_eq!(
+            objects(&system, &format!("reports/{org}/{report}/"))
+                .await
+                .len(),
+            2,
+            "the losers leave nothing"
+        );
+        let archive = system
+            .get(&format!(
+                "/security/report/files?org={org}&reports={report}"
+            ))
+            .await;
+        assert_eq!(archive.status, 200);
+    }
+    assert_eq!(
+        system.changes().await.len(),
+        5,
+        "each report is announced once"
+    );
+}
