@@ -24,11 +24,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use domain::token::Right;
+use identity::Role;
 use local::client::File;
-use manage_webhooks::identity::Role;
 use serde_json::{Value, json};
-use shared::queue::Work;
-use shared::token::Right;
+use store::queue::work::Work;
 use tests::lambda::{Function, event};
 use tests::samples::{files, metadata};
 use tests::system::{System, organization};
@@ -261,7 +261,7 @@ async fn events(system: &System) -> Vec<Event> {
         Some(&declaration.to_string()),
     );
     let webhooks = format!("/organizations/{org}/webhooks");
-    let change = serde_json::to_string(&Work::Change(change)).unwrap();
+    let change = Work::change(change).to_json();
     let batch = json!({"Records": [{"messageId": "1", "body": change}]});
     vec![
         Event::new(HELLO_WORLDS[0], json!({}), "Hello, world!"),

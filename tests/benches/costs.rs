@@ -33,13 +33,12 @@ use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use axum::body::Body;
 use axum::http::Request;
+use domain::organization::OrganizationId;
+use domain::token::Right;
 use download_files::Files;
 use local::Clients;
 use local::client::{File, Publisher};
-use publish_report::{Publishing, UploadStore};
 use retry_webhooks::Round;
-use shared::organization::OrganizationId;
-use shared::token::Right;
 use tests::receiver::Receiver;
 use tests::samples::{metadata, noise, stored_report};
 use tests::system::{System, organization};
@@ -361,13 +360,7 @@ async fn download(system: &System, meter: &Meter) -> Cost {
 
 async fn publish(system: &System, meter: &Meter) -> Cost {
     let clients = meter.of(system, "PublishReport");
-    let publishing = Publishing {
-        reports: clients.tables().reports,
-        uploads: UploadStore::new(clients.dynamodb.clone(), "UploadsTable"),
-        tokens: clients.tables().tokens,
-        queue: system.stack.events_queue_of(&clients),
-        bucket: publish_report::Bucket::new(clients.s3, system.stack.bucket()),
-    };
+    let publishing = system.stack.publishing_with(&clients).unwrap();
     let org = organization();
     let rights = [Right::Publish];
     let token = system
@@ -377,7 +370,7 @@ async fn publish(system: &System, meter: &Meter) -> Cost {
         .unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let service = shared::api::service(publish_report::router(publishing));
+    let service = web::api::service(publish_report::router(publishing));
     let served = tokio::spawn(axum::serve(listener, service).into_future());
     let files = ten_megabytes();
     let publisher = Publisher::new(&url, token).unwrap();

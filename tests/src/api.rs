@@ -1,12 +1,12 @@
 //! Calls of the API, each of whose answers is held against the contract.
 
 use bytes::Bytes;
+use domain::organization::OrganizationId;
+use identity::Role;
 use local::DevelopmentIssuer;
-use manage_webhooks::identity::Role;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
 use time::{Duration, OffsetDateTime};
 
 use crate::contract;

@@ -8,12 +8,12 @@ use std::ops::Deref;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use domain::organization::OrganizationId;
+use domain::token::{Right, TokenSecret};
+use identity::Role;
 use local::client::{File, Publisher};
-use manage_webhooks::identity::Role;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
-use shared::token::{Right, TokenSecret};
 use time::OffsetDateTime;
 
 use crate::api::{Api, text};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use runtime::metrics::Metrics;
 use serde_json::Value;
-use shared::metrics::Metrics;
 
 /// The values of each metric of a record.
 pub type Figures = BTreeMap<String, Vec<u64>>;
@@ -84,7 +84,7 @@ pub fn figures(line: &str) -> Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::metrics::Metric;
+    use runtime::metrics::Metric;
     use time::OffsetDateTime;
 
     #[test]

@@ -1,11 +1,12 @@
 //! Reports to test with.
 
+use domain::date::timestamp;
+use domain::organization::OrganizationId;
+use domain::report::change::ReportChange;
+use domain::report::{Method, Report, ReportId, StoredFile};
 use local::client::File;
 use serde_json::{Value, json};
-use shared::date::timestamp;
-use shared::organization::OrganizationId;
-use shared::report::{Method, Report, ReportId, StoredFile};
-use shared::report_store::Position;
+use store::reports::Position;
 use time::{Duration, OffsetDateTime};
 
 /// The metadata of a report on a version.
@@ -54,10 +55,20 @@ pub fn noise(length: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
+/// The announcement of a revision of a report, as if every one before it was announced.
+pub fn change(report: &Report, revision: u64) -> ReportChange {
+    let report = Report {
+        revision,
+        announced_revision: revision - 1,
+        ..report.clone()
+    };
+    ReportChange::announcing(&report)
+}
+
 /// The `number`-th of many reports as it is stored; its version is `1.<number / 7>.<number % 7>`.
 pub fn stored_report(org: OrganizationId, number: u64) -> Report {
     let metadata = metadata(&format!("1.{}.{}", number / 7, number % 7));
-    let mut metadata: shared::report::Metadata = serde_json::from_value(metadata).unwrap();
+    let mut metadata: domain::report::Metadata = serde_json::from_value(metadata).unwrap();
     metadata.project_key = format!("project-{number}");
     let id = ReportId::of(org, &metadata);
     let upload_date =

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::ops::Deref;
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use domain::organization::OrganizationId;
+use domain::report::Report;
+use domain::report::change::ReportChange;
+use domain::token::Right;
 use local::client::{File, Publisher};
 use local::{Options, Policies, Stack};
 use reqwest::Client;
 use retry_webhooks::Round;
 use serde_json::Value;
-use shared::organization::OrganizationId;
-use shared::queue::{ReportChange, Work};
-use shared::report::Report;
-use shared::token::Right;
+use store::queue::work::Work;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -143,7 +144,7 @@ impl System {
                 return works;
             }
             for message in messages {
-                works.push(serde_json::from_str(&message.body.unwrap()).unwrap());
+                works.push(Work::from_json(&message.body.unwrap()).unwrap());
                 let delete = self
                     .stack
                     .sqs
@@ -158,7 +159,7 @@ impl System {
     /// Takes every message from the queue; they must be changes of reports.
     pub async fn changes(&self) -> Vec<ReportChange> {
         let change = |work| match work {
-            Work::Change(change) => change,
+            Work::Change(change) => *change,
             other => panic!("it is no change of a report: {other:?}"),
         };
         self.queued().await.into_iter().map(change).collect()

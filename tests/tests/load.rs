@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
-use shared::queue::{ReportChange, ReportEvent, Work};
+use store::queue::work::Work;
 use tests::receiver::{Answer, Receiver};
-use tests::samples::stored_report;
+use tests::samples::{change, stored_report};
 use tests::system::{System, organization};
 use time::{Duration, OffsetDateTime};
 
@@ -48,14 +48,7 @@ async fn two_thousand_reports_reach_five_webhooks() {
     system.seed(reports.clone()).await;
     let changes: Vec<Work> = reports
         .iter()
-        .map(|report| {
-            Work::Change(ReportChange {
-                event: ReportEvent::Published,
-                org,
-                report: report.id,
-                revision: 1,
-            })
-        })
+        .map(|report| Work::change(change(report, 1)))
         .collect();
     // Each third one comes twice, and much later.
     let again: Vec<Work> = changes.iter().step_by(3).cloned().collect();

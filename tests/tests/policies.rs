@@ -12,14 +12,17 @@ use std::time::Duration as StdDuration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::presigning::PresigningConfig;
+use domain::organization::OrganizationId;
+use domain::report::ReportKey;
 use local::client::File;
 use local::{Options, Permission, Stack};
 use serde_json::{Value, json};
-use shared::aws::describe;
-use shared::organization::OrganizationId;
-use shared::queue::{EventsQueue, ReportChange, ReportEvent, Work};
+use store::describe;
+use store::queue::EventsQueue;
+use store::queue::work::Work;
+use store::reports::Commit;
 use tests::receiver::{Answer, Receiver};
-use tests::samples::{files, metadata, noise, stored_report};
+use tests::samples::{change, files, metadata, noise, stored_report};
 use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
 
@@ -194,12 +197,12 @@ async fn deliver(system: &System, org: OrganizationId) {
 
     // The queue gives a message again.
     let queue = EventsQueue::new(system.stack.sqs.clone(), system.stack.events_queue());
-    let again = Work::Change(ReportChange {
-        event: ReportEvent::Published,
+    let key = ReportKey {
         org,
-        report: report.parse().unwrap(),
-        revision: 1,
-    });
+        id: report.parse().unwrap(),
+    };
+    let report = system.stack.tables.reports.get(key).await.unwrap().unwrap();
+    let again = Work::change(change(&report, 1));
     queue.send(&[again]).await.unwrap();
     system.deliver(start + Duration::HOUR).await;
     assert!(receiver.take().is_empty());
@@ -219,10 +222,9 @@ async fn retry(system: &System, org: OrganizationId) {
     let mut report = stored_report(org, 1);
     report.announced_revision = 0;
     let now = OffsetDateTime::now_utc();
-    let put = system.stack.tables.reports.put(&report, now).unwrap();
-    let item = Some(put.item().clone());
-    let put = system.stack.dynamodb.put_item().table_name("ReportsTable");
-    put.set_item(item).send().await.unwrap();
+    let reports = &system.stack.tables.reports;
+    let stored = reports.store(&report, Vec::new(), now).await.unwrap();
+    assert!(matches!(stored, Commit::Stored), "{stored:?}");
     let round = system.round(now + Duration::HOUR).await;
     assert_eq!((round.swept.announced, round.swept.failed), (1, 0));
 }

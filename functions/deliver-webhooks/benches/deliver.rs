@@ -17,19 +17,16 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use deliver_webhooks::{Delivering, Schedule, handle};
+use deliver_webhooks::{Delivering, handle};
+use domain::organization::OrganizationId;
+use domain::report::Report;
 use futures_util::{StreamExt as _, stream};
+use outbound::address::AddressPolicy;
+use outbound::format::Outgoing;
+use outbound::sender::{DEADLINE, Sender, SenderOptions};
 use retry_webhooks::Retrying;
-use shared::delivery_store::DeliveryStore;
-use shared::message::Outgoing;
-use shared::metrics::Metrics;
-use shared::organization::OrganizationId;
-use shared::queue::{EventsQueue, ReportChange, ReportEvent, Work};
-use shared::report::Report;
-use shared::report_store::ReportStore;
-use shared::webhook::address::AddressPolicy;
-use shared::webhook::sender::{DEADLINE, Sender, SenderOptions};
-use shared::webhook_store::WebhookStore;
+use runtime::config::Environment;
+use store::queue::work::Work;
 use tests::failures::Failures;
 use tests::receiver::{Answer, Receiver};
 use tests::samples::stored_report;
@@ -272,20 +269,13 @@ fn delivering(environment: &HashMap<String, String>) -> Delivering {
         .http_client(http)
         .endpoint_url(&environment["AWS_ENDPOINT_URL_SQS"]);
     let sqs = aws_sdk_sqs::Client::from_conf(sqs.build());
-    Delivering {
-        reports: ReportStore::new(dynamodb.clone(), &environment["REPORTS_TABLE"]),
-        webhooks: WebhookStore::new(dynamodb.clone(), &environment["WEBHOOKS_TABLE"]),
-        deliveries: DeliveryStore::new(dynamodb, &environment["DELIVERIES_TABLE"]),
-        queue: EventsQueue::new(sqs, &environment["EVENTS_QUEUE_URL"]),
-        sender: Sender::new(SenderOptions {
-            addresses: AddressPolicy::PublicAndLoopback,
-            plain_http: true,
-            deadline: DEADLINE,
-        })
-        .unwrap(),
-        schedule: Schedule::default(),
-        metrics: Metrics::off(),
-    }
+    let sender = Sender::new(SenderOptions {
+        addresses: AddressPolicy::PublicAndLoopback,
+        plain_http: true,
+        deadline: DEADLINE,
+    });
+    let given = Environment::given(environment.clone());
+    Delivering::new(&given, &dynamodb, sqs, sender.unwrap()).unwrap()
 }
 
 // --- Both ---------------------------------------------------------------------------------------------------------------
@@ -295,12 +285,7 @@ fn organization_of(number: u64) -> OrganizationId {
 }
 
 fn change(report: &Report) -> Work {
-    Work::Change(ReportChange {
-        event: ReportEvent::Published,
-        org: report.org,
-        report: report.id,
-        revision: 1,
-    })
+    Work::change(tests::samples::change(report, 1))
 }
 
 fn event(works: &[Work]) -> SqsEvent {
@@ -308,7 +293,7 @@ fn event(works: &[Work]) -> SqsEvent {
     for (number, work) in works.iter().enumerate() {
         let mut message = SqsMessage::default();
         message.message_id = Some(number.to_string());
-        message.body = Some(serde_json::to_string(work).unwrap());
+        message.body = Some(work.to_json());
         event.records.push(message);
     }
     event

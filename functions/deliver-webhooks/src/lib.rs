@@ -9,25 +9,27 @@
 mod batch;
 mod clock;
 mod lane;
+mod receipt;
 mod replay;
 mod tally;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use domain::webhook::schedule::RetryLimits;
 use futures_util::{StreamExt as _, stream};
-use shared::delivery_store::DeliveryStore;
-use shared::metrics::Metrics;
-use shared::queue::EventsQueue;
-use shared::report_store::ReportStore;
-use shared::webhook::sender::Sender;
-use shared::webhook_store::WebhookStore;
+use outbound::sender::Sender;
+use runtime::config::Environment;
+use runtime::metrics::Metrics;
+use store::deliveries::DeliveryStore;
+use store::queue::EventsQueue;
+use store::webhooks::WebhookStore;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
 use crate::batch::Batch;
 use crate::clock::Clock;
+use crate::receipt::Records;
 use crate::tally::Tally;
 
 /// How many deliveries are on their way at once. A Lambda function may have 1,024 open files (Lambda, "Quotas"), and beside
@@ -37,8 +39,6 @@ const MAX_CONCURRENT: usize = 200;
 /// What the function works with.
 #[derive(Clone, Debug)]
 pub struct Delivering {
-    /// What happened to which reports.
-    pub reports: ReportStore,
     /// Who is told.
     pub webhooks: WebhookStore,
     /// What was told.
@@ -47,30 +47,35 @@ pub struct Delivering {
     pub queue: EventsQueue,
     /// How it gets there.
     pub sender: Sender,
-    /// When it is tried again.
-    pub schedule: Schedule,
+    /// When it is tried again, and for how long.
+    pub limits: RetryLimits,
     /// What is counted of it.
     pub metrics: Metrics,
 }
 
-/// When deliveries are tried again, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub struct Schedule {
-    /// After a failure a delivery is due again after so long.
+impl Delivering {
+    /// What the function works with, of these clients and by these variables. `sender` calls receivers.
     ///
-    /// What is due is put back on the queue every hour. A whole hour here would make it every second hour: a delivery that
-    /// failed a moment after one round would not be due yet at the next.
-    pub retry_after: Duration,
-    /// A webhook none of whose deliveries has succeeded for so long is disabled.
-    pub disable_after: Duration,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self {
-            retry_after: Duration::from_secs(50 * 60),
-            disable_after: Duration::from_secs(5 * 24 * 3600),
-        }
+    /// # Errors
+    /// A variable is missing, or has no value of its kind.
+    pub fn new(
+        environment: &Environment,
+        dynamodb: &aws_sdk_dynamodb::Client,
+        sqs: aws_sdk_sqs::Client,
+        sender: Sender,
+    ) -> anyhow::Result<Self> {
+        let required = |name| environment.required(name);
+        Ok(Self {
+            webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
+            deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
+            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
+            sender,
+            limits: RetryLimits {
+                disable_after: environment.days("DISABLE_AFTER_DAYS")?,
+                ..RetryLimits::default()
+            },
+            metrics: environment.metrics()?,
+        })
     }
 }
 
@@ -84,41 +89,30 @@ pub async fn handle(
     budget: Duration,
 ) -> SqsBatchResponse {
     let clock = Clock::new(now, budget);
-    let ids: Vec<String> = event
-        .records
-        .iter()
-        .map(|record| record.message_id.clone().unwrap_or_default())
-        .collect();
-    let batch = Batch::read(&event);
-    let mut unsettled: BTreeSet<usize> = batch.unreadable.iter().copied().collect();
+    let mut records = Records::default();
+    let mut batch = Batch::read(event, &mut records);
+    let replays = std::mem::take(&mut batch.replays);
 
-    let lanes = batch::lanes(delivering, &batch, &mut unsettled).await;
+    let lanes = batch.lanes(delivering).await;
     let slots = Semaphore::new(MAX_CONCURRENT);
     let tally = Tally::default();
     let running = lanes
         .into_values()
         .map(|lane| lane.run(delivering, &slots, &clock, &tally));
     // All at once: how many deliveries are under way is limited by the slots.
-    let mut outcomes = stream::iter(running).buffer_unordered(usize::MAX);
-    while let Some(records) = outcomes.next().await {
-        unsettled.extend(records);
-    }
+    let mut running = stream::iter(running).buffer_unordered(usize::MAX);
+    while running.next().await.is_some() {}
+    drop(running);
     if let Some(metrics) = tally.metrics() {
         delivering.metrics.record(clock.now(), &metrics);
     }
-    for (replay, record) in &batch.replays {
-        if let Err(error) = replay::make(delivering, replay, &clock).await {
-            tracing::error!(webhook = %replay.webhook, "a replay for webhook {} stopped: {error:#}", replay.webhook);
-            unsettled.insert(*record);
+    for (replay, receipt) in replays {
+        match replay::make(delivering, &replay, &clock).await {
+            Ok(()) => receipt.settle(),
+            Err(error) => {
+                tracing::error!(webhook = %replay.webhook, "a replay for webhook {} stopped: {error:#}", replay.webhook);
+            }
         }
     }
-
-    let failure = |record: usize| {
-        let mut failure = BatchItemFailure::default();
-        failure.item_identifier.clone_from(&ids[record]);
-        failure
-    };
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = unsettled.into_iter().map(failure).collect();
-    response
+    records.response()
 }

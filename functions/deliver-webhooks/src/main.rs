@@ -3,9 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::sqs::SqsEvent;
-use deliver_webhooks::{Delivering, Schedule, handle};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use shared::config;
+use deliver_webhooks::{Delivering, handle};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use outbound::address::AddressPolicy;
+use outbound::sender::{DEADLINE, Sender, SenderOptions};
+use runtime::config::{self, Environment};
+use runtime::telemetry;
 use time::OffsetDateTime;
 
 /// So much of the function's time is kept for what has been begun: a delivery may take 10 s, and then it is recorded.
@@ -13,20 +16,19 @@ const RESERVE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let aws = config::aws().await?;
-    let delivering = Delivering {
-        reports: config::report_store(&aws)?,
-        webhooks: config::webhook_store(&aws)?,
-        deliveries: config::delivery_store(&aws)?,
-        queue: config::events_queue(&aws)?,
-        sender: config::sender()?,
-        schedule: Schedule {
-            disable_after: config::days("DISABLE_AFTER_DAYS")?,
-            ..Schedule::default()
-        },
-        metrics: config::metrics()?,
-    };
+    telemetry::init();
+    let environment = Environment::of_process();
+    let aws = config::aws(&environment).await?;
+    let sender = Sender::new(SenderOptions {
+        addresses: AddressPolicy::Public,
+        plain_http: environment.switch("ALLOW_PLAIN_HTTP")?,
+        deadline: DEADLINE,
+    })?;
+    let (dynamodb, sqs) = (
+        aws_sdk_dynamodb::Client::new(&aws),
+        aws_sdk_sqs::Client::new(&aws),
+    );
+    let delivering = Delivering::new(&environment, &dynamodb, sqs, sender)?;
     let handle = async |event: LambdaEvent<SqsEvent>| {
         let left = event.context.deadline().duration_since(SystemTime::now());
         let budget = left.unwrap_or_default().saturating_sub(RESERVE);

@@ -1,10 +1,12 @@
 //! Deliveries that are to be tried again at somebody's wish.
 
+use domain::date::timestamp;
+use domain::delivery::DeliveryKey;
+use domain::delivery::{Delivery, DeliveryId};
 use futures_util::{StreamExt as _, stream};
-use shared::date::timestamp;
-use shared::delivery::{Delivery, DeliveryId};
-use shared::delivery_store::{DeliveryKey, MadeDue, Range};
-use shared::queue::{Replay, Work};
+use store::deliveries::Range;
+use store::deliveries::lease::MadeDue;
+use store::queue::work::{Replay, Work};
 
 use crate::Delivering;
 use crate::clock::Clock;
@@ -46,7 +48,7 @@ pub(crate) async fn make(
                     from: range.from,
                     ..replay.clone()
                 });
-                return delivering.queue.send(&[rest]).await;
+                return Ok(delivering.queue.send(&[rest]).await?);
             }
             Err(error) => return Err(error),
         }
@@ -94,7 +96,7 @@ async fn make_due(
     let mut due = Vec::new();
     for (id, result) in ids.into_iter().zip(results) {
         match result? {
-            MadeDue::Yes(_) => due.push(id),
+            MadeDue::Due(_) => due.push(id),
             // It is being tried, or there is none any more.
             MadeDue::InProgress | MadeDue::Gone => {}
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use shared::metrics::Metric;
+use runtime::metrics::Metric;
 
 /// Counts what DynamoDB has: an attempt that could not be recorded is made again, and counts then.
 #[derive(Debug, Default)]

@@ -1,10 +1,10 @@
 //! The binary of the function, as a process against a Runtime API.
 
 use serde_json::json;
-use shared::queue::{ReportChange, ReportEvent, Work};
+use store::queue::work::Work;
 use tests::lambda::Function;
 use tests::receiver::Receiver;
-use tests::samples::stored_report;
+use tests::samples::{change, stored_report};
 use tests::system::{System, organization};
 
 #[tokio::test]
@@ -14,18 +14,13 @@ async fn a_batch_is_answered_with_what_has_to_come_again_and_nothing_is_sent_to_
     let receiver = Receiver::start().await;
     let webhook = system.webhook(org, &receiver.url).await;
     let report = stored_report(org, 1);
-    let change = Work::Change(ReportChange {
-        event: ReportEvent::Published,
-        org,
-        report: report.id,
-        revision: 1,
-    });
+    let change = Work::change(change(&report, 1));
     system.seed([report]).await;
     let binary = env!("CARGO_BIN_EXE_deliver-webhooks");
     let mut function = Function::start(binary, &system.stack.environment()).await;
 
     let records = json!({"Records": [
-        {"messageId": "good", "body": serde_json::to_string(&change).unwrap()},
+        {"messageId": "good", "body": change.to_json()},
         {"messageId": "bad", "body": "{}"},
     ]});
     let answer = function.invoke(records).await.json();

@@ -15,8 +15,8 @@
 use std::ops::Range;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use domain::report::Method;
 use sha2::{Digest as _, Sha256};
-use shared::report::Method;
 use time::{OffsetDateTime, UtcOffset};
 
 /// A 32-bit field with this value says: look into the zip64 field.

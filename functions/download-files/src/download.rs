@@ -9,7 +9,7 @@ use aws_sdk_s3::Client;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt as _};
-use shared::object::{ObjectRead, reading_client};
+use store::objects::{ObjectRead, reading_client};
 use tokio::sync::mpsc;
 
 use crate::archive::Segment;

@@ -16,16 +16,18 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Statu
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use domain::organization::OrganizationId;
+use domain::report::{Method, Report, ReportId};
 use http_body_util::BodyExt as _;
-use shared::api::{ApiError, ErrorCode};
-use shared::cors;
-use shared::metrics::{Metric, Metrics};
-use shared::organization::OrganizationId;
-use shared::query::{Query, shortened};
-use shared::report::{Method, Report, ReportId};
-use shared::report_store::ReportStore;
+use runtime::config::Environment;
+use runtime::metrics::{Metric, Metrics};
+use store::reports::ReportStore;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use web::api::{ApiError, ErrorCode};
+use web::cors;
+use web::query::Query;
+use web::text::shortened;
 
 use crate::archive::{Content, Entry, Object, Plan};
 use crate::manifest::{Manifest, ManifestFile, ManifestReport};
@@ -60,6 +62,26 @@ pub struct Files {
     pub max_response_bytes: u64,
     /// What is counted of it.
     pub metrics: Metrics,
+}
+
+impl Files {
+    /// What the function works with, of these clients and by these variables.
+    ///
+    /// # Errors
+    /// A variable is missing.
+    pub fn new(
+        environment: &Environment,
+        dynamodb: &aws_sdk_dynamodb::Client,
+        s3: aws_sdk_s3::config::Builder,
+    ) -> anyhow::Result<Self> {
+        let table = environment.required("REPORTS_TABLE")?;
+        Ok(Self {
+            reports: ReportStore::new(dynamodb.clone(), table),
+            bucket: Bucket::new(s3, environment.required("BUCKET")?),
+            max_response_bytes: MAX_RESPONSE_BYTES,
+            metrics: environment.metrics()?,
+        })
+    }
 }
 
 /// The routes of this function.

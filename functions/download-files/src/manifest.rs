@@ -1,8 +1,8 @@
 //! `reports.json`, the first entry of every archive: what it holds, in a form for programs.
 
+use domain::organization::OrganizationId;
+use domain::report::{Metadata, Report, ReportId};
 use serde::Serialize;
-use shared::organization::OrganizationId;
-use shared::report::{Metadata, Report, ReportId};
 
 /// The name of the entry.
 pub(crate) const NAME: &str = "reports.json";

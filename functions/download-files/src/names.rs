@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use shared::report::Report;
+use domain::report::Report;
 use unicode_normalization::UnicodeNormalization as _;
 
 /// How much of a project's name and of a branch stands in a folder's name, in bytes. With a version and a report type of

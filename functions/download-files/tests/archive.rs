@@ -6,11 +6,11 @@ use std::io::{Cursor, Read, Seek, SeekFrom, Write as _};
 use std::path::Path;
 
 use bytes::Bytes;
+use domain::report::Method;
 use download_files::archive::{Content, Entry, Object, Plan, Segment};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use proptest::prelude::*;
-use shared::report::Method;
 use tests::tools;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};

@@ -10,11 +10,11 @@ use aws_sdk_s3::primitives::SdkBody;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use bytes::Bytes;
+use domain::report::{Method, StoredFile};
 use download_files::{Bucket, Files};
 use futures_util::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use shared::report::{Method, StoredFile};
 use tests::bucket::{self, Get, failed, found};
 use tests::samples::stored_report;
 use tests::system::{System, organization};
@@ -64,7 +64,7 @@ async fn download(
     };
     let uri = format!("{}?org={org}&reports={id}", download_files::PATH);
     let request = Request::get(uri).body(Body::empty()).unwrap();
-    shared::api::service(download_files::router(files))
+    web::api::service(download_files::router(files))
         .oneshot(request)
         .await
         .unwrap()

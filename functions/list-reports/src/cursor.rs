@@ -1,10 +1,10 @@
 //! Where a list of reports goes on.
 
-use shared::api::ApiError;
-use shared::cursor;
-use shared::organization::OrganizationId;
-use shared::report_store::{Order, Position};
-use shared::version::VersionRange;
+use domain::organization::OrganizationId;
+use domain::version::VersionRange;
+use store::reports::{Order, Position};
+use web::api::ApiError;
+use web::cursor;
 
 /// What a cursor is valid for: a query without `limit`, which may change from page to page.
 pub(crate) struct Scope {
@@ -40,9 +40,9 @@ impl Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::api::ErrorCode;
-    use shared::report::ReportId;
-    use shared::version::Version;
+    use domain::report::ReportId;
+    use domain::version::Version;
+    use web::api::ErrorCode;
 
     fn scope(org: u128, lowest: &str, order: Order) -> Scope {
         let versions = VersionRange::ALL.at_least(lowest.parse().unwrap());

@@ -7,14 +7,16 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use domain::organization::OrganizationId;
+use domain::report::summary::Summary;
+use domain::version::{Version, VersionRange};
+use runtime::config::Environment;
 use serde::Serialize;
-use shared::api::{self, ApiError, ErrorCode};
-use shared::cors;
-use shared::organization::OrganizationId;
-use shared::query::{Query, shortened};
-use shared::report::{Rating, ReportId};
-use shared::report_store::{ListedReport, Order, ReportStore};
-use shared::version::{Version, VersionRange};
+use store::reports::{Order, ReportStore};
+use web::api::{self, ApiError, ErrorCode};
+use web::cors;
+use web::query::Query;
+use web::text::shortened;
 
 use crate::cursor::Scope;
 
@@ -24,6 +26,18 @@ pub const PATH: &str = "/security/report/list";
 pub const PARAMETERS: [&str; 7] = [
     "org", "version", "minver", "maxver", "limit", "cursor", "order",
 ];
+
+/// What the function works with, of this client and by these variables.
+///
+/// # Errors
+/// A variable is missing.
+pub fn reports(
+    environment: &Environment,
+    dynamodb: &aws_sdk_dynamodb::Client,
+) -> anyhow::Result<ReportStore> {
+    let table = environment.required("REPORTS_TABLE")?;
+    Ok(ReportStore::new(dynamodb.clone(), table))
+}
 
 /// The routes of this function.
 pub fn router(reports: ReportStore) -> Router {
@@ -37,39 +51,9 @@ pub fn router(reports: ReportStore) -> Router {
 #[serde(rename_all = "camelCase")]
 struct ListBody {
     organization_id: OrganizationId,
-    reports: Vec<ReportBody>,
+    reports: Vec<Summary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReportBody {
-    project_name: String,
-    id: ReportId,
-    report_type: String,
-    report_version: u32,
-    project_version: Version,
-    date: String,
-    upload_date: String,
-    vulnerabilities_count: u32,
-    security_rating: Rating,
-}
-
-impl From<ListedReport> for ReportBody {
-    fn from(report: ListedReport) -> Self {
-        Self {
-            project_name: report.project_name,
-            id: report.id,
-            report_type: report.report_type,
-            report_version: report.report_version,
-            project_version: report.project_version,
-            date: report.date.into(),
-            upload_date: report.upload_date,
-            vulnerabilities_count: report.vulnerabilities_count,
-            security_rating: report.security_rating,
-        }
-    }
 }
 
 async fn list(
@@ -97,7 +81,7 @@ async fn list(
     }
     let body = ListBody {
         organization_id: org,
-        reports: page.reports.into_iter().map(ReportBody::from).collect(),
+        reports: page.reports,
         next_cursor: page.next.map(|position| scope.seal(&position)),
     };
     api::json(StatusCode::OK, &body)

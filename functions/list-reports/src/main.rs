@@ -1,14 +1,18 @@
 //! The Lambda function `list-reports`.
 
 use lambda_http::tower::ServiceExt;
-use lambda_http::{Error, Request, run, tracing};
-use shared::{api, config};
+use lambda_http::{Error, Request, run};
+use runtime::config::{self, Environment};
+use runtime::telemetry;
+use web::api;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let aws = config::aws().await?;
-    let service = api::service(list_reports::router(config::report_store(&aws)?));
+    telemetry::init();
+    let environment = Environment::of_process();
+    let aws = config::aws(&environment).await?;
+    let reports = list_reports::reports(&environment, &aws_sdk_dynamodb::Client::new(&aws))?;
+    let service = api::service(list_reports::router(reports));
     run(ServiceExt::<Request>::map_response(
         service,
         api::without_needless_length,

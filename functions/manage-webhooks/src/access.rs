@@ -5,14 +5,16 @@ use std::marker::PhantomData;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
-use shared::api::{ApiError, ErrorCode};
-use shared::organization::OrganizationId;
-use shared::token::{Right, TokenSecret, bearer, unauthorized};
+use domain::organization::OrganizationId;
+use domain::token::{Right, TokenSecret};
 use time::OffsetDateTime;
+use web::api::{ApiError, ErrorCode};
+use web::bearer::{bearer, refused, unauthorized};
 
 use crate::Managing;
-use crate::identity::{Role, VerifyError};
 use crate::target::{Target, organization_not_found};
+use identity::{Role, VerifyError};
+use store::tokens::Found;
 
 /// After so many seconds it is worth to ask the identity provider again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("60");
@@ -99,7 +101,10 @@ impl Managing {
     ) -> Result<Caller, ApiError> {
         let bearer = bearer(headers)?;
         if TokenSecret::looks_like(bearer) {
-            let token = self.tokens.find(bearer, now).await?;
+            let token = match self.tokens.find(bearer, now).await? {
+                Found::Good(token) => token,
+                Found::Refused(reason) => return Err(refused(&reason)),
+            };
             if target.organization()? != token.org {
                 return Err(organization_not_found());
             }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::delivery::attempt::{Attempt, AttemptError, AttemptSummary};
+use domain::delivery::{Delivery, DeliveryId, DeliveryState};
+use domain::organization::OrganizationId;
+use domain::report::change::ReportEvent;
+use domain::token::{Right, Token, TokenId};
+use domain::webhook::health::DisabledReason;
+use domain::webhook::{Webhook, WebhookId};
 use serde::Serialize;
-use shared::delivery::{
-    Attempt, AttemptError, AttemptSummary, Delivery, DeliveryId, DeliveryState,
-};
-use shared::organization::OrganizationId;
-use shared::queue::ReportEvent;
-use shared::token::{Right, Token, TokenId};
-use shared::webhook::{DisabledReason, Webhook, WebhookId};
 use time::OffsetDateTime;
 
 #[derive(Serialize)]
@@ -55,9 +55,9 @@ impl WebhookBody {
     pub(crate) fn of(webhook: &Webhook, now: OffsetDateTime) -> Self {
         let settings = &webhook.settings;
         let previous = settings.previous_secret.as_ref();
-        let now = shared::date::timestamp(now);
-        let header = |own: &shared::webhook::OwnHeader| HeaderBody {
-            name: own.name.to_string(),
+        let now = domain::date::timestamp(now);
+        let header = |own: &domain::webhook::OwnHeader| HeaderBody {
+            name: own.name.clone(),
         };
         Self {
             id: webhook.id,

@@ -6,19 +6,22 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use domain::date::GivenDate;
+use domain::delivery::DeliveryKey;
+use domain::delivery::{DeliveryId, DeliveryState, RETENTION};
+use domain::webhook::Webhook;
 use serde::Serialize;
 use serde_json::Value;
-use shared::api::{self, ApiError, ErrorCode};
-use shared::cursor::Scope;
-use shared::date::GivenDate;
-use shared::delivery::{DeliveryId, DeliveryState, RETENTION};
-use shared::delivery_store::{DeliveryKey, MadeDue, Range};
-use shared::fields::{Fields, invalid};
-use shared::json;
-use shared::query::{Query, shortened};
-use shared::queue::{Replay, Work};
-use shared::webhook::Webhook;
+use store::deliveries::Range;
+use store::deliveries::lease::MadeDue;
+use store::queue::work::{Replay, Work};
 use time::OffsetDateTime;
+use web::api::{self, ApiError, ErrorCode};
+use web::cursor::Scope;
+use web::fields::{Fields, invalid};
+use web::json;
+use web::query::Query;
+use web::text::shortened;
 
 use crate::access::{Call, ManageWebhooks, ReadDeliveries};
 use crate::body::{DeliveryBody, DeliverySummaryBody};
@@ -123,7 +126,7 @@ pub(crate) async fn redeliver(
     }
     managing.prepare(&webhook).await?;
     match managing.deliveries.make_due(key, now).await? {
-        MadeDue::Yes(delivery) => {
+        MadeDue::Due(delivery) => {
             let messages = Work::due(webhook.org, webhook.id, &[delivery.id]);
             managing.enqueue(&webhook, &messages).await;
             let body = DeliverySummaryBody::of(&delivery, now);

@@ -2,13 +2,14 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use domain::organization::OrganizationId;
+use domain::report::change::ReportEvent;
+use outbound::format::TEST_EVENT;
+use outbound::format::reports::sample;
 use serde::Serialize;
 use serde_json::Value;
-use shared::api::{self, ApiError};
-use shared::message::{TEST_EVENT, sample};
-use shared::organization::OrganizationId;
-use shared::queue::ReportEvent;
 use uuid::Uuid;
+use web::api::{self, ApiError};
 
 /// The organization of the samples.
 const SAMPLE_ORGANIZATION: OrganizationId = OrganizationId::new(Uuid::from_u128(1));
@@ -30,7 +31,7 @@ pub(crate) async fn list() -> Result<Response, ApiError> {
     let event = |name, description| Event {
         name,
         description,
-        sample: sample(SAMPLE_ORGANIZATION, name),
+        sample: sample(SAMPLE_ORGANIZATION, name, None).body,
     };
     let mut events: Vec<Event> = ReportEvent::ALL
         .into_iter()

@@ -5,7 +5,6 @@ mod access;
 mod body;
 mod deliveries;
 mod events;
-pub mod identity;
 mod settings;
 mod target;
 mod tokens;
@@ -16,15 +15,16 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use shared::api::ApiError;
-use shared::delivery_store::DeliveryStore;
-use shared::query::Query;
-use shared::queue::EventsQueue;
-use shared::token::TokenStore;
-use shared::webhook::sender::Sender;
-use shared::webhook_store::WebhookStore;
+use outbound::sender::Sender;
+use store::deliveries::DeliveryStore;
+use store::queue::EventsQueue;
+use store::tokens::TokenStore;
+use store::webhooks::WebhookStore;
+use web::api::ApiError;
+use web::query::Query;
 
-use crate::identity::IdentityProvider;
+use identity::{IdentityOptions, IdentityProvider};
+use runtime::config::Environment;
 
 /// The path of the event types.
 pub const EVENTS_PATH: &str = "/webhook-events";
@@ -79,6 +79,33 @@ pub struct Managing {
     pub queue: EventsQueue,
     /// What makes test calls, and says which addresses are allowed.
     pub sender: Sender,
+}
+
+impl Managing {
+    /// What the function works with, of these clients and by these variables. `sender` calls receivers.
+    ///
+    /// # Errors
+    /// A variable is missing, or is no issuer.
+    pub fn new(
+        environment: &Environment,
+        dynamodb: &aws_sdk_dynamodb::Client,
+        sqs: aws_sdk_sqs::Client,
+        sender: Sender,
+    ) -> anyhow::Result<Self> {
+        let required = |name| environment.required(name);
+        Ok(Self {
+            webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
+            deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
+            tokens: TokenStore::new(dynamodb.clone(), required("TOKENS_TABLE")?),
+            identity: IdentityProvider::new(IdentityOptions {
+                issuer: required("OIDC_ISSUER")?,
+                audience: required("OIDC_AUDIENCE")?,
+                roles_claim: required("OIDC_ROLES_CLAIM")?,
+            })?,
+            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
+            sender,
+        })
+    }
 }
 
 /// The routes of this function.

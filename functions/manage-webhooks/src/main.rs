@@ -1,27 +1,29 @@
 //! The Lambda function `manage-webhooks`.
 
 use lambda_http::tower::ServiceExt;
-use lambda_http::{Error, Request, run, tracing};
+use lambda_http::{Error, Request, run};
 use manage_webhooks::Managing;
-use manage_webhooks::identity::{IdentityOptions, IdentityProvider};
-use shared::{api, config};
+use outbound::address::AddressPolicy;
+use outbound::sender::{DEADLINE, Sender, SenderOptions};
+use runtime::config::{self, Environment};
+use runtime::telemetry;
+use web::api;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let aws = config::aws().await?;
-    let managing = Managing {
-        webhooks: config::webhook_store(&aws)?,
-        deliveries: config::delivery_store(&aws)?,
-        tokens: config::token_store(&aws)?,
-        identity: IdentityProvider::new(IdentityOptions {
-            issuer: config::required("OIDC_ISSUER")?,
-            audience: config::required("OIDC_AUDIENCE")?,
-            roles_claim: config::required("OIDC_ROLES_CLAIM")?,
-        })?,
-        queue: config::events_queue(&aws)?,
-        sender: config::sender()?,
-    };
+    telemetry::init();
+    let environment = Environment::of_process();
+    let aws = config::aws(&environment).await?;
+    let sender = Sender::new(SenderOptions {
+        addresses: AddressPolicy::Public,
+        plain_http: environment.switch("ALLOW_PLAIN_HTTP")?,
+        deadline: DEADLINE,
+    })?;
+    let (dynamodb, sqs) = (
+        aws_sdk_dynamodb::Client::new(&aws),
+        aws_sdk_sqs::Client::new(&aws),
+    );
+    let managing = Managing::new(&environment, &dynamodb, sqs, sender)?;
     let service = api::service(manage_webhooks::router(managing));
     run(ServiceExt::<Request>::map_response(
         service,

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use axum::http::{HeaderName, HeaderValue, header};
+use domain::report::change::ReportEvent;
+use domain::webhook::secret::WebhookSecret;
+use domain::webhook::url::{InvalidUrl, MASK, WebhookUrl};
+use domain::webhook::{OwnHeader, Settings};
+use outbound::format::is_reserved;
 use serde_json::Value;
-use shared::api::{ApiError, ErrorCode};
-use shared::fields::{Fields, invalid, project_key, text};
-use shared::message::is_reserved;
-use shared::query::{did_you_mean, shortened};
-use shared::queue::ReportEvent;
-use shared::webhook::secret::WebhookSecret;
-use shared::webhook::url::{InvalidUrl, MASK, WebhookUrl};
-use shared::webhook::{OwnHeader, Settings};
 use time::OffsetDateTime;
+use web::api::{ApiError, ErrorCode};
+use web::fields::{Fields, invalid, project_key, text};
+use web::text::{did_you_mean, shortened};
 
 /// The fields of a webhook. The first ones can be set; the others are ignored, so that what was read can be sent back.
 const FIELDS: [&str; 18] = [
@@ -119,7 +119,11 @@ pub(crate) fn read(
         .map(|value| secret(&value))
         .transpose()?;
 
-    if url.basic_auth().is_some() && headers.iter().any(|own| own.name == header::AUTHORIZATION) {
+    if url.basic_auth().is_some()
+        && headers
+            .iter()
+            .any(|own| own.name == header::AUTHORIZATION.as_str())
+    {
         let message = "there is an Authorization header already, made of the user in the url";
         return Err(invalid(ErrorCode::InvalidHeader, "headers", message));
     }
@@ -136,6 +140,8 @@ pub(crate) fn read(
         project,
         events,
         headers,
+        format: current.map(|current| current.format).unwrap_or_default(),
+        schedule: current.map(|current| current.schedule).unwrap_or_default(),
     };
     if let Some(secret) = given_secret.filter(|secret| *secret != settings.secret) {
         settings.rotate(secret, now);
@@ -270,21 +276,21 @@ fn headers(value: Value, current: Option<&Settings>) -> Result<Vec<OwnHeader>, A
     Ok(headers)
 }
 
-fn header_name(fields: &mut Fields) -> Result<HeaderName, ApiError> {
+fn header_name(fields: &mut Fields) -> Result<String, ApiError> {
     let name = fields.text("name", MAX_HEADER_NAME)?;
     let path = fields.path("name");
     let name: HeaderName = name.parse().map_err(|_| {
         let message = format!("'{}' is not the name of a header", shortened(&name));
         invalid(ErrorCode::InvalidHeader, &path, &message)
     })?;
-    if is_reserved(&name) {
+    if is_reserved(name.as_str()) {
         let message = format!("'{name}' is reserved");
         return Err(invalid(ErrorCode::InvalidHeader, &path, &message));
     }
-    Ok(name)
+    Ok(name.to_string())
 }
 
-fn header_value(value: &Value, path: &str) -> Result<HeaderValue, ApiError> {
+fn header_value(value: &Value, path: &str) -> Result<String, ApiError> {
     let refused = || {
         let message = format!(
             "must be text of 1 to {MAX_HEADER_VALUE} visible ASCII characters, with spaces only between them"
@@ -294,11 +300,11 @@ fn header_value(value: &Value, path: &str) -> Result<HeaderValue, ApiError> {
     let text = value.as_str().ok_or_else(refused)?;
     let is_good = (1..=MAX_HEADER_VALUE).contains(&text.len())
         && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-        && text.trim() == text;
-    if !is_good {
-        return Err(refused());
+        && text.trim() == text
+        && HeaderValue::from_str(text).is_ok();
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err(refused())
     }
-    let mut value: HeaderValue = text.parse().map_err(|_| refused())?;
-    value.set_sensitive(true);
-    Ok(value)
 }

@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 use axum::extract::MatchedPath;
 use axum::http::request::Parts;
-use shared::api::{ApiError, ErrorCode};
-use shared::delivery::DeliveryId;
-use shared::organization::OrganizationId;
-use shared::token::TokenId;
-use shared::webhook::WebhookId;
+use domain::delivery::DeliveryId;
+use domain::organization::OrganizationId;
+use domain::token::TokenId;
+use domain::webhook::WebhookId;
+use web::api::{ApiError, ErrorCode};
 
 /// The ids in a path. One that is no id names nothing; but who may not even look must not learn that, so it is not an error
 /// until somebody asks.

@@ -4,24 +4,27 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::date::timestamp;
+use domain::delivery::attempt::Attempt;
+use domain::delivery::{Delivery, DeliveryId, RETENTION};
+use domain::organization::OrganizationId;
+use domain::webhook::health::{DisabledReason, Health};
+use domain::webhook::secret::WebhookSecret;
+use domain::webhook::url::WebhookUrl;
+use domain::webhook::{Disabled, Settings, Webhook, WebhookId, WebhookKey};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use outbound::format::{Outgoing, shown};
+use outbound::sender::mask;
 use serde::Serialize;
 use serde_json::Value;
-use shared::api::{self, ApiError, ErrorCode};
-use shared::aws::Changed;
-use shared::date::timestamp;
-use shared::delivery::{Attempt, Delivery, DeliveryId, RETENTION};
-use shared::delivery_store::Range;
-use shared::json;
-use shared::message::{Outgoing, shown};
-use shared::organization::OrganizationId;
-use shared::queue::Work;
-use shared::webhook::secret::WebhookSecret;
-use shared::webhook::url::WebhookUrl;
-use shared::webhook::{Disabled, DisabledReason, Health, Settings, Webhook, WebhookId, WebhookKey};
-use shared::webhook_store::Webhooks;
+use store::deliveries::Range;
+use store::dynamodb::Changed;
+use store::queue::work::Work;
+use store::webhooks::Webhooks;
 use time::OffsetDateTime;
 use uuid::Uuid;
+use web::api::{self, ApiError, ErrorCode};
+use web::json;
 
 use crate::access::{Call, Caller, ManageWebhooks};
 use crate::body::{AttemptBody, WebhookBody};
@@ -64,7 +67,7 @@ pub(crate) async fn list(
     let webhooks = managing.webhooks.all(caller.org).await?;
     let body = async |webhook: Webhook| {
         let latest = managing.latest_delivery(webhook.id, now).await?;
-        anyhow::Ok(WebhookBody::of(&webhook, now).with_latest(latest.as_ref(), now))
+        Ok::<_, store::Error>(WebhookBody::of(&webhook, now).with_latest(latest.as_ref(), now))
     };
     let webhooks = stream::iter(webhooks)
         .map(body)
@@ -110,7 +113,7 @@ pub(crate) async fn create(
     for _ in 0..MAX_TRIES {
         let among = managing.webhooks.all_to_change(caller.org).await?;
         check_limits(&among, &webhook)?;
-        if managing.webhooks.add(&webhook, &among).await? == Changed::Yes {
+        if managing.webhooks.add(&webhook, &among).await? == Changed::Stored {
             note(&caller, webhook.id, "created");
             let secret = draft.is_secret_generated.then(|| revealed(&webhook));
             let body = WebhookBody::of(&webhook, now).with_secret(secret);
@@ -157,7 +160,7 @@ pub(crate) async fn delete(
         let webhook = managing.webhook(&caller, &target).await?;
         check_precondition(&headers, &webhook)?;
         let deleted = managing.webhooks.delete(webhook.key(), webhook.revision);
-        if deleted.await? == Changed::Yes {
+        if deleted.await? == Changed::Stored {
             note(&caller, webhook.id, "deleted");
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
@@ -286,7 +289,7 @@ impl Managing {
         &self,
         webhook: WebhookId,
         now: OffsetDateTime,
-    ) -> anyhow::Result<Option<Delivery>> {
+    ) -> Result<Option<Delivery>, store::Error> {
         let range = Range {
             // DynamoDB takes its time to delete what has expired.
             from: DeliveryId::first_at(now - RETENTION),
@@ -380,7 +383,7 @@ impl Managing {
                 .webhooks
                 .replace(&webhook, forgets_health, among.as_ref())
                 .await?;
-            if replaced == Changed::Yes {
+            if replaced == Changed::Stored {
                 return Ok((webhook, current.is_enabled()));
             }
         }
@@ -410,7 +413,7 @@ impl Managing {
             .sender
             .post(&settings.url, headers, outgoing.body)
             .await?;
-        exchange.mask(settings.signing_secrets(now));
+        mask(&mut exchange, settings.signing_secrets(now));
         let body = TestBody {
             delivered: exchange.failure.is_none(),
             payload,

@@ -1,6 +1,6 @@
 //! The binary of the function, as a process against a Runtime API.
 
-use manage_webhooks::identity::Role;
+use identity::Role;
 use serde_json::json;
 use tests::lambda::{Function, assert_same_answer, event};
 use tests::receiver::Receiver;

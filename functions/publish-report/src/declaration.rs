@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use domain::organization::OrganizationId;
+use domain::report::{Metadata, QualityGateStatus, Rating};
 use serde_json::Value;
-use shared::api::{ApiError, ErrorCode};
-use shared::fields::{Fields, invalid, project_key, text};
-use shared::organization::OrganizationId;
-use shared::report::{Metadata, QualityGateStatus, Rating};
 use unicode_normalization::UnicodeNormalization as _;
+use web::api::{ApiError, ErrorCode};
+use web::fields::{Fields, invalid, project_key, text};
 
 use crate::upload::DeclaredFile;
 
@@ -285,7 +285,7 @@ mod tests {
     }
 
     fn parse(body: &[u8]) -> Result<Declaration, ApiError> {
-        Declaration::parse(shared::json::parse_object(body)?)
+        Declaration::parse(web::json::parse_object(body)?)
     }
 
     #[test]

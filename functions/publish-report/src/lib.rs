@@ -4,7 +4,6 @@
 mod bucket;
 mod completion;
 mod declaration;
-mod payload;
 mod upload;
 
 use axum::Router;
@@ -14,16 +13,20 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
+use domain::date::timestamp;
+use domain::organization::OrganizationId;
+use domain::report::{Metadata, ReportId};
+use domain::token::{Right, Token};
+use publishing::{Publisher, ReportFiles};
+use runtime::config::Environment;
 use serde::Serialize;
-use shared::api::{self, ApiError, ErrorCode};
-use shared::date::timestamp;
-use shared::json;
-use shared::organization::OrganizationId;
-use shared::queue::EventsQueue;
-use shared::report::{Metadata, ReportId};
-use shared::report_store::ReportStore;
-use shared::token::{Right, TokenStore};
+use store::queue::EventsQueue;
+use store::reports::ReportStore;
+use store::tokens::{Found, TokenStore};
 use time::OffsetDateTime;
+use web::api::{self, ApiError, ErrorCode};
+use web::bearer::{bearer, refused};
+use web::json;
 
 use crate::bucket::PRESIGNED_VALIDITY;
 use crate::declaration::Declaration;
@@ -43,16 +46,55 @@ const MAX_BODY_BYTES: usize = 128 * 1024;
 /// What the function works with.
 #[derive(Clone, Debug)]
 pub struct Publishing {
-    /// Where reports are described.
-    pub reports: ReportStore,
-    /// Where uploads are described.
-    pub uploads: UploadStore,
     /// Who may publish.
     pub tokens: TokenStore,
-    /// Where files are.
-    pub bucket: Bucket,
-    /// Where changes are told.
-    pub queue: EventsQueue,
+    /// Where uploads are described.
+    pub uploads: UploadStore,
+    /// Where uploaded files are.
+    pub uploaded: Bucket,
+    /// Where the files of reports go.
+    pub files: ReportFiles,
+    /// What stores revisions of reports, and announces them.
+    pub publisher: Publisher,
+}
+
+impl Publishing {
+    /// What the function works with, of these clients and by these variables.
+    ///
+    /// # Errors
+    /// A variable is missing.
+    pub fn new(
+        environment: &Environment,
+        dynamodb: &aws_sdk_dynamodb::Client,
+        s3: aws_sdk_s3::config::Builder,
+        sqs: aws_sdk_sqs::Client,
+    ) -> anyhow::Result<Self> {
+        let table = |name| environment.required(name);
+        let bucket = environment.required("BUCKET")?;
+        let client = aws_sdk_s3::Client::from_conf(s3.clone().build());
+        Ok(Self {
+            tokens: TokenStore::new(dynamodb.clone(), table("TOKENS_TABLE")?),
+            uploads: UploadStore::new(dynamodb.clone(), table("UPLOADS_TABLE")?),
+            uploaded: Bucket::new(client.clone(), s3, bucket.clone()),
+            files: ReportFiles::new(client, bucket),
+            publisher: Publisher {
+                reports: ReportStore::new(dynamodb.clone(), table("REPORTS_TABLE")?),
+                queue: EventsQueue::new(sqs, environment.required("EVENTS_QUEUE_URL")?),
+            },
+        })
+    }
+
+    /// The token of a request, when it is good and has the right to publish.
+    async fn authorize(&self, headers: &HeaderMap, now: OffsetDateTime) -> Result<Token, ApiError> {
+        let token = match self.tokens.find(bearer(headers)?, now).await? {
+            Found::Good(token) => token,
+            Found::Refused(reason) => return Err(refused(&reason)),
+        };
+        token
+            .check_right(Right::Publish)
+            .map_err(|reason| refused(&reason))?;
+        Ok(token)
+    }
 }
 
 /// The routes of this function.
@@ -92,10 +134,7 @@ async fn begin(
     body: Body,
 ) -> Result<Response, ApiError> {
     let now = OffsetDateTime::now_utc();
-    let token = publishing
-        .tokens
-        .authorize(&headers, Right::Publish, now)
-        .await?;
+    let token = publishing.authorize(&headers, now).await?;
     let declaration = Declaration::parse(json::object(body, MAX_BODY_BYTES).await?)?;
     if declaration.org.is_some_and(|org| org != token.org) {
         let message = "organizationId: the bearer token is of another organization";
@@ -107,7 +146,10 @@ async fn begin(
     let upload = Upload::new(token.org, declaration.metadata, declaration.files, now);
     let mut files = Vec::with_capacity(upload.files.len());
     for (position, file) in upload.files.iter().enumerate() {
-        let put = publishing.bucket.presign(upload.id, position, file).await?;
+        let put = publishing
+            .uploaded
+            .presign(upload.id, position, file)
+            .await?;
         files.push(FileBody {
             name: file.name.clone(),
             url: put.uri().to_owned(),
@@ -148,10 +190,7 @@ async fn complete(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let now = OffsetDateTime::now_utc();
-    let token = publishing
-        .tokens
-        .authorize(&headers, Right::Publish, now)
-        .await?;
+    let token = publishing.authorize(&headers, now).await?;
     // An upload of another organization is as if it did not exist, and so is one whose id is not even text.
     let not_found = || ApiError::new(ErrorCode::UploadNotFound, "there is no such upload");
     let id = upload_id

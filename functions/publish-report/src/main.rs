@@ -1,20 +1,22 @@
 //! The Lambda function `publish-report`.
 
-use lambda_http::{Error, run_with_streaming_response, tracing};
-use publish_report::{Bucket, Publishing, UploadStore};
-use shared::{api, config};
+use lambda_http::{Error, run_with_streaming_response};
+use publish_report::Publishing;
+use runtime::config::{self, Environment};
+use runtime::telemetry;
+use web::api;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let aws = config::aws().await?;
-    let publishing = Publishing {
-        reports: config::report_store(&aws)?,
-        uploads: UploadStore::new(aws.dynamodb.clone(), config::required("UPLOADS_TABLE")?),
-        tokens: config::token_store(&aws)?,
-        bucket: Bucket::new((&aws.sdk).into(), config::required("BUCKET")?),
-        queue: config::events_queue(&aws)?,
-    };
+    telemetry::init();
+    let environment = Environment::of_process();
+    let aws = config::aws(&environment).await?;
+    let publishing = Publishing::new(
+        &environment,
+        &aws_sdk_dynamodb::Client::new(&aws),
+        (&aws).into(),
+        aws_sdk_sqs::Client::new(&aws),
+    )?;
     // Answers are small. They are streamed because API Gateway ends a buffered call after 29 s, and large files take longer.
     run_with_streaming_response(api::service(publish_report::router(publishing))).await
 }

@@ -1,41 +1,23 @@
 //! Uploads: what was declared, and, once it is completed, what became of it.
 
-use std::fmt;
-
 use anyhow::Context as _;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use domain::organization::OrganizationId;
+use domain::report::{Metadata, ReportId, ReportKey};
+use publishing::{Attempt, SupersededObject};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
-use shared::aws::describe;
-use shared::organization::OrganizationId;
-use shared::report::{Metadata, Report, ReportId, StoredFile};
+use store::describe;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 /// How long an upload can be completed. After that, table and bucket forget it.
 pub(crate) const UPLOAD_VALIDITY: Duration = Duration::days(1);
 
-shared::uuid_id! {
+domain::uuid_id! {
     /// The id of an upload.
     UploadId
-}
-
-/// One of the attempts to complete an upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Attempt(Uuid);
-
-impl Attempt {
-    pub(crate) fn new() -> Self {
-        Self(Uuid::new_v4())
-    }
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// An upload as it is stored.
@@ -77,26 +59,6 @@ pub(crate) struct Completed {
     pub(crate) superseded: Vec<SupersededObject>,
 }
 
-/// An object of a revision that was replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct SupersededObject {
-    pub(crate) key: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) version_id: Option<String>,
-}
-
-impl SupersededObject {
-    /// Those of a report whose next revision is about to be written.
-    pub(crate) fn all_of(report: &Report) -> Vec<Self> {
-        let object = |file: &StoredFile| Self {
-            key: file.key.clone(),
-            version_id: file.version_id.clone(),
-        };
-        report.files.iter().map(object).collect()
-    }
-}
-
 impl Upload {
     pub(crate) fn new(
         org: OrganizationId,
@@ -115,6 +77,14 @@ impl Upload {
         }
     }
 
+    /// The report that the upload is for.
+    pub(crate) fn report(&self) -> ReportKey {
+        ReportKey {
+            org: self.org,
+            id: self.report_id,
+        }
+    }
+
     pub(crate) fn is_expired(&self, now: OffsetDateTime) -> bool {
         now.unix_timestamp() >= self.expires_at
     }
@@ -123,12 +93,12 @@ impl Upload {
 /// The table of uploads.
 #[derive(Clone, Debug)]
 pub struct UploadStore {
-    pub(crate) client: Client,
+    client: Client,
     table: String,
 }
 
 impl UploadStore {
-    /// The table with this name. `client` also makes the transactions that complete uploads.
+    /// The table with this name.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self {
             client,
@@ -166,14 +136,19 @@ impl UploadStore {
             .with_context(|| format!("read the item of upload {id}"))
     }
 
-    /// As part of a transaction: records that the upload is completed. Succeeds only once.
-    pub(crate) fn completion(&self, id: UploadId, completed: &Completed) -> anyhow::Result<Update> {
-        Ok(Update::builder()
+    /// The part of the publication's transaction that records that the upload is completed. It succeeds only once.
+    pub(crate) fn completion(
+        &self,
+        id: UploadId,
+        completed: &Completed,
+    ) -> anyhow::Result<TransactWriteItem> {
+        let update = Update::builder()
             .table_name(&self.table)
             .key("id", AttributeValue::S(id.to_string()))
             .update_expression("SET completed = :completed")
             .condition_expression("attribute_exists(id) AND attribute_not_exists(completed)")
             .expression_attribute_values(":completed", to_attribute_value(completed)?)
-            .build()?)
+            .build()?;
+        Ok(TransactWriteItem::builder().update(update).build())
     }
 }

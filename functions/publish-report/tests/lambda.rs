@@ -1,7 +1,7 @@
 //! The binary of the function, as a process against a Runtime API.
 
+use domain::token::Right;
 use local::client::{File, Publisher};
-use shared::token::Right;
 use tests::lambda::{Function, event};
 use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};

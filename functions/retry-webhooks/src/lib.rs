@@ -7,14 +7,17 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use shared::announcement::{Swept, sweep};
-use shared::delivery::DeliveryId;
-use shared::delivery_store::{DUE_SHARDS, DeliveryStore, DueDelivery};
-use shared::metrics::{Metric, Metrics};
-use shared::queue::{EventsQueue, MAX_DUE, Work};
-use shared::report_store::ReportStore;
-use shared::webhook::{Webhook, WebhookKey};
-use shared::webhook_store::WebhookStore;
+use domain::delivery::DeliveryId;
+use domain::webhook::health::Admission;
+use domain::webhook::{Webhook, WebhookKey};
+use runtime::config::Environment;
+use runtime::metrics::{Metric, Metrics};
+use store::deliveries::{DeliveryStore, DueDelivery};
+use store::outbox::{Swept, sweep};
+use store::queue::EventsQueue;
+use store::queue::work::{MAX_DUE, Work};
+use store::reports::ReportStore;
+use store::webhooks::WebhookStore;
 use time::OffsetDateTime;
 
 /// What the function works with.
@@ -30,6 +33,27 @@ pub struct Retrying {
     pub queue: EventsQueue,
     /// What is counted of it.
     pub metrics: Metrics,
+}
+
+impl Retrying {
+    /// What the function works with, of these clients and by these variables.
+    ///
+    /// # Errors
+    /// A variable is missing.
+    pub fn new(
+        environment: &Environment,
+        dynamodb: &aws_sdk_dynamodb::Client,
+        sqs: aws_sdk_sqs::Client,
+    ) -> anyhow::Result<Self> {
+        let required = |name| environment.required(name);
+        Ok(Self {
+            reports: ReportStore::new(dynamodb.clone(), required("REPORTS_TABLE")?),
+            webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
+            deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
+            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
+            metrics: environment.metrics()?,
+        })
+    }
 }
 
 /// What a round did.
@@ -54,7 +78,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime) -> Round {
         ..Round::default()
     };
     let mut webhooks = Webhooks::default();
-    for shard in 0..DUE_SHARDS {
+    for shard in DeliveryStore::due_shards() {
         let mut start = None;
         loop {
             match retrying.deliveries.due(shard, now, start).await {
@@ -147,16 +171,17 @@ async fn enqueue_of(
         Entry::Occupied(known) => known.into_mut(),
         Entry::Vacant(unknown) => unknown.insert(retrying.webhooks.get(key).await?),
     };
-    let deliveries = match webhook {
+    let admission = webhook.as_ref().map(|webhook| webhook.admission(now));
+    let deliveries = match admission {
         // It was deleted. Whoever takes the message forgets the deliveries.
-        None => deliveries,
-        Some(webhook) if !webhook.is_enabled() => &[],
-        Some(webhook) if webhook.health.paused_until.is_none() => deliveries,
-        Some(webhook) if webhook.health.is_paused(now) && !webhook.health.is_answering => &[],
+        None | Some(Admission::All) => deliveries,
+        Some(Admission::Disabled | Admission::Paused) => &[],
         // They are tried one after the other, until the receiver has said how it does. If it is there, all others are
-        // called.
-        Some(_) if webhooks.tried.insert(key) => &deliveries[..deliveries.len().min(MAX_DUE)],
-        Some(_) => &[],
+        // replayed.
+        Some(Admission::OneByOne | Admission::Probe) if webhooks.tried.insert(key) => {
+            &deliveries[..deliveries.len().min(MAX_DUE)]
+        }
+        Some(Admission::OneByOne | Admission::Probe) => &[],
     };
     let messages = Work::due(key.org, key.id, deliveries);
     retrying.queue.send(&messages).await?;

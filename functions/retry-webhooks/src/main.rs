@@ -1,22 +1,22 @@
 //! The Lambda function `retry-webhooks`.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use retry_webhooks::{Retrying, round};
+use runtime::config::{self, Environment};
+use runtime::telemetry;
 use serde_json::Value;
-use shared::config;
 use time::OffsetDateTime;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let aws = config::aws().await?;
-    let retrying = Retrying {
-        reports: config::report_store(&aws)?,
-        webhooks: config::webhook_store(&aws)?,
-        deliveries: config::delivery_store(&aws)?,
-        queue: config::events_queue(&aws)?,
-        metrics: config::metrics()?,
-    };
+    telemetry::init();
+    let environment = Environment::of_process();
+    let aws = config::aws(&environment).await?;
+    let (dynamodb, sqs) = (
+        aws_sdk_dynamodb::Client::new(&aws),
+        aws_sdk_sqs::Client::new(&aws),
+    );
+    let retrying = Retrying::new(&environment, &dynamodb, sqs)?;
     let handle = |_: LambdaEvent<Value>| async {
         let round = round(&retrying, OffsetDateTime::now_utc()).await;
         // An error makes Lambda try again soon, which does no harm, and shows in the function's metrics.

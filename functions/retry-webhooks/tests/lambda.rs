@@ -1,10 +1,10 @@
 //! The binary of the function, as a process against a Runtime API.
 
 use serde_json::{Value, json};
-use shared::queue::{ReportChange, ReportEvent, Work};
+use store::queue::work::Work;
 use tests::lambda::Function;
 use tests::receiver::{Answer, Receiver};
-use tests::samples::stored_report;
+use tests::samples::{change, stored_report};
 use tests::system::{System, organization};
 use time::{Duration, OffsetDateTime};
 
@@ -16,12 +16,7 @@ async fn the_hourly_rule_puts_what_is_due_on_the_queue() {
     receiver.answer(Answer::Status(400));
     system.webhook(org, &receiver.url).await;
     let report = stored_report(org, 1);
-    let change = Work::Change(ReportChange {
-        event: ReportEvent::Published,
-        org,
-        report: report.id,
-        revision: 1,
-    });
+    let change = Work::change(change(&report, 1));
     system.seed([report]).await;
     system.stack.delivering.queue.send(&[change]).await.unwrap();
     // It failed an hour ago.

@@ -2,10 +2,10 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use shared::delivery_store::DeliveryStore;
-use shared::report_store::ReportStore;
-use shared::token::TokenStore;
-use shared::webhook_store::WebhookStore;
+use store::deliveries::DeliveryStore;
+use store::reports::ReportStore;
+use store::tokens::TokenStore;
+use store::webhooks::WebhookStore;
 
 use crate::policy::Enforced;
 use crate::stand_ins::Endpoints;

@@ -1,10 +1,10 @@
 //! Publishing as a client does it: over HTTP only.
 
 use anyhow::Context as _;
+use domain::token::TokenSecret;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use shared::token::TokenSecret;
 
 /// A file to publish.
 #[derive(Clone, Debug)]

@@ -21,7 +21,14 @@ pub(crate) fn say(text: &str) {
 pub(crate) fn log_to_stderr() {
     let ours = [
         "local",
-        "shared",
+        "domain",
+        "identity",
+        "outbound",
+        "publishing",
+        "runtime",
+        "store",
+        "tls",
+        "web",
         "list_reports",
         "download_files",
         "publish_report",

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types as dynamodb;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde::Deserialize;
 use serde_json::Value;
-use shared::aws::describe;
+use store::describe;
 
 const TEMPLATE: &str = include_str!("../../../template.yaml");
 

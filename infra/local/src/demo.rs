@@ -6,6 +6,7 @@ mod html;
 mod organization;
 mod page;
 mod pdf;
+mod product;
 mod standard;
 
 use serde_json::{Value, json};

@@ -9,11 +9,11 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use axum::routing::get;
 use axum::{Json, Router};
+use domain::organization::OrganizationId;
+use identity::{COGNITO_GROUPS, IdentityOptions, Role};
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use manage_webhooks::identity::{COGNITO_GROUPS, IdentityOptions, Role};
 use serde_json::json;
-use shared::organization::OrganizationId;
 use tempfile::NamedTempFile;
 use time::{Duration, OffsetDateTime};
 
@@ -159,7 +159,7 @@ fn generate() -> anyhow::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use manage_webhooks::identity::{IdentityProvider, VerifyError};
+    use identity::{IdentityProvider, VerifyError};
     use std::os::unix::fs::PermissionsExt as _;
     use tempfile::TempDir;
     use tokio::net::TcpListener;

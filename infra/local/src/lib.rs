@@ -18,24 +18,25 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use axum::serve::ListenerExt as _;
-use deliver_webhooks::{Delivering, Schedule};
+use deliver_webhooks::Delivering;
+use domain::organization::OrganizationId;
+use domain::token::{Right, Token, TokenSecret};
 use download_files::Files;
+use identity::Role;
 use manage_webhooks::Managing;
-use manage_webhooks::identity::{IdentityProvider, Role};
-use publish_report::{Publishing, UploadStore};
+use outbound::address::AddressPolicy;
+use outbound::sender::{DEADLINE, Sender, SenderOptions};
+use publish_report::Publishing;
 use retry_webhooks::Retrying;
-use shared::api;
-use shared::metrics::Metrics;
-use shared::organization::OrganizationId;
-use shared::queue::EventsQueue;
-use shared::report_store::ReportStore;
-use shared::token::{Right, Token, TokenSecret, TokenStore};
-use shared::webhook::address::AddressPolicy;
-use shared::webhook::sender::{DEADLINE, Sender, SenderOptions};
+use runtime::config::Environment;
+use store::queue::EventsQueue;
+use store::reports::ReportStore;
+use store::tokens::TokenStore;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use web::api;
 
 use crate::aws::{dynamodb_config, sdk_config};
 use crate::definition::{Definition, bucket_name};
@@ -120,7 +121,7 @@ pub struct Stack {
     pub sqs: aws_sdk_sqs::Client,
     /// The URLs of the queues by logical id.
     pub queues: BTreeMap<String, String>,
-    endpoints: Endpoints,
+    environment: Vec<(&'static str, String)>,
     /// Dropping it ends the tasks.
     tasks: JoinSet<()>,
     /// Dropping it removes what a stack without a data folder wrote.
@@ -191,61 +192,33 @@ impl Stack {
             let clients = clients.get(function);
             clients.with_context(|| format!("template.yaml has no {function}"))
         };
-        // Stores and queue are made for each function: with its clients comes its policy.
-        let queue = |of: &Clients| EventsQueue::new(of.sqs.clone(), events);
-
-        let listing = of("ListReports")?.tables().reports;
-        let downloader = of("DownloadFiles")?;
-        let files = Files {
-            reports: downloader.tables().reports,
-            bucket: download_files::Bucket::new(downloader.s3.clone(), bucket_name(BUCKET)),
-            max_response_bytes: options
-                .max_response_bytes
-                .unwrap_or(download_files::MAX_RESPONSE_BYTES),
-            // There is no CloudWatch that reads what a process prints.
-            metrics: Metrics::off(),
-        };
-        let publisher = of("PublishReport")?;
-        let publishing = Publishing {
-            reports: publisher.tables().reports,
-            uploads: UploadStore::new(publisher.dynamodb.clone(), UPLOADS_TABLE),
-            tokens: publisher.tables().tokens,
-            bucket: publish_report::Bucket::new(publisher.s3.clone(), bucket_name(BUCKET)),
-            queue: queue(publisher),
-        };
         let issuer = DevelopmentIssuer::open(&api_url, options.data.as_deref())?;
-        let manager = of("ManageWebhooks")?;
-        let managing = Managing {
-            webhooks: manager.tables().webhooks,
-            deliveries: manager.tables().deliveries,
-            tokens: manager.tables().tokens,
-            identity: IdentityProvider::new(issuer.options())?,
-            queue: queue(manager),
-            // Receivers on this machine are what somebody who tries it has.
-            sender: Sender::new(SenderOptions {
-                addresses: AddressPolicy::PublicAndLoopback,
-                plain_http: true,
-                deadline: options.delivery_deadline,
-            })?,
-        };
-        let deliverer = of("DeliverWebhooks")?;
-        let delivering = Delivering {
-            reports: deliverer.tables().reports,
-            webhooks: deliverer.tables().webhooks,
-            deliveries: deliverer.tables().deliveries,
-            queue: queue(deliverer),
-            sender: managing.sender.clone(),
-            schedule: schedule(options.retry_every),
-            metrics: Metrics::off(),
-        };
-        let retrier = of("RetryWebhooks")?;
-        let retrying = Retrying {
-            reports: retrier.tables().reports,
-            webhooks: retrier.tables().webhooks,
-            deliveries: retrier.tables().deliveries,
-            queue: queue(retrier),
-            metrics: Metrics::off(),
-        };
+        let environment = environment(&endpoints, events, &issuer);
+        let given = Environment::given(environment.clone());
+        // Receivers on this machine are what somebody who tries it has.
+        let sender = Sender::new(SenderOptions {
+            addresses: AddressPolicy::PublicAndLoopback,
+            plain_http: given.switch("ALLOW_PLAIN_HTTP")?,
+            deadline: options.delivery_deadline,
+        })?;
+        // Each function works with clients of its own: with them comes its policy.
+        let listing = list_reports::reports(&given, &of("ListReports")?.dynamodb)?;
+        let its = of("DownloadFiles")?;
+        let mut files = Files::new(&given, &its.dynamodb, its.s3.clone())?;
+        if let Some(max) = options.max_response_bytes {
+            files.max_response_bytes = max;
+        }
+        let its = of("PublishReport")?;
+        let publishing = Publishing::new(&given, &its.dynamodb, its.s3.clone(), its.sqs.clone())?;
+        let its = of("ManageWebhooks")?;
+        let managing = Managing::new(&given, &its.dynamodb, its.sqs.clone(), sender.clone())?;
+        let its = of("DeliverWebhooks")?;
+        let mut delivering = Delivering::new(&given, &its.dynamodb, its.sqs.clone(), sender)?;
+        if let Some(round) = options.retry_every {
+            delivering.limits.round = round;
+        }
+        let its = of("RetryWebhooks")?;
+        let retrying = Retrying::new(&given, &its.dynamodb, its.sqs.clone())?;
         if let Some(every) = options.retry_every {
             let pump = Pump {
                 sqs: sqs.clone(),
@@ -281,7 +254,7 @@ impl Stack {
             s3,
             sqs,
             queues,
-            endpoints,
+            environment,
             tasks,
             _temporary: temporary,
         })
@@ -325,12 +298,18 @@ impl Stack {
     /// The delivering function, working with these clients.
     pub fn delivering_with(&self, clients: &Clients) -> Delivering {
         Delivering {
-            reports: clients.tables().reports,
             webhooks: clients.tables().webhooks,
             deliveries: clients.tables().deliveries,
             queue: self.events_queue_of(clients),
             ..self.delivering.clone()
         }
+    }
+
+    /// The publishing function, working with these clients.
+    pub fn publishing_with(&self, clients: &Clients) -> anyhow::Result<Publishing> {
+        let environment = Environment::given(self.environment());
+        let Clients { dynamodb, s3, sqs } = clients.clone();
+        Publishing::new(&environment, &dynamodb, s3, sqs)
     }
 
     /// The hourly function, working with these clients.
@@ -346,27 +325,7 @@ impl Stack {
 
     /// The environment in which a function's binary works with this stack, except for the Lambda runtime's part.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let identity = self.issuer.options();
-        vec![
-            ("AWS_REGION", REGION.to_owned()),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
-            ("AWS_ENDPOINT_URL_DYNAMODB", self.endpoints.dynamodb.clone()),
-            ("AWS_ENDPOINT_URL_S3", self.endpoints.s3.clone()),
-            ("AWS_ENDPOINT_URL_SQS", self.endpoints.sqs.clone()),
-            ("REPORTS_TABLE", REPORTS_TABLE.to_owned()),
-            ("UPLOADS_TABLE", UPLOADS_TABLE.to_owned()),
-            ("TOKENS_TABLE", TOKENS_TABLE.to_owned()),
-            ("WEBHOOKS_TABLE", WEBHOOKS_TABLE.to_owned()),
-            ("DELIVERIES_TABLE", DELIVERIES_TABLE.to_owned()),
-            ("BUCKET", self.bucket()),
-            ("OIDC_ISSUER", identity.issuer),
-            ("OIDC_AUDIENCE", identity.audience),
-            ("OIDC_ROLES_CLAIM", identity.roles_claim),
-            ("ALLOW_PLAIN_HTTP", "true".to_owned()),
-            ("DISABLE_AFTER_DAYS", "5".to_owned()),
-            ("EVENTS_QUEUE_URL", self.events_queue().to_owned()),
-        ]
+        self.environment.clone()
     }
 
     /// The same download function, reading its files through another address of the stand-in for S3.
@@ -403,16 +362,33 @@ pub fn service(
     api::service(routes)
 }
 
-/// An hour is to the interval of the rounds what the usual schedule's time is to its own.
-fn schedule(retry_every: Option<Duration>) -> Schedule {
-    let usual = Schedule::default();
-    match retry_every {
-        None => usual,
-        Some(every) => Schedule {
-            retry_after: every.mul_f64(usual.retry_after.as_secs_f64() / 3600.0),
-            ..usual
-        },
-    }
+/// What template.yaml tells the functions by their environment, and where the stand-ins are.
+fn environment(
+    endpoints: &Endpoints,
+    events: &str,
+    issuer: &DevelopmentIssuer,
+) -> Vec<(&'static str, String)> {
+    let identity = issuer.options();
+    vec![
+        ("AWS_REGION", REGION.to_owned()),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", endpoints.dynamodb.clone()),
+        ("AWS_ENDPOINT_URL_S3", endpoints.s3.clone()),
+        ("AWS_ENDPOINT_URL_SQS", endpoints.sqs.clone()),
+        ("REPORTS_TABLE", REPORTS_TABLE.to_owned()),
+        ("UPLOADS_TABLE", UPLOADS_TABLE.to_owned()),
+        ("TOKENS_TABLE", TOKENS_TABLE.to_owned()),
+        ("WEBHOOKS_TABLE", WEBHOOKS_TABLE.to_owned()),
+        ("DELIVERIES_TABLE", DELIVERIES_TABLE.to_owned()),
+        ("BUCKET", bucket_name(BUCKET)),
+        ("OIDC_ISSUER", identity.issuer),
+        ("OIDC_AUDIENCE", identity.audience),
+        ("OIDC_ROLES_CLAIM", identity.roles_claim),
+        ("ALLOW_PLAIN_HTTP", "true".to_owned()),
+        ("DISABLE_AFTER_DAYS", "5".to_owned()),
+        ("EVENTS_QUEUE_URL", events.to_owned()),
+    ]
 }
 
 /// Makes a JWT of the development issuer of a data folder, for the API at this URL.

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use domain::organization::OrganizationId;
+use domain::report::ReportKey;
+use domain::report::{Metadata, ReportId};
+use domain::token::{Right, TokenSecret};
+use domain::version::VersionRange;
+use identity::Role;
 use local::client::Publisher;
 use local::{DEMO_ORGANIZATION, JWT_VALIDITY, Options, Stack};
-use manage_webhooks::identity::Role;
-use shared::organization::OrganizationId;
-use shared::report::{Metadata, ReportId};
-use shared::report_store::{Order, ReportKey};
-use shared::token::{Right, TokenSecret};
-use shared::version::VersionRange;
+use store::reports::Order;
 use time::OffsetDateTime;
 
 use crate::console::say;

@@ -23,9 +23,9 @@ use rustack_sqs_model::operations::SqsOperation;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{HttpError, HttpResponse};
-use shared::query::shortened;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use web::text::shortened;
 
 use crate::stand_ins::tagged::Tagged;
 

@@ -257,7 +257,7 @@ async fn tokens_are_made_while_it_runs() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let token = shared::token::TokenSecret::parse(String::from_utf8(output.stdout).unwrap().trim())
+    let token = domain::token::TokenSecret::parse(String::from_utf8(output.stdout).unwrap().trim())
         .unwrap();
     let publisher = local::client::Publisher::new(&running.environment["API_URL"], token).unwrap();
     let report = &local::demo_reports()[0];
@@ -323,7 +323,7 @@ impl Administrator {
 }
 
 async fn publish(running: &Running, report: &local::DemoReport) {
-    let token = shared::token::TokenSecret::parse(&running.environment["PUBLISH_TOKEN"]).unwrap();
+    let token = domain::token::TokenSecret::parse(&running.environment["PUBLISH_TOKEN"]).unwrap();
     let publisher = local::client::Publisher::new(&running.environment["API_URL"], token).unwrap();
     let published = publisher.publish(&report.metadata, &report.files).await;
     published.unwrap();

@@ -4,14 +4,16 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use std::time::Instant;
 
 use deliver_webhooks::Delivering;
+use domain::delivery::DeliveryKey;
+use domain::delivery::{Delivery, DeliveryId, DeliveryState};
+use domain::organization::OrganizationId;
+use domain::report::Report;
+use domain::report::change::ReportChange;
+use domain::webhook::WebhookKey;
 use retry_webhooks::Round;
 use serde_json::{Value, json};
-use shared::delivery::{Delivery, DeliveryId, DeliveryState};
-use shared::delivery_store::{DeliveryKey, Range};
-use shared::organization::OrganizationId;
-use shared::queue::{DueDeliveries, ReportChange, ReportEvent, Work};
-use shared::report::Report;
-use shared::webhook::WebhookKey;
+use store::deliveries::Range;
+use store::queue::work::{DueDeliveries, Work};
 use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::stored_report;
 use tests::system::{System, text};
@@ -32,17 +34,12 @@ pub(crate) fn published(report: &Report) -> ReportChange {
 
 /// A revision of a report.
 pub(crate) fn revised(report: &Report, revision: u64) -> ReportChange {
-    ReportChange {
-        event: ReportEvent::of_revision(revision),
-        org: report.org,
-        report: report.id,
-        revision,
-    }
+    tests::samples::change(report, revision)
 }
 
 /// The message that a report was published.
 pub(crate) fn change(report: &Report) -> Work {
-    Work::Change(published(report))
+    Work::change(published(report))
 }
 
 /// Reports of an organization that are stored, each of a project of its own. Nobody is told of them yet.
@@ -73,7 +70,7 @@ pub(crate) fn sorted(mut ids: Vec<String>) -> Vec<String> {
 
 /// A message of the queue.
 pub(crate) fn json(work: &Work) -> String {
-    serde_json::to_string(work).unwrap()
+    work.to_json()
 }
 
 /// A batch of messages with these bodies. Their ids are their places, from `0` on.
@@ -107,7 +104,7 @@ pub(crate) fn failures(response: &SqsBatchResponse) -> Vec<String> {
 
 /// Tells of the publication of a report, in a batch of its own, all of which has to be done.
 pub(crate) async fn tell(system: &System, report: &Report, now: OffsetDateTime) {
-    let work = [Work::Change(published(report))];
+    let work = [Work::change(published(report))];
     let failed = handle(&system.stack.delivering, work, now).await;
     assert!(failed.is_empty(), "{failed:?}");
 }
@@ -118,7 +115,7 @@ pub(crate) async fn tell_each(system: &System, reports: &[Report], now: OffsetDa
     let mut batches = JoinSet::new();
     for report in reports {
         let delivering = system.stack.delivering.clone();
-        let work = [Work::Change(published(report))];
+        let work = [Work::change(published(report))];
         batches.spawn(async move { handle(&delivering, work, now).await });
     }
     for failed in batches.join_all().await {

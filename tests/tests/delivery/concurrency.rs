@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use shared::aws::Changed;
-use shared::delivery::{Attempt, DeliveryState};
-use shared::delivery_store::{CLAIM_VALIDITY, Claimed, Outcome};
-use shared::queue::Work;
-use shared::webhook::sender::Exchange;
+use domain::delivery::DeliveryState;
+use domain::delivery::attempt::Attempt;
+use domain::delivery::exchange::Exchange;
+use store::deliveries::lease::{Claimed, LEASE_VALIDITY, Outcome};
+use store::dynamodb::Changed;
+use store::queue::work::Work;
 use tests::receiver::{Answer, Received, Receiver};
 use tests::system::{System, organization};
 use time::OffsetDateTime;
@@ -192,18 +193,18 @@ async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
         store.claim(delivery, now).await.unwrap(),
         Claimed::InProgress
     );
-    let almost = now + CLAIM_VALIDITY - SECOND;
+    let almost = now + LEASE_VALIDITY - SECOND;
     assert_eq!(
         store.claim(delivery, almost).await.unwrap(),
         Claimed::InProgress
     );
-    let now = now + CLAIM_VALIDITY + SECOND;
+    let now = now + LEASE_VALIDITY + SECOND;
     let (current, current_claim) = claim(now).await;
     let before = kept(&system, webhook).await;
 
     let failed = Outcome::Failed(now + hours(1));
     let recorded = store.record(&late, late_claim, &attempt(2), failed).await;
-    assert_eq!(recorded.unwrap(), Changed::No);
+    assert_eq!(recorded.unwrap(), Changed::Lost);
     store.release(delivery, late_claim, now).await.unwrap();
     assert_eq!(
         kept(&system, webhook).await,
@@ -214,7 +215,7 @@ async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
     let recorded = store
         .record(&late, late_claim, &attempt(2), delivered)
         .await;
-    assert_eq!(recorded.unwrap(), Changed::Yes);
+    assert_eq!(recorded.unwrap(), Changed::Stored);
     let expected = [(DeliveryState::Delivered, 2)];
     assert_eq!(
         states(&system, webhook).await,
@@ -225,7 +226,7 @@ async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
     let recorded = store
         .record(&current, current_claim, &attempt, failed)
         .await;
-    assert_eq!(recorded.unwrap(), Changed::No);
+    assert_eq!(recorded.unwrap(), Changed::Lost);
     assert_eq!(states(&system, webhook).await, expected);
     let never = now + hours(100);
     assert_eq!(

@@ -1,9 +1,10 @@
 //! A webhook that is disabled, enabled again or deleted, and what waits for it.
 
-use shared::aws::Changed;
-use shared::delivery::DeliveryState;
-use shared::queue::Work;
-use shared::webhook::{DisabledReason, WebhookKey};
+use domain::delivery::DeliveryState;
+use domain::webhook::WebhookKey;
+use domain::webhook::health::DisabledReason;
+use store::dynamodb::Changed;
+use store::queue::work::Work;
 use tests::receiver::{Answer, Receiver};
 use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
@@ -111,12 +112,14 @@ async fn a_success_at_the_last_moment_keeps_a_webhook_enabled() {
     let webhook = key(org, &system.webhook(org, &receiver.url).await);
     let webhooks = &system.stack.tables.webhooks;
     let read = webhooks.get(webhook).await.unwrap().unwrap();
-    let failed = async |now| webhooks.failed(&read, now, None).await.unwrap().unwrap();
-    let since = failed(start).await.failing_since.unwrap();
-    assert_eq!(
-        failed(start + hours(1)).await.failing_since,
-        Some(since.clone())
-    );
+    let failed = async |now| {
+        let recorded = webhooks.failed(&read, now, None).await.unwrap();
+        assert_eq!(recorded, Changed::Stored);
+        let stored = webhooks.get(webhook).await.unwrap().unwrap();
+        stored.health.failing_since
+    };
+    let since = failed(start).await.unwrap();
+    assert_eq!(failed(start + hours(1)).await, Some(since.clone()));
     let now = start + hours(121);
     let disable = async || {
         let reason = DisabledReason::NoSuccess;
@@ -126,9 +129,13 @@ async fn a_success_at_the_last_moment_keeps_a_webhook_enabled() {
             .unwrap()
     };
     webhooks.succeeded(webhook, now).await.unwrap();
-    assert_eq!(disable().await, Changed::No);
+    assert_eq!(disable().await, Changed::Lost);
     failed(now).await;
-    assert_eq!(disable().await, Changed::No, "it fails since a moment ago");
+    assert_eq!(
+        disable().await,
+        Changed::Lost,
+        "it fails since a moment ago"
+    );
     assert_eq!(seen(&system, webhook).await["enabled"], true);
 }
 
@@ -253,7 +260,7 @@ async fn deliveries_of_a_deleted_webhook_are_forgotten() {
     manage(&system, webhook, "DELETE", "").await;
 
     receiver.answer(Answer::Status(200));
-    let works = [Work::Change(published(&reports[2]))];
+    let works = [Work::change(published(&reports[2]))];
     let failed = handle(&system.stack.delivering, works, start + hours(1)).await;
     assert!(failed.is_empty());
     let made = round(&system, start + hours(1)).await;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use deliver_webhooks::Delivering;
+use domain::delivery::DeliveryState;
+use domain::webhook::health::Health;
+use domain::webhook::{WebhookId, WebhookKey};
+use outbound::address::AddressPolicy;
+use outbound::sender::{Sender, SenderOptions};
 use reqwest::dns::{Name, Resolve, Resolving};
 use serde_json::json;
-use shared::delivery::DeliveryState;
-use shared::delivery_store::{CLAIM_VALIDITY, Claimed};
-use shared::queue::{EventsQueue, Work};
-use shared::webhook::address::AddressPolicy;
-use shared::webhook::sender::{Sender, SenderOptions};
-use shared::webhook::{Health, WebhookId, WebhookKey};
+use store::deliveries::lease::{Claimed, LEASE_VALIDITY};
+use store::queue::EventsQueue;
+use store::queue::work::Work;
 use tests::failures::{Failures, Seam};
 use tests::receiver::{Answer, Received, Receiver};
 use tests::system::{System, organization, text};
@@ -57,7 +59,7 @@ async fn a_batch_that_is_grouped_anew_tells_each_report_once() {
     let works = [a.clone(), c.clone()];
     let failed = handle(&system.stack.delivering, works.clone(), now + SECOND).await;
     assert!(failed.contains(&"0".to_owned()), "{failed:?}");
-    let later = now + CLAIM_VALIDITY + SECOND;
+    let later = now + LEASE_VALIDITY + SECOND;
     assert!(
         handle(&system.stack.delivering, works, later)
             .await
@@ -114,14 +116,14 @@ async fn what_was_sent_and_not_recorded_is_sent_again_when_its_claim_has_ended()
         Health::default()
     );
 
-    let before = now + CLAIM_VALIDITY - SECOND;
+    let before = now + LEASE_VALIDITY - SECOND;
     round(&system, before).await;
     assert_eq!(
         handle(&system.stack.delivering, [change(report)], before).await,
         ["0"]
     );
     assert!(receiver.take().is_empty());
-    let after = now + CLAIM_VALIDITY + Duration::minutes(1);
+    let after = now + LEASE_VALIDITY + Duration::minutes(1);
     assert!(
         handle(&system.stack.delivering, [change(report)], after)
             .await
@@ -151,7 +153,7 @@ async fn a_round_takes_up_what_nobody_finished() {
     handle(&failing_deliveries(&system, &kill), [change(report)], now).await;
     assert_eq!(round(&system, now + SECOND).await.queued, 0);
     assert_eq!(
-        round(&system, now + CLAIM_VALIDITY + SECOND).await.queued,
+        round(&system, now + LEASE_VALIDITY + SECOND).await.queued,
         1
     );
     assert_eq!(receiver.take().len(), 1);
@@ -388,7 +390,7 @@ async fn no_fault_of_ours_loses_a_report_or_blames_a_receiver() {
                 .iter()
                 .map(|it| works[it.parse::<usize>().unwrap()].clone())
                 .collect();
-            let later = now + CLAIM_VALIDITY + SECOND;
+            let later = now + LEASE_VALIDITY + SECOND;
             let failed = handle(&system.stack.delivering, again, later).await;
             assert!(failed.is_empty(), "{case}: {failed:?}");
             // What the webhook's pause has kept back.

@@ -1,14 +1,15 @@
 //! A receiver that is down or refuses, and what waits for it.
 
+use domain::webhook::health::Admission;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use domain::delivery::{DeliveryId, DeliveryState};
+use domain::report::Report;
 use serde_json::json;
-use shared::aws::Changed;
-use shared::delivery::{DeliveryId, DeliveryState};
-use shared::queue::Work;
-use shared::report::Report;
-use shared::webhook_store::WebhookStore;
+use store::dynamodb::Changed;
+use store::queue::work::Work;
+use store::webhooks::WebhookStore;
 use tests::failures::Failures;
 use tests::receiver::{Answer, Receiver};
 use tests::system::{System, organization};
@@ -273,7 +274,7 @@ async fn in_the_pause_what_is_new_is_tried_first_and_alone() {
     let store = &system.stack.tables.deliveries;
     store.make_due(old, now).await.unwrap();
     let works = |new: &[Report]| -> Vec<Work> {
-        let changes = new.iter().map(published).map(Work::Change);
+        let changes = new.iter().map(published).map(Work::change);
         std::iter::once(due(webhook, &[old.id]))
             .chain(changes)
             .collect()
@@ -370,11 +371,14 @@ async fn a_trial_of_nothing_leaves_the_pause_as_it_was() {
     // Who asks twice for the same trial has it, since the answer may have been lost; nobody else has.
     let until = now + hours(1);
     let claim = async |until| webhooks.claim_probe(&paused, until).await.unwrap();
-    assert_eq!(claim(until).await, Changed::Yes);
-    assert_eq!(claim(until).await, Changed::Yes);
-    assert_eq!(claim(until + Duration::SECOND).await, Changed::No);
+    assert_eq!(claim(until).await, Changed::Stored);
+    assert_eq!(claim(until).await, Changed::Stored);
+    assert_eq!(claim(until + Duration::SECOND).await, Changed::Lost);
     let claimed = stored_webhook().await;
-    assert!(claimed.health.is_paused(until - Duration::SECOND));
+    assert_eq!(
+        claimed.admission(until - Duration::SECOND),
+        Admission::Paused
+    );
 
     // Only who has it gives it back, and not what somebody has noted since.
     let not_ours = until + Duration::SECOND;
@@ -417,7 +421,7 @@ async fn what_the_old_receiver_answers_after_a_change_says_nothing_of_the_new_on
         let webhook = key(org, &system.webhook(org, &url).await);
         let reports = stored(&system, org, 2).await;
         let delivering = system.stack.delivering.clone();
-        let works = [Work::Change(published(&reports[0]))];
+        let works = [Work::change(published(&reports[0]))];
         let running = tokio::spawn(async move { handle(&delivering, works, start).await });
         let _came = came.acquire().await.unwrap();
         let path = format!("/webhooks/{}", webhook.id);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use domain::report::{QualityGateStatus, Report};
+use outbound::format::reports::{MAX_BODY_BYTES, MAX_REPORTS};
 use serde_json::json;
-use shared::message::{MAX_BODY_BYTES, MAX_REPORTS};
-use shared::queue::Work;
-use shared::report::{QualityGateStatus, Report};
+use store::queue::work::Work;
 use tests::receiver::{
     Received, Receiver, assert_signed, assert_sonar_signature, assert_standard_signature,
 };
@@ -22,7 +22,7 @@ async fn changes_of_one_batch_are_one_message_in_their_order() {
     let webhook = system.webhook(org, &receiver.url).await;
     let reports = stored(&system, org, 3).await;
     let order = [&reports[2], &reports[0], &reports[1]];
-    let works = order.map(|report| Work::Change(published(report)));
+    let works = order.map(|report| Work::change(published(report)));
     assert!(
         handle(&system.stack.delivering, works, now)
             .await
@@ -48,7 +48,7 @@ async fn a_change_that_comes_twice_in_a_batch_is_told_once() {
     let (org, now) = (organization(), OffsetDateTime::now_utc());
     system.webhook(org, &receiver.url).await;
     let reports = stored(&system, org, 2).await;
-    let works = [0, 1, 0, 1, 1].map(|it| Work::Change(published(&reports[it])));
+    let works = [0, 1, 0, 1, 1].map(|it| Work::change(published(&reports[it])));
     assert!(
         handle(&system.stack.delivering, works, now)
             .await
@@ -92,7 +92,7 @@ async fn every_webhook_is_told_of_its_project_and_its_events_and_of_nothing_else
         revised(&reports[1], 2),
         revised(&reports[2], 2),
     ];
-    let failed = handle(&system.stack.delivering, works.map(Work::Change), now).await;
+    let failed = handle(&system.stack.delivering, works.map(Work::change), now).await;
     assert!(failed.is_empty());
 
     let received = receiver.take();
@@ -125,11 +125,11 @@ async fn organizations_never_mix() {
         system.webhook(org, &url).await;
         let reports = stored(&system, org, 2).await;
         expected.insert((format!("/{name}"), org.to_string(), ids(&reports)));
-        works.push(reports.iter().map(published).map(Work::Change).collect());
+        works.push(reports.iter().map(published).map(Work::change).collect());
     }
     // An organization that nobody listens to.
     let silent = stored(&system, organization(), 2).await;
-    works.push(silent.iter().map(published).map(Work::Change).collect());
+    works.push(silent.iter().map(published).map(Work::change).collect());
     let interleaved = (0..2).flat_map(|it| works.iter().map(move |of: &Vec<Work>| of[it].clone()));
     let failed = handle(&system.stack.delivering, interleaved, now).await;
     assert!(failed.is_empty());
@@ -149,13 +149,13 @@ async fn organizations_never_mix() {
 }
 
 #[tokio::test]
-async fn a_change_whose_report_is_missing_keeps_nobody_from_being_told_of_others() {
+async fn a_change_is_told_of_without_reading_the_report() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
     let (org, now) = (organization(), OffsetDateTime::now_utc());
     let webhook = system.webhook(org, &receiver.url).await;
-    let report = &stored(&system, org, 1).await[0];
-    let works = [&stored_report(org, 7), report].map(|report| Work::Change(published(report)));
-    // It would be missing the next time too, so its message is done.
+    let stored = &stored(&system, org, 1).await[0];
+    let nowhere = stored_report(org, 7);
+    let works = [&nowhere, stored].map(|report| Work::change(published(report)));
     assert!(
         handle(&system.stack.delivering, works, now)
             .await
@@ -163,11 +163,23 @@ async fn a_change_whose_report_is_missing_keeps_nobody_from_being_told_of_others
     );
     let received = receiver.take();
     assert_eq!(received.len(), 1);
-    assert_eq!(received[0].report_ids(), ids([report]));
-
-    tell(&system, &stored_report(org, 8), now).await;
-    assert!(receiver.take().is_empty());
+    assert_eq!(received[0].report_ids(), ids([&nowhere, stored]));
     assert_eq!(kept(&system, key(org, &webhook)).await.len(), 1);
+
+    // What is stored now is another revision; the message says what was announced.
+    let mut newer = stored.clone();
+    newer.revision = 3;
+    newer.metadata.vulnerabilities_count = 9;
+    system.seed([newer]).await;
+    let works = [Work::change(revised(stored, 2))];
+    assert!(
+        handle(&system.stack.delivering, works, now)
+            .await
+            .is_empty()
+    );
+    let body = receiver.take()[0].json();
+    assert_eq!(body["reports"][0]["revision"], 2);
+    assert_eq!(body["reports"][0]["vulnerabilitiesCount"], 0);
 }
 
 #[tokio::test]
@@ -176,7 +188,7 @@ async fn a_message_tells_of_50_reports_at_the_most() {
     let (org, now) = (organization(), OffsetDateTime::now_utc());
     system.webhook(org, &receiver.url).await;
     let reports = stored(&system, org, 2 * MAX_REPORTS as u64 + 1).await;
-    let works = reports.iter().map(published).map(Work::Change);
+    let works = reports.iter().map(published).map(Work::change);
     assert!(
         handle(&system.stack.delivering, works, now)
             .await
@@ -192,7 +204,7 @@ async fn a_message_tells_of_50_reports_at_the_most() {
 }
 
 /// A report whose part of a message has about so many bytes more than that of another one.
-fn large(org: shared::organization::OrganizationId, number: u64, bytes: usize) -> Report {
+fn large(org: domain::organization::OrganizationId, number: u64, bytes: usize) -> Report {
     let mut report = stored_report(org, number);
     let properties = [("sonar.analysis.notes".to_owned(), "x".repeat(bytes))];
     report.metadata.properties = properties.into();
@@ -206,7 +218,7 @@ async fn a_body_of_several_reports_has_200_kb_at_the_most() {
     system.webhook(org, &receiver.url).await;
     let reports: Vec<Report> = (0..5).map(|number| large(org, number, 60_000)).collect();
     system.seed(reports.clone()).await;
-    let works = reports.iter().map(published).map(Work::Change);
+    let works = reports.iter().map(published).map(Work::change);
     assert!(
         handle(&system.stack.delivering, works, now)
             .await
@@ -231,7 +243,7 @@ async fn a_body_that_would_be_a_byte_too_long_becomes_two() {
         system.webhook(org, &receiver.url).await;
         let reports = [large(org, 0, notes[0]), large(org, 1, notes[1])];
         system.seed(reports.clone()).await;
-        let works = reports.iter().map(published).map(Work::Change);
+        let works = reports.iter().map(published).map(Work::change);
         assert!(
             handle(&system.stack.delivering, works, now)
                 .await
@@ -332,8 +344,8 @@ async fn project_and_events_are_named_as_the_reports_of_the_message_are() {
     let mut reports = stored(&system, org, 4).await;
     reports[1].metadata.project_key = "project-0".to_owned();
     system.seed([reports[1].clone()]).await;
-    let told = async |changes: &[shared::queue::ReportChange]| {
-        let works = changes.iter().copied().map(Work::Change);
+    let told = async |changes: &[domain::report::change::ReportChange]| {
+        let works = changes.iter().cloned().map(Work::change);
         assert!(
             handle(&system.stack.delivering, works, now)
                 .await
@@ -393,7 +405,7 @@ async fn a_body_has_the_shape_of_the_contract() {
     full.metadata.scm_revision = Some("c0ffee".to_owned());
     let plain = stored_report(org, 1);
     system.seed([full.clone(), plain.clone()]).await;
-    let works = [published(&plain), revised(&full, 2)].map(Work::Change);
+    let works = [published(&plain), revised(&full, 2)].map(Work::change);
     assert!(
         handle(&system.stack.delivering, works, now)
             .await

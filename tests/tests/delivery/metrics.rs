@@ -1,10 +1,10 @@
 //! The figures that a batch and a round record.
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
 use deliver_webhooks::Delivering;
 use retry_webhooks::Retrying;
 use serde_json::json;
-use shared::queue::Work;
+use store::queue::work::Work;
+use store::reports::Commit;
 use tests::metrics::{Figures, Records};
 use tests::receiver::{Answer, Receiver};
 use tests::samples::stored_report;
@@ -52,7 +52,7 @@ async fn a_batch_records_what_came_of_its_deliveries() {
     let reports = stored(&system, org, 1).await;
     let delivering = recording(&system, &records);
 
-    let change = Work::Change(published(&reports[0]));
+    let change = Work::change(published(&reports[0]));
     assert!(handle(&delivering, [change.clone()], now).await.is_empty());
 
     let recorded = records.figures();
@@ -76,7 +76,7 @@ async fn a_batch_that_only_holds_has_no_durations() {
     let held = json!({"name": "held", "url": receiver.url, "enabled": false});
     system.webhook_with(org, held).await;
     let reports = stored(&system, org, 1).await;
-    let change = Work::Change(published(&reports[0]));
+    let change = Work::change(published(&reports[0]));
     handle(&recording(&system, &records), [change], now).await;
     let recorded = records.figures();
     assert_eq!(counts(&recorded[0]), [0, 0, 1, 0]);
@@ -100,10 +100,9 @@ async fn a_round_records_what_it_found() {
     }
     let mut unannounced = stored_report(org, 2);
     unannounced.announced_revision = 0;
-    let put = retrying.reports.put(&unannounced, now).unwrap();
-    let put = TransactWriteItem::builder().put(put).build();
-    let write = system.stack.dynamodb.transact_write_items();
-    write.transact_items(put).send().await.unwrap();
+    let reports = &system.stack.tables.reports;
+    let stored = reports.store(&unannounced, Vec::new(), now).await.unwrap();
+    assert!(matches!(stored, Commit::Stored), "{stored:?}");
 
     retry_webhooks::round(&retrying, now).await;
     retry_webhooks::round(&retrying, now + hours(1)).await;

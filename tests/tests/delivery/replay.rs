@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use domain::date::timestamp;
+use domain::delivery::{DeliveryId, DeliveryState};
+use domain::webhook::WebhookKey;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::date::timestamp;
-use shared::delivery::{DeliveryId, DeliveryState};
-use shared::queue::{Replay, Work};
-use shared::webhook::WebhookKey;
+use store::queue::work::{Replay, Work};
 use tests::receiver::{Answer, Received, Receiver, assert_signed};
 use tests::system::{Reply, System, organization, text};
 use time::OffsetDateTime;
@@ -159,7 +159,7 @@ async fn what_is_being_tried_is_not_sent_a_second_time() {
     let permits = Arc::new(Semaphore::new(0));
     receiver.answer(Answer::Hold(Arc::clone(&permits)));
     let delivering = system.stack.delivering.clone();
-    let works = [Work::Change(published(&reports[0]))];
+    let works = [Work::change(published(&reports[0]))];
     let running = tokio::spawn(async move { handle(&delivering, works, now).await });
     receiver.wait_for(1).await;
     let reply = redeliver(&system, webhook).await;
@@ -394,7 +394,7 @@ async fn a_replay_without_time_goes_on_by_a_further_message() {
 
 #[tokio::test]
 async fn a_replay_that_fails_midway_is_made_once_more() {
-    use shared::delivery_store::DeliveryStore;
+    use store::deliveries::DeliveryStore;
     use tests::failures::{Failures, Seam};
 
     let (system, receiver) = (System::start().await, Receiver::start().await);

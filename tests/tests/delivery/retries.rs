@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use bytes::Bytes;
+use domain::delivery::{DeliveryId, DeliveryState};
+use domain::webhook::WebhookKey;
 use local::Options;
+use outbound::address::AddressPolicy;
+use outbound::sender::{Sender, SenderOptions};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::{Value, json};
-use shared::delivery::{DeliveryId, DeliveryState};
-use shared::queue::Work;
-use shared::webhook::WebhookKey;
-use shared::webhook::address::AddressPolicy;
-use shared::webhook::sender::{Sender, SenderOptions};
+use store::queue::work::Work;
 use tests::receiver::{Answer, Received, Receiver, assert_signed};
 use tests::system::{System, organization, text};
 use time::format_description::well_known::Rfc3339;
@@ -95,7 +95,7 @@ async fn nothing_is_tried_before_it_is_due() {
         for count in [0, 1, 49] {
             round(&system, minutes(count)).await;
             // Also not when a message comes again, or the change itself.
-            let works = [due(webhook, &[delivery]), Work::Change(published(report))];
+            let works = [due(webhook, &[delivery]), Work::change(published(report))];
             let failed = handle(&system.stack.delivering, works, minutes(count)).await;
             assert!(failed.is_empty());
             assert!(receiver.take().is_empty(), "{status}: {count} minutes");
@@ -558,7 +558,7 @@ async fn what_is_delivered_is_never_sent_again() {
     let delivery = kept(&system, webhook).await[0].id;
     for hour in [0, 1, 2, 24] {
         let now = start + hours(hour);
-        let works = [due(webhook, &[delivery]), Work::Change(published(report))];
+        let works = [due(webhook, &[delivery]), Work::change(published(report))];
         assert!(
             handle(&system.stack.delivering, works, now)
                 .await
@@ -578,7 +578,7 @@ async fn what_is_delivered_is_never_sent_again() {
 #[tokio::test]
 async fn after_30_days_it_is_not_tried_any_more() {
     let (mut system, receiver) = (System::start().await, Receiver::start().await);
-    system.stack.delivering.schedule.disable_after = StdDuration::from_secs(100 * 24 * 3600);
+    system.stack.delivering.limits.disable_after = StdDuration::from_secs(100 * 24 * 3600);
     let (org, start) = (organization(), OffsetDateTime::now_utc());
     let webhook = key(org, &system.webhook(org, &receiver.url).await);
     receiver.answer(Answer::Status(404));

@@ -1,9 +1,9 @@
 //! Who may do what.
 
-use manage_webhooks::identity::Role;
+use domain::token::Right;
+use identity::Role;
 use reqwest::StatusCode;
 use serde_json::json;
-use shared::token::Right;
 use tests::api::text;
 use tests::deployment::Deployment;
 use tests::samples::{files, metadata};

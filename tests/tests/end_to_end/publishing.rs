@@ -1,9 +1,9 @@
 //! Publishing, step by step.
 
+use domain::token::Right;
 use local::client::File;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::token::Right;
 use tests::api::text;
 use tests::deployment::Deployment;
 use tests::samples::{files, metadata, noise};

@@ -3,8 +3,8 @@
 use std::io::{Cursor, Read as _};
 
 use bytes::Bytes;
+use domain::organization::OrganizationId;
 use serde_json::Value;
-use shared::organization::OrganizationId;
 use tests::api::text;
 use tests::deployment::Deployment;
 use tests::samples::{files, metadata};

@@ -1,8 +1,8 @@
 //! Webhooks whose receivers are there.
 
+use domain::organization::OrganizationId;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
 use tests::api::{Reply, text};
 use tests::deployment::Deployment;
 use tests::receiver::{Received, Receiver, assert_signed, assert_standard_signature};

@@ -3,13 +3,16 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Body;
 use axum::http::Request;
-use publish_report::Publishing;
-use serde_json::Value;
-use shared::announcement::{GRACE, Swept, sweep};
-use shared::organization::OrganizationId;
-use shared::queue::{EventsQueue, ReportChange, ReportEvent};
-use shared::token::Right;
-use tests::samples::{files, metadata};
+use domain::organization::OrganizationId;
+use domain::report::Report;
+use domain::report::change::{ReportChange, ReportEvent};
+use domain::token::Right;
+use serde_json::{Value, json};
+use store::outbox::{GRACE, Swept, sweep};
+use store::queue::EventsQueue;
+use store::queue::work::Work;
+use store::reports::Commit;
+use tests::samples::{files, metadata, stored_report};
 use tests::system::{System, organization, text};
 use time::OffsetDateTime;
 use tower::ServiceExt as _;
@@ -31,10 +34,8 @@ async fn publish_without_queue(system: &System, org: OrganizationId, topic: &str
         .await
         .unwrap();
     let no_queue = format!("{}-gone", system.stack.events_queue());
-    let publishing = Publishing {
-        queue: EventsQueue::new(system.stack.sqs.clone(), no_queue),
-        ..system.stack.publishing.clone()
-    };
+    let mut publishing = system.stack.publishing.clone();
+    publishing.publisher.queue = EventsQueue::new(system.stack.sqs.clone(), no_queue);
     let request = Request::post(format!(
         "/security/report/uploads/{}/complete",
         text(&begun["uploadId"])
@@ -85,13 +86,20 @@ async fn sweep_at(system: &System, now: OffsetDateTime) -> Swept {
     .await
 }
 
-fn change(event: ReportEvent, org: OrganizationId, id: &str, revision: u64) -> ReportChange {
-    ReportChange {
-        event,
-        org,
-        report: id.parse().unwrap(),
-        revision,
-    }
+/// A change, in short.
+type Told = (ReportEvent, OrganizationId, String, u64);
+
+fn change(event: ReportEvent, org: OrganizationId, id: &str, revision: u64) -> Told {
+    (event, org, id.to_owned(), revision)
+}
+
+/// The changes on the queue.
+async fn changes(system: &System) -> Vec<Told> {
+    let short = |change: ReportChange| {
+        let id = change.summary.id.to_string();
+        (change.event, change.org, id, change.revision)
+    };
+    system.changes().await.into_iter().map(short).collect()
 }
 
 #[tokio::test]
@@ -104,23 +112,37 @@ async fn publishing_and_updating_are_announced() {
         change(ReportEvent::Published, org, &id, 1),
         change(ReportEvent::Updated, org, &id, 2),
     ];
-    assert_eq!(system.changes().await, expected);
+    assert_eq!(changes(&system).await, expected);
     assert!(!is_marked(&system, org, &id).await);
 }
 
 #[test]
 fn a_message_looks_as_its_consumers_expect() {
     let org = "00000000-0000-0000-0000-000000000001".parse().unwrap();
-    let change = change(
-        ReportEvent::Published,
-        org,
-        "00000000-0000-0000-0000-000000000002",
-        1,
-    );
+    let report = stored_report(org, 1);
+    let message = Work::change(tests::samples::change(&report, 1)).to_json();
+    let message: Value = serde_json::from_str(&message).unwrap();
     assert_eq!(
-        serde_json::to_string(&change).unwrap(),
-        "{\"event\":\"report.published\",\"org\":\"00000000-0000-0000-0000-000000000001\",\
-         \"report\":\"00000000-0000-0000-0000-000000000002\",\"revision\":1}"
+        message,
+        json!({
+            "kind": "change",
+            "v": 1,
+            "event": "report.published",
+            "org": "00000000-0000-0000-0000-000000000001",
+            "revision": 1,
+            "summary": {
+                "projectName": "Test product",
+                "id": report.id,
+                "reportType": "CWE Top 25",
+                "reportVersion": 2024,
+                "projectVersion": "1.0.1",
+                "date": "2025-12-17T09:05:48.5946432+00:00",
+                "uploadDate": "1970-01-01T00:00:01.0000000+00:00",
+                "vulnerabilitiesCount": 0,
+                "securityRating": "A",
+            },
+            "details": {"projectKey": "project-1"},
+        })
     );
 }
 
@@ -150,14 +172,10 @@ async fn the_sweep_announces_what_was_left() {
             failed: 0
         }
     );
-    let expected = [
-        change(ReportEvent::Published, org, &id, 1),
-        change(ReportEvent::Updated, org, &id, 2),
-    ];
     assert_eq!(
-        system.changes().await,
-        expected,
-        "each revision, also the first one"
+        changes(&system).await,
+        [change(ReportEvent::Published, org, &id, 2)],
+        "one change, the newest: nobody was told of the report before"
     );
     assert!(!is_marked(&system, org, &id).await);
     assert_eq!(sweep_at(&system, later).await, Swept::default());
@@ -169,12 +187,68 @@ async fn the_next_publication_announces_what_was_left() {
     let org = organization();
     let id = text(&publish_without_queue(&system, org, "a").await["id"]);
     system.publish(org, &metadata("1.0"), &files("b")).await;
-    let expected = [
-        change(ReportEvent::Published, org, &id, 1),
-        change(ReportEvent::Updated, org, &id, 2),
-    ];
-    assert_eq!(system.changes().await, expected);
+    let expected = [change(ReportEvent::Published, org, &id, 2)];
+    assert_eq!(changes(&system).await, expected);
     assert!(!is_marked(&system, org, &id).await);
+}
+
+#[tokio::test]
+async fn updates_that_were_not_announced_are_announced_as_one() {
+    let system = System::start().await;
+    let org = organization();
+    let id = system.publish(org, &metadata("1.0"), &files("a")).await;
+    let expected = [change(ReportEvent::Published, org, &id, 1)];
+    assert_eq!(changes(&system).await, expected);
+    publish_without_queue(&system, org, "b").await;
+    publish_without_queue(&system, org, "c").await;
+    let later = OffsetDateTime::now_utc() + GRACE * 2;
+    assert_eq!(sweep_at(&system, later).await.announced, 1);
+    let expected = [change(ReportEvent::Updated, org, &id, 3)];
+    assert_eq!(changes(&system).await, expected);
+}
+
+#[tokio::test]
+async fn what_is_announced_while_the_next_revision_is_made_is_not_announced_as_new_again() {
+    let system = System::start().await;
+    let org = organization();
+    let id = text(&publish_without_queue(&system, org, "a").await["id"]);
+    let reports = &system.stack.tables.reports;
+    let key = domain::report::ReportKey {
+        org,
+        id: id.parse().unwrap(),
+    };
+    let before = reports.get(key).await.unwrap().unwrap();
+    // The sweep announces revision 1 after somebody has read the report to make the next one.
+    let later = OffsetDateTime::now_utc() + GRACE * 2;
+    assert_eq!(sweep_at(&system, later).await.announced, 1);
+    let next = Report {
+        revision: 2,
+        ..before
+    };
+    let stored = reports.store(&next, Vec::new(), later).await.unwrap();
+    assert!(matches!(stored, Commit::Lost), "{stored:?}");
+    assert_eq!(
+        reports.get(key).await.unwrap().unwrap().announced_revision,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_change_says_what_the_report_is_when_it_is_announced() {
+    let system = System::start().await;
+    let org = organization();
+    publish_without_queue(&system, org, "a").await;
+    let mut newer = metadata("1.0");
+    newer["vulnerabilitiesCount"] = json!(7);
+    newer["properties"] = json!({"sonar.analysis.build": "1"});
+    system.publish(org, &newer, &files("b")).await;
+    let [change] = system.changes().await.try_into().unwrap();
+    assert_eq!(
+        (change.revision, change.summary.vulnerabilities_count),
+        (2, 7)
+    );
+    assert_eq!(change.details.project_key, "acme:shop");
+    assert_eq!(change.details.properties["sonar.analysis.build"], "1");
 }
 
 #[tokio::test]
@@ -185,7 +259,7 @@ async fn two_sweeps_at_once_lose_nothing() {
     let later = OffsetDateTime::now_utc() + GRACE * 2;
     let (one, other) = tokio::join!(sweep_at(&system, later), sweep_at(&system, later));
     assert_eq!(one.failed + other.failed, 0);
-    let changes = system.changes().await;
+    let changes = changes(&system).await;
     assert!(
         !changes.is_empty()
             && changes
@@ -224,7 +298,7 @@ async fn a_mark_is_not_removed_for_a_newer_revision() {
     let org = organization();
     let id = text(&publish_without_queue(&system, org, "a").await["id"]);
     let reports = &system.stack.tables.reports;
-    let key = shared::report_store::ReportKey {
+    let key = domain::report::ReportKey {
         org,
         id: id.parse().unwrap(),
     };

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use shared::api::ErrorCode;
 use tests::contract::{OPENAPI, codes, operations, resolve};
 use tests::system::{System, text};
+use web::api::ErrorCode;
 
 fn template() -> Value {
     serde_saphyr::from_str(include_str!("../../../template.yaml")).unwrap()

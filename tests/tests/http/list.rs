@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use domain::version::VersionRange;
 use serde_json::json;
-use shared::report_store::{Order, ReportStore};
-use shared::version::VersionRange;
+use store::reports::{Order, ReportStore};
 use tests::samples::{files, metadata, stored_report};
 use tests::system::{System, organization, text};
 
@@ -324,7 +324,7 @@ async fn paging_yields_every_earlier_report_once_while_others_are_published_and_
                 .map(|number| stored_report(org, number))
                 .map(|mut report| {
                     report.revision = page_number + 2;
-                    report.upload_date = shared::date::timestamp(time::OffsetDateTime::now_utc());
+                    report.upload_date = domain::date::timestamp(time::OffsetDateTime::now_utc());
                     report
                 });
             system.seed(new.chain(updates)).await;

@@ -2,10 +2,10 @@
 
 use std::io::Read as _;
 
+use domain::token::{Right, Token, TokenSecret};
 use local::client::File;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::token::{Right, Token, TokenSecret};
 use tests::samples::{files, metadata, noise};
 use tests::system::{Reply, System, organization, text};
 use time::OffsetDateTime;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use axum::http::Request;
+use domain::organization::OrganizationId;
+use domain::report::ReportKey;
+use domain::token::Right;
+use local::Clients;
 use local::client::File;
-use publish_report::{Bucket, Publishing, UploadStore};
+use publish_report::Publishing;
 use serde_json::Value;
-use shared::organization::OrganizationId;
-use shared::report_store::ReportKey;
-use shared::token::Right;
 use tests::failures::{Failures, Seam};
 use tests::faults::Proxy;
 use tests::samples::{files, metadata, noise};
@@ -38,7 +39,14 @@ async fn current(system: &System, org: OrganizationId, id: &str) -> BTreeSet<Str
         org,
         id: id.parse().unwrap(),
     };
-    let report = system.stack.publishing.reports.get(key).await.unwrap();
+    let report = system
+        .stack
+        .publishing
+        .publisher
+        .reports
+        .get(key)
+        .await
+        .unwrap();
     let files = report.unwrap().files.into_iter();
     files.map(|file| file.key).collect()
 }
@@ -109,13 +117,13 @@ impl Update {
     /// What the function works with, where calls of S3 fail.
     fn without_s3(&self, failures: &Failures) -> Publishing {
         let stack = &self.system.stack;
-        Publishing {
-            bucket: Bucket::new(
-                failures.s3(&stack.clients["PublishReport"].s3),
-                stack.bucket(),
-            ),
-            ..stack.publishing.clone()
-        }
+        let clients = &stack.clients["PublishReport"];
+        let s3 = failures.s3(&clients.s3);
+        let clients = Clients {
+            s3,
+            ..clients.clone()
+        };
+        stack.publishing_with(&clients).unwrap()
     }
 
     /// How many objects are tagged. Panics if one of the report's own is.
@@ -221,12 +229,15 @@ async fn an_update_is_published_also_when_its_objects_cannot_be_tagged() {
 #[tokio::test]
 async fn an_update_whose_transaction_was_not_answered_is_mended_too() {
     let counted = Update::prepared().await;
-    let with_failures = |update: &Update, failures: &Failures| Publishing {
-        uploads: UploadStore::new(
-            failures.dynamodb(&update.system.stack.clients["PublishReport"].dynamodb),
-            "UploadsTable",
-        ),
-        ..update.publishing().clone()
+    let with_failures = |update: &Update, failures: &Failures| {
+        let stack = &update.system.stack;
+        let clients = &stack.clients["PublishReport"];
+        let dynamodb = failures.dynamodb(&clients.dynamodb);
+        let clients = Clients {
+            dynamodb,
+            ..clients.clone()
+        };
+        stack.publishing_with(&clients).unwrap()
     };
     let calls = Failures::none();
     counted.complete(&with_failures(&counted, &calls)).await;
@@ -253,7 +264,14 @@ async fn in_a_bucket_that_keeps_versions_the_version_is_tagged() {
         org: update.org,
         id: update.report.parse().unwrap(),
     };
-    let mut report = update.publishing().reports.get(key).await.unwrap().unwrap();
+    let mut report = update
+        .publishing()
+        .publisher
+        .reports
+        .get(key)
+        .await
+        .unwrap()
+        .unwrap();
     for (number, file) in report.files.iter_mut().enumerate() {
         file.version_id = Some(format!("version-{number}"));
     }
@@ -264,12 +282,13 @@ async fn in_a_bucket_that_keeps_versions_the_version_is_tagged() {
         .find(|(name, _)| *name == "AWS_ENDPOINT_URL_S3")
         .unwrap();
     let proxy = Proxy::to(s3).await;
-    let config = &update.system.stack.clients["PublishReport"].s3;
-    let config = config.clone().endpoint_url(&proxy.url);
-    let publishing = Publishing {
-        bucket: Bucket::new(config, update.system.stack.bucket()),
-        ..update.publishing().clone()
+    let clients = &update.system.stack.clients["PublishReport"];
+    let s3 = clients.s3.clone().endpoint_url(&proxy.url);
+    let clients = Clients {
+        s3,
+        ..clients.clone()
     };
+    let publishing = update.system.stack.publishing_with(&clients).unwrap();
     assert_eq!(update.complete(&publishing).await, 200);
     let sent = proxy.sent();
     let tagging: Vec<&str> = sent.lines().filter(|it| it.contains("tagging")).collect();

@@ -1,11 +1,11 @@
 //! Uploads: what they take, and how they are completed.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::organization::OrganizationId;
+use domain::token::Right;
 use local::client::{File, Publisher};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
-use shared::token::Right;
 use tests::samples::{files, metadata};
 use tests::system::{Reply, System, organization, text};
 

@@ -1,10 +1,10 @@
 //! Where webhooks may not lead to.
 
 use manage_webhooks::Managing;
+use outbound::address::AddressPolicy;
+use outbound::sender::{DEADLINE, Sender, SenderOptions};
 use reqwest::StatusCode;
 use serde_json::json;
-use shared::webhook::address::AddressPolicy;
-use shared::webhook::sender::{DEADLINE, Sender, SenderOptions};
 use tests::receiver::Receiver;
 use tests::system::{System, organization};
 

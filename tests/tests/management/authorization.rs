@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use domain::organization::OrganizationId;
+use domain::token::{Right, Token, TokenSecret};
+use identity::{IdentityOptions, IdentityProvider, Role};
 use local::DevelopmentIssuer;
 use manage_webhooks::Managing;
-use manage_webhooks::identity::{IdentityOptions, IdentityProvider, Role};
 use reqwest::StatusCode;
-use shared::organization::OrganizationId;
-use shared::token::{Right, Token, TokenSecret};
 use tests::receiver::Receiver;
 use tests::system::{Reply, System, organization};
 use time::{Duration, OffsetDateTime};

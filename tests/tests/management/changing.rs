@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::organization::OrganizationId;
+use domain::webhook::{WebhookId, WebhookKey};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
-use shared::webhook::{WebhookId, WebhookKey};
 use tests::receiver::{Answer, Receiver, assert_signed};
 use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};

@@ -1,9 +1,9 @@
 //! How many webhooks there may be.
 
+use domain::organization::OrganizationId;
+use domain::webhook::{WebhookId, WebhookKey};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
-use shared::webhook::{WebhookId, WebhookKey};
 use tests::system::{System, organization, text};
 use uuid::Uuid;
 

@@ -8,20 +8,20 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::box_error::BoxError;
+use domain::delivery::message::Message;
+use domain::delivery::{Delivery, DeliveryState};
+use domain::organization::OrganizationId;
+use domain::report::ReportId;
+use domain::token::Right;
+use domain::webhook::WebhookKey;
+use identity::Role;
 use manage_webhooks::Managing;
-use manage_webhooks::identity::Role;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::delivery::{Delivery, DeliveryState};
-use shared::delivery_store::{Created, DeliveryStore};
-use shared::message::Message;
-use shared::organization::OrganizationId;
-use shared::queue::{ReportChange, ReportEvent};
-use shared::report::ReportId;
-use shared::token::Right;
-use shared::webhook::WebhookKey;
+use store::deliveries::DeliveryStore;
+use store::deliveries::creation::Created;
 use tests::receiver::{Answer, Receiver};
-use tests::samples::{files, metadata};
+use tests::samples::{change, files, metadata, stored_report};
 use tests::system::{System, organization, text};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -45,15 +45,13 @@ async fn store(
     state: DeliveryState,
     at: OffsetDateTime,
 ) -> String {
-    let change = ReportChange {
-        event: ReportEvent::Published,
-        org: webhook.org,
-        report: ReportId::new(Uuid::new_v4()),
-        revision: 1,
-    };
+    let mut report = stored_report(webhook.org, 1);
+    report.id = ReportId::new(Uuid::new_v4());
+    let change = change(&report, 1);
     let message = Message {
         body: "{}".to_owned(),
-        changes: vec![change],
+        events: [change.event].into(),
+        changes: vec![change.into()],
         project: Some("acme:shop".to_owned()),
     };
     let mut delivery = Delivery::new(webhook, &message, state, at, at);
@@ -62,7 +60,7 @@ async fn store(
     }
     let deliveries = &system.stack.tables.deliveries;
     let created = deliveries.create(&delivery, &message).await.unwrap();
-    assert_eq!(created, Created::Yes);
+    assert_eq!(created, Created::Stored);
     delivery.id.to_string()
 }
 

@@ -1,8 +1,8 @@
 //! Secrets are replaced so that no receiver misses a message.
 
+use domain::organization::OrganizationId;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
 use tests::receiver::{
     Received, Receiver, assert_signed, assert_sonar_signature, assert_standard_signature,
 };

@@ -2,11 +2,11 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use domain::organization::OrganizationId;
+use identity::Role;
 use manage_webhooks::Managing;
-use manage_webhooks::identity::Role;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
 use tests::contract;
 use tests::receiver::Receiver;
 use tests::samples::{files, metadata};

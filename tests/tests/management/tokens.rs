@@ -1,10 +1,11 @@
 //! Tokens: made, listed, revoked.
 
+use domain::organization::OrganizationId;
+use domain::token::TokenSecret;
 use local::client::Publisher;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
-use shared::token::TokenSecret;
+use store::tokens::Found;
 use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};
 use time::format_description::well_known::Rfc3339;
@@ -179,14 +180,17 @@ async fn a_token_is_good_until_it_expires() {
     let reply = system.call("GET", &path, &secret, None).await;
     assert_eq!(reply.status, StatusCode::OK);
     let tokens = &system.stack.tables.tokens;
-    assert!(
-        tokens
-            .find(&secret, expires_at - Duration::SECOND)
-            .await
-            .is_ok()
+    let before = expires_at - Duration::SECOND;
+    let found = tokens.find(&secret, before).await.unwrap();
+    assert!(matches!(found, Found::Good(_)), "{found:?}");
+    let found = tokens.find(&secret, expires_at).await.unwrap();
+    let Found::Refused(refused) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        web::bearer::refused(&refused).code().as_str(),
+        "expired_token"
     );
-    let refused = tokens.find(&secret, expires_at).await.unwrap_err();
-    assert_eq!(refused.code().as_str(), "expired_token");
     // It is shown nevertheless.
     assert_eq!(list(&system, org).await[0]["id"], made["id"]);
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::organization::OrganizationId;
 use local::Options;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use shared::organization::OrganizationId;
 use tests::receiver::{Answer, Received, Receiver, assert_signed};
 use tests::system::{System, organization, text};
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use manage_webhooks::identity::Role;
+use identity::Role;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::receiver::{Answer, Receiver};

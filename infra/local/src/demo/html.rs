@@ -1,6 +1,7 @@
 //! A report as one page that needs nothing beside it: no script, no other file, readable on a screen and on paper.
 
-use super::content::{Counts, Finding, NOTE, Report, Severity};
+use super::content::{Counts, Finding, NOTE, Report};
+use super::product::Severity;
 
 pub(super) fn render(report: &Report) -> String {
     format!(

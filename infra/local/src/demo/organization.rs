@@ -1,7 +1,7 @@
 //! The made-up organization: its products, their analyses, and what those found. Rules of the repository `larkmoor` are
 //! its own; the others are named as SonarQube names them.
 
-use super::content::{Analysis, Product, Severity, Weakness};
+use super::product::{Analysis, Product, Severity, Weakness};
 use super::standard::{CWE_TOP_25, OWASP_TOP_10, PCI_DSS};
 use Severity::{Blocker, Critical, Major, Minor};
 

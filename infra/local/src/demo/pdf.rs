@@ -1,8 +1,9 @@
 //! A report as a PDF. Its fonts are two that every viewer brings along; they have no Cyrillic, so a product goes by
 //! its Latin name on the pages, and by its own in the document's title.
 
-use super::content::{Counts, NOTE, Report, Severity};
+use super::content::{Counts, NOTE, Report};
 use super::page::{Color, LEFT, LINE, Pages, RIGHT, Style, WIDTH, wrap};
+use super::product::Severity;
 
 pub(super) fn render(report: &Report) -> Vec<u8> {
     let name = format!("{} {}", report.product.latin_name, report.analysis.version);

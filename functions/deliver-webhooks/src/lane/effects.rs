@@ -1,0 +1,77 @@
+//! What a verdict about the receiver brings with it.
+
+use domain::webhook::health::{DisabledReason, Effect, Verdict, finish, step};
+use store::dynamodb::Changed;
+use store::queue::work::Work;
+
+use super::Running;
+
+impl Running<'_> {
+    /// Takes note of what an attempt says of the receiver. What cannot be recorded is seen again at the next delivery.
+    pub(super) async fn heed(&self, verdict: Verdict) {
+        let now = self.clock.now();
+        let effects = {
+            let mut state = self.state();
+            let (next, effects) = step(state.clone(), verdict, now, &self.policy);
+            *state = next;
+            effects
+        };
+        self.carry_out(effects).await;
+    }
+
+    /// Does what is left to do at the end. None of it is lost if it fails.
+    pub(super) async fn finish(&self) {
+        let effects = finish(&self.state());
+        self.carry_out(effects).await;
+    }
+
+    async fn carry_out(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.log(self.carry_out_one(effect).await);
+        }
+    }
+
+    async fn carry_out_one(&self, effect: Effect) -> Result<(), store::Error> {
+        let (webhook, now) = (self.webhook, self.clock.now());
+        let webhooks = &self.delivering.webhooks;
+        match effect {
+            Effect::RecordFailure(pause) => {
+                webhooks.failed(webhook, now, pause).await?;
+            }
+            Effect::RecordSuccess => webhooks.succeeded(webhook.key(), now).await?,
+            Effect::RecordSuccessSince(at) => webhooks.succeeded_since(webhook.key(), at).await?,
+            Effect::EndPause => webhooks.unpause(webhook.key()).await?,
+            Effect::ReturnProbe(until) => webhooks.return_probe(webhook, until).await?,
+            Effect::Disable {
+                reason,
+                failing_since,
+            } => {
+                let since = failing_since.as_deref();
+                let disabled = webhooks.disable(webhook, reason, since, now).await?;
+                if disabled == Changed::Stored {
+                    self.note_disabled(reason, since);
+                }
+            }
+            Effect::ReplayDue => {
+                // What has failed and is not due stays: it may be why the webhook was paused.
+                let messages = Work::undelivered(webhook.key(), false, now);
+                self.delivering.queue.send(&messages).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_disabled(&self, reason: DisabledReason, failing_since: Option<&str>) {
+        let disabled = self.state().clone().disabled();
+        *self.state() = disabled;
+        self.tally.disabled();
+        let why = match failing_since {
+            None => "its receiver answered 410".to_owned(),
+            Some(since) => format!("no delivery has succeeded since {since}"),
+        };
+        tracing::warn!(
+            webhook = %self.webhook.id, reason = reason.as_str(),
+            "webhook {} is disabled: {why}", self.webhook.id
+        );
+    }
+}

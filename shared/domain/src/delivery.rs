@@ -1,0 +1,246 @@
+//! Deliveries: messages to webhooks, and what became of them.
+
+pub mod attempt;
+pub mod exchange;
+pub mod message;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::date::timestamp;
+use crate::delivery::attempt::AttemptSummary;
+use crate::delivery::message::Message;
+use crate::id::{milliseconds, time_ordered};
+use crate::organization::OrganizationId;
+use crate::report::change::ReportEvent;
+use crate::webhook::{WebhookId, WebhookKey};
+
+/// How long deliveries and their attempts are kept (`SonarQube` keeps its records as long).
+pub const RETENTION: Duration = Duration::days(30);
+
+crate::uuid_id! {
+    /// The id of a delivery: a version 7 UUID (RFC 9562), so that ids are in the order of time. It is also the message's
+    /// `webhook-id`.
+    DeliveryId
+}
+
+impl DeliveryId {
+    /// Lies before every id.
+    pub const FIRST: Self = Self(Uuid::nil());
+    /// Lies behind every id.
+    pub const LAST: Self = Self(Uuid::max());
+
+    /// A new id at this time.
+    pub fn at(now: OffsetDateTime) -> Self {
+        Self(time_ordered(now))
+    }
+
+    /// The first id that can have been made at this time.
+    pub fn first_at(time: OffsetDateTime) -> Self {
+        Self(Uuid::from_u128(u128::from(milliseconds(time)) << 80))
+    }
+
+    /// The last id that can have been made before this time.
+    pub fn last_before(time: OffsetDateTime) -> Self {
+        Self(Uuid::from_u128(
+            (u128::from(milliseconds(time)) << 80).saturating_sub(1),
+        ))
+    }
+
+    /// The id before this one in order.
+    pub fn previous(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_sub(1)))
+    }
+
+    /// The next id in order.
+    pub fn next(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+    }
+}
+
+/// The key of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the fields are those of Delivery")]
+pub struct DeliveryKey {
+    pub webhook: WebhookId,
+    pub id: DeliveryId,
+}
+
+/// What has become of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryState {
+    /// It has not been tried yet, or is to be delivered once more.
+    Pending,
+    /// It was tried in vain, and will be tried again.
+    Failed,
+    /// It was made while the webhook was disabled, and waits until the webhook is enabled.
+    Held,
+    /// The receiver has answered with a 2xx.
+    Delivered,
+}
+
+impl DeliveryState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Failed, Self::Held, Self::Delivered];
+    /// The states of what has not arrived.
+    pub const UNDELIVERED: [Self; 3] = [Self::Pending, Self::Failed, Self::Held];
+
+    /// The state's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Held => "held",
+            Self::Delivered => "delivered",
+        }
+    }
+}
+
+/// A delivery as it is stored, without its message and its attempts: those are items of their own, because DynamoDB
+/// charges every write for the whole item, and a list for everything that it reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    /// To whom it goes.
+    pub webhook: WebhookId,
+    /// Its id.
+    pub id: DeliveryId,
+    /// Whose reports it tells of.
+    pub org: OrganizationId,
+    /// What has become of it.
+    pub state: DeliveryState,
+    /// The events in its message.
+    pub events: BTreeSet<ReportEvent>,
+    /// How many reports its message tells of.
+    pub reports: u32,
+    /// The key of the project, when all reports are of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// When it was made, in the form of [`timestamp`].
+    pub created_at: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The latest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_attempt: Option<AttemptSummary>,
+    /// Until it is delivered: from when on somebody may try it. While somebody does, it is the time at which others may
+    /// take over, in the form of [`timestamp`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<String>,
+    /// The lease of whoever is trying it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// When it is forgotten, in Unix seconds, as DynamoDB wants it for its time to live.
+    pub expires_at: i64,
+}
+
+impl Delivery {
+    /// A new delivery of a message, that may be tried from `due_at` on.
+    pub fn new(
+        webhook: WebhookKey,
+        message: &Message,
+        state: DeliveryState,
+        due_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            webhook: webhook.id,
+            id: DeliveryId::at(now),
+            org: webhook.org,
+            state,
+            events: message.events.clone(),
+            reports: u32::try_from(message.changes.len()).unwrap_or(u32::MAX),
+            project: message.project.clone(),
+            created_at: timestamp(now),
+            attempts: 0,
+            last_attempt: None,
+            due_at: Some(timestamp(due_at)),
+            lease: None,
+            expires_at: (now + RETENTION).unix_timestamp(),
+        }
+    }
+
+    /// The key of this delivery.
+    pub fn key(&self) -> DeliveryKey {
+        DeliveryKey {
+            webhook: self.webhook,
+            id: self.id,
+        }
+    }
+
+    /// Whether somebody is trying it.
+    pub fn is_in_progress(&self, now: OffsetDateTime) -> bool {
+        self.lease.is_some()
+            && self
+                .due_at
+                .as_ref()
+                .is_some_and(|due_at| *due_at > timestamp(now))
+    }
+
+    /// Whether its time is over, though DynamoDB may not have deleted it yet.
+    pub fn is_expired(&self, now: OffsetDateTime) -> bool {
+        self.expires_at <= now.unix_timestamp()
+    }
+}
+
+/// A lease: the right to try a delivery, until its `due_at`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lease(Uuid);
+
+impl Lease {
+    /// A lease that nobody else has.
+    pub fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// Its text.
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn ids_are_in_the_order_of_time() {
+        let time = datetime!(2026-03-01 12:00:00.123_456 UTC);
+        let millisecond = Duration::milliseconds(1);
+        let id = DeliveryId::at(time);
+        assert_eq!(id.uuid().get_version_num(), 7);
+        assert!(
+            DeliveryId::first_at(time) <= id && id <= DeliveryId::last_before(time + millisecond)
+        );
+        assert!(id < DeliveryId::first_at(time + millisecond));
+        assert!(DeliveryId::last_before(time) < id && id < id.next());
+        assert!(id.to_string() < DeliveryId::at(time + millisecond).to_string());
+    }
+
+    #[test]
+    fn a_time_outside_of_what_ids_have_is_no_panic() {
+        for time in [
+            datetime!(0000-01-01 00:00 UTC),
+            datetime!(1969-12-31 23:59:59.9999 UTC),
+            datetime!(9999-12-31 23:59:59 UTC),
+        ] {
+            let _ = (
+                DeliveryId::first_at(time),
+                DeliveryId::last_before(time),
+                DeliveryId::at(time),
+            );
+        }
+    }
+}

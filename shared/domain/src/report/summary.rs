@@ -1,0 +1,77 @@
+//! What is said of a report: by lists, and by messages that tell of its changes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{QualityGateStatus, Rating, Report, ReportId};
+use crate::date::GivenDate;
+use crate::version::Version;
+
+/// What a list shows of a report, and every message too. Names and order of the fields are part of the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of Report and its metadata"
+)]
+pub struct Summary {
+    pub project_name: String,
+    pub id: ReportId,
+    pub report_type: String,
+    pub report_version: u32,
+    pub project_version: Version,
+    pub date: GivenDate,
+    pub upload_date: String,
+    pub vulnerabilities_count: u32,
+    pub security_rating: Rating,
+}
+
+/// What messages say besides. Names and order of the fields are part of the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the fields are those of the report's metadata")]
+pub struct Details {
+    pub project_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality_gate: Option<QualityGateStatus>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scm_revision: Option<String>,
+}
+
+impl Report {
+    /// What a list shows of the report.
+    pub fn summary(&self) -> Summary {
+        let metadata = &self.metadata;
+        Summary {
+            project_name: metadata.project_name.clone(),
+            id: self.id,
+            report_type: metadata.report_type.clone(),
+            report_version: metadata.report_version,
+            project_version: metadata.project_version.clone(),
+            date: metadata.date.clone(),
+            upload_date: self.upload_date.clone(),
+            vulnerabilities_count: metadata.vulnerabilities_count,
+            security_rating: metadata.security_rating,
+        }
+    }
+
+    /// What messages say of the report besides its summary.
+    pub fn details(&self) -> Details {
+        let metadata = &self.metadata;
+        Details {
+            project_key: metadata.project_key.clone(),
+            branch: metadata.branch.clone(),
+            quality_gate: metadata.quality_gate,
+            properties: metadata.properties.clone(),
+            task_id: metadata.task_id.clone(),
+            scm_revision: metadata.scm_revision.clone(),
+        }
+    }
+}

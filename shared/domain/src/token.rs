@@ -1,0 +1,211 @@
+//! Our own access tokens: random, bound to one organization, known to us by their hash only.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use time::{Duration, OffsetDateTime};
+
+use crate::date::timestamp;
+use crate::id::time_ordered;
+use crate::organization::OrganizationId;
+
+/// By this a token is recognized, by people and by secret scanners.
+const PREFIX: &str = "srt_";
+/// 256 bits, as many as the hash has: nothing shorter to guess than the hash itself.
+const RANDOM_BYTES: usize = 32;
+
+/// A further use of a token within this time is not noted: not every request should cost a write.
+pub const LAST_USE_PRECISION: Duration = Duration::minutes(10);
+
+/// The secret itself, as its owner holds it. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenSecret(String);
+
+impl TokenSecret {
+    /// A new random secret.
+    pub fn generate() -> anyhow::Result<Self> {
+        let mut bytes = [0; RANDOM_BYTES];
+        getrandom::fill(&mut bytes).context("get random bytes for a token")?;
+        Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
+    }
+
+    /// The secret, to be shown once to who asked for it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of the secret: its SHA-256 in hexadecimal digits.
+    ///
+    /// A fast hash without salt is right here: 256 random bits cannot be guessed, unlike a password.
+    pub fn sha256(&self) -> String {
+        hex::encode(Sha256::digest(self.0.as_bytes()))
+    }
+
+    /// Reads what [`TokenSecret::reveal`] gave, `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
+        (bytes.len() == RANDOM_BYTES).then(|| Self(text.to_owned()))
+    }
+}
+
+impl TokenSecret {
+    /// Whether a text means to be one of ours.
+    pub fn looks_like(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+}
+
+impl fmt::Debug for TokenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSecret([redacted])")
+    }
+}
+
+/// What a token allows in its organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Right {
+    /// To publish reports.
+    Publish,
+    /// To manage webhooks, and to read their deliveries.
+    ManageWebhooks,
+    /// To read deliveries, without what was sent and answered.
+    ReadDeliveries,
+}
+
+impl Right {
+    /// Every right.
+    pub const ALL: [Self; 3] = [Self::Publish, Self::ManageWebhooks, Self::ReadDeliveries];
+
+    /// The right's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::ManageWebhooks => "manage-webhooks",
+            Self::ReadDeliveries => "read-deliveries",
+        }
+    }
+}
+
+crate::uuid_id! {
+    /// The id of a token, by which it is managed. It is no secret.
+    TokenId
+}
+
+/// A token as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Token {
+    /// See [`TokenSecret::sha256`].
+    pub sha256: String,
+    /// Its id; ids are in the order of time.
+    pub id: TokenId,
+    /// The organization that the token is for.
+    pub org: OrganizationId,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it allows.
+    pub rights: BTreeSet<Right>,
+    /// When it was made, in the form of [`timestamp`].
+    pub created_at: String,
+    /// From when on it is refused, in the form of [`timestamp`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// When it was revoked, in the form of [`timestamp`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
+    /// When it was used last, in the same form, to within [`LAST_USE_PRECISION`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<String>,
+}
+
+impl Token {
+    /// A new token, and its secret.
+    pub fn new(
+        org: OrganizationId,
+        name: impl Into<String>,
+        rights: impl IntoIterator<Item = Right>,
+        expires_at: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<(Self, TokenSecret)> {
+        let secret = TokenSecret::generate()?;
+        let token = Self {
+            sha256: secret.sha256(),
+            id: TokenId::new(time_ordered(now)),
+            org,
+            name: name.into(),
+            rights: rights.into_iter().collect(),
+            created_at: timestamp(now),
+            expires_at: expires_at.map(timestamp),
+            revoked_at: None,
+            last_used_at: None,
+        };
+        Ok((token, secret))
+    }
+
+    /// Checks that the token is good at `now`.
+    pub fn check(&self, now: OffsetDateTime) -> Result<(), TokenRefused> {
+        if let Some(at) = &self.revoked_at {
+            return Err(TokenRefused::Revoked(at.clone()));
+        }
+        match &self.expires_at {
+            Some(at) if *at <= timestamp(now) => Err(TokenRefused::Expired(at.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the token has a right.
+    pub fn check_right(&self, right: Right) -> Result<(), TokenRefused> {
+        if self.rights.contains(&right) {
+            Ok(())
+        } else {
+            Err(TokenRefused::Right(right))
+        }
+    }
+
+    /// Whether a use at `now` is to be noted.
+    pub fn is_use_to_be_noted(&self, now: OffsetDateTime) -> bool {
+        let noted = timestamp(now - LAST_USE_PRECISION);
+        self.last_used_at.as_ref().is_none_or(|at| *at < noted)
+    }
+}
+
+/// Why a token is refused. The messages are for whoever sent it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefused {
+    /// Nobody has this secret.
+    #[error("the bearer token is not one of ours")]
+    Unknown,
+    /// It was revoked at this time, in the form of [`timestamp`].
+    #[error("the bearer token was revoked at {0}")]
+    Revoked(String),
+    /// Its time was over at this time, in the same form.
+    #[error("the bearer token expired at {0}")]
+    Expired(String),
+    /// It is good, and does not allow the call.
+    #[error("the bearer token does not have the right '{}'", .0.as_str())]
+    Right(Right),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_recognized_and_not_shown() {
+        let secret = TokenSecret::generate().unwrap();
+        assert!(
+            secret.reveal().starts_with("srt_") && secret.reveal().len() == 47,
+            "{}",
+            secret.reveal()
+        );
+        assert_eq!(TokenSecret::parse(secret.reveal()), Some(secret.clone()));
+        assert_eq!(format!("{secret:?}"), "TokenSecret([redacted])");
+        assert_ne!(secret, TokenSecret::generate().unwrap());
+    }
+}

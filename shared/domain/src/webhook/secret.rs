@@ -1,0 +1,267 @@
+//! What a webhook's messages are signed with.
+
+use std::fmt;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// By this a secret of Standard Webhooks is recognized.
+const PREFIX: &str = "whsec_";
+/// As many as the hash has. Standard Webhooks takes from 24 to 64.
+const RANDOM_BYTES: usize = 32;
+/// SonarQube's limits, in characters.
+const MIN_CHARACTERS: usize = 16;
+const MAX_CHARACTERS: usize = 200;
+/// The limits of Standard Webhooks, in bytes.
+const MIN_KEY_BYTES: usize = 24;
+const MAX_KEY_BYTES: usize = 64;
+
+/// The secret that we share with a receiver. `Debug` does not show it.
+///
+/// Serialized it is the text itself, to be stored; reading that checks nothing, so a limit that is changed later does not
+/// make a stored webhook unreadable.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WebhookSecret(String);
+
+/// Why a text is not taken as a secret. The messages are for who chose it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSecret {
+    /// See the message.
+    #[error("has {0} characters and must have {MIN_CHARACTERS} to {MAX_CHARACTERS}")]
+    Length(usize),
+    /// See the message.
+    #[error("contains a control character, such as a line break")]
+    ControlCharacter,
+    /// See the message.
+    #[error("begins with '{PREFIX}', and what follows is not base64 with its padding")]
+    NotBase64,
+    /// See the message.
+    #[error(
+        "begins with '{PREFIX}', and what follows are {0} bytes in base64 and must be {MIN_KEY_BYTES} to {MAX_KEY_BYTES}"
+    )]
+    KeyLength(usize),
+}
+
+impl WebhookSecret {
+    /// A new random secret, in the form of Standard Webhooks.
+    pub fn generate() -> anyhow::Result<Self> {
+        let mut bytes = [0; RANDOM_BYTES];
+        getrandom::fill(&mut bytes).context("get random bytes for a webhook's secret")?;
+        Ok(Self(format!("{PREFIX}{}", STANDARD.encode(bytes))))
+    }
+
+    /// Takes the secret that an administrator chose.
+    pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
+        let characters = text.chars().count();
+        if !(MIN_CHARACTERS..=MAX_CHARACTERS).contains(&characters) {
+            return Err(InvalidSecret::Length(characters));
+        }
+        if text.contains(char::is_control) {
+            return Err(InvalidSecret::ControlCharacter);
+        }
+        if let Some(encoded) = text.strip_prefix(PREFIX) {
+            let key = STANDARD
+                .decode(encoded)
+                .map_err(|_| InvalidSecret::NotBase64)?;
+            if !(MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&key.len()) {
+                return Err(InvalidSecret::KeyLength(key.len()));
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The secret, to be shown once to who asked for it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The value of `webhook-signature`: as Standard Webhooks signs, over the id, the time and the body.
+    pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
+        let mut mac = mac(&self.key());
+        mac.update(format!("{id}.{timestamp}.").as_bytes());
+        mac.update(body);
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
+
+    /// The value of `X-Sonar-Webhook-HMAC-SHA256`: as SonarQube signs, over the body alone.
+    ///
+    /// The key is the text also where it begins with `whsec_`: SonarQube's receivers know of no other.
+    pub fn sign_body(&self, body: &[u8]) -> String {
+        let mut mac = mac(self.0.as_bytes());
+        mac.update(body);
+        hex::encode(mac.finalize().into_bytes())
+    }
+
+    /// The key of Standard Webhooks: what is encoded behind the prefix, and the text itself where there is no such thing.
+    fn key(&self) -> Vec<u8> {
+        self.0
+            .strip_prefix(PREFIX)
+            .and_then(|encoded| STANDARD.decode(encoded).ok())
+            .unwrap_or_else(|| self.0.as_bytes().to_vec())
+    }
+}
+
+fn mac(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookSecret([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+    use proptest::prelude::*;
+    use standardwebhooks::{Webhook, WebhookError};
+    use time::OffsetDateTime;
+
+    #[test]
+    fn a_generated_secret_is_one_of_standard_webhooks_and_not_shown() {
+        let secret = WebhookSecret::generate().unwrap();
+        assert_eq!(WebhookSecret::parse(secret.reveal()), Ok(secret.clone()));
+        assert_eq!(secret.key().len(), 32);
+        assert_eq!(format!("{secret:?}"), "WebhookSecret([redacted])");
+        assert_ne!(secret, WebhookSecret::generate().unwrap());
+    }
+
+    #[test]
+    fn a_secret_outside_the_limits_is_refused_with_the_reason() {
+        let of_standard_webhooks = |bytes| format!("{PREFIX}{}", STANDARD.encode(vec![7; bytes]));
+        for (text, expected) in [
+            (String::new(), Err(InvalidSecret::Length(0))),
+            ("ä".repeat(15), Err(InvalidSecret::Length(15))),
+            ("ä".repeat(16), Ok(())),
+            ("ä".repeat(200), Ok(())),
+            ("ä".repeat(201), Err(InvalidSecret::Length(201))),
+            (
+                "a secret\nof two lines".to_owned(),
+                Err(InvalidSecret::ControlCharacter),
+            ),
+            (
+                "whsec_this is no base64".to_owned(),
+                Err(InvalidSecret::NotBase64),
+            ),
+            (
+                // Good base64, were it padded.
+                "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNA".to_owned(),
+                Err(InvalidSecret::NotBase64),
+            ),
+            (of_standard_webhooks(23), Err(InvalidSecret::KeyLength(23))),
+            (of_standard_webhooks(24), Ok(())),
+            (of_standard_webhooks(64), Ok(())),
+            (of_standard_webhooks(65), Err(InvalidSecret::KeyLength(65))),
+        ] {
+            assert_eq!(WebhookSecret::parse(&text).map(drop), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_stored_as_its_text_and_read_without_checks() {
+        let secret: WebhookSecret = serde_json::from_str("\"short\"").unwrap();
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"short\"");
+        let broken: WebhookSecret = serde_json::from_str("\"whsec_?\"").unwrap();
+        assert_eq!(broken.key(), b"whsec_?");
+    }
+
+    const ID: &str = "msg_2b1d8f0c";
+    const BODY: &str = "{\"name\":\"Prüfbericht\"}";
+
+    /// What a receiver with this library says of a message that was signed for [`ID`], `now` and [`BODY`].
+    fn verify(
+        receiver: &Webhook,
+        secret: &WebhookSecret,
+        (id, seconds_late, body): (&str, i64, &str),
+    ) -> Result<(), WebhookError> {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", (now + seconds_late).to_string()),
+            ("webhook-signature", secret.sign(ID, now, BODY.as_bytes())),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        receiver.verify(body.as_bytes(), &headers)
+    }
+
+    #[test]
+    fn a_receiver_of_standard_webhooks_takes_our_signature_and_no_tampered_message() {
+        let generated = WebhookSecret::generate().unwrap();
+        let chosen = WebhookSecret::parse("ein Geheimnis für Prüfungen").unwrap();
+        for (receiver, secret) in [
+            (Webhook::new(generated.reveal()).unwrap(), &generated),
+            (
+                Webhook::from_bytes(chosen.reveal().as_bytes().to_vec()).unwrap(),
+                &chosen,
+            ),
+        ] {
+            verify(&receiver, secret, (ID, 0, BODY)).unwrap();
+            for tampered in [
+                ("msg_2b1d8f0d", 0, BODY),
+                (ID, 1, BODY),
+                (ID, 0, "{\"name\":\"Prufbericht\"}"),
+                (ID, 0, ""),
+            ] {
+                let result = verify(&receiver, secret, tampered);
+                assert!(
+                    matches!(result, Err(WebhookError::InvalidSignature)),
+                    "{tampered:?}: {result:?}"
+                );
+            }
+        }
+    }
+
+    /// Made by `printf %s "$body" | openssl dgst -sha256 -hmac "$secret"`.
+    #[test]
+    fn the_signature_of_the_body_is_sonarqubes() {
+        for (secret, body, expected) in [
+            (
+                "0123456789abcdef",
+                "",
+                "496dc93fa2d26eae500ec0bc37a122706b88f8963cebf0899d0245fae313e241",
+            ),
+            (
+                "0123456789abcdef",
+                "{}",
+                "f91e3e9f05cc2df64ac1c26f8adccdffda8d1e4a7a8c50a1a08eeadac6ddfec5",
+            ),
+            (
+                "ein Geheimnis für Prüfungen",
+                BODY,
+                "1feaa6851c0daf7ba7cda3ddb634547f31e14e42e83c6cd6b4fe63d2ed891175",
+            ),
+            (
+                "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNA==",
+                "{}",
+                "deb3074cf0b644d672f27112e62579aef8d7e4b177f804949162d938e24cbd44",
+            ),
+        ] {
+            let secret = WebhookSecret::parse(secret).unwrap();
+            assert_eq!(
+                secret.sign_body(body.as_bytes()),
+                expected,
+                "{}",
+                secret.reveal()
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_secret_or_refused(text in "(whsec_)?(.{0,220}|[A-Za-z0-9+/]{20,90}={0,2})") {
+            if let Ok(secret) = WebhookSecret::parse(&text) {
+                prop_assert_eq!(secret.reveal(), &text);
+                let _ = (secret.sign("id", 0, b""), secret.sign_body(b""));
+            }
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Where a webhook is sent to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use url::{Host, Url};
+
+/// SonarQube's limit.
+const MAX_CHARACTERS: usize = 512;
+/// Stands for what is not shown.
+pub const MASK: &str = "***";
+
+/// The URL of a webhook, perhaps with a user and a password, which are sent as Basic authentication.
+///
+/// `Debug` shows [`WebhookUrl::masked`]. There is no `Display`, so nothing prints the password unless it asks for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookUrl(Url);
+
+/// Why a text is not the URL of a webhook. The messages are for who wrote the URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUrl {
+    /// See the message.
+    #[error("is longer than {MAX_CHARACTERS} characters")]
+    TooLong,
+    /// See the message.
+    #[error("contains a space or a control character; write it as %20, or remove it")]
+    Space,
+    /// Browsers and libraries disagree whether `\` is a `/`, and so which part is the host.
+    #[error("contains a backslash; write '/', or '%5C' where a backslash is meant")]
+    Backslash,
+    /// See the message.
+    #[error("is not a URL: {0}")]
+    Syntax(#[from] url::ParseError),
+    /// See the message.
+    #[error("begins with neither https:// nor http://")]
+    Scheme,
+    /// See the message.
+    #[error("names no host that can be called")]
+    Host,
+    /// See the message.
+    #[error("names port 0, which nothing can listen on")]
+    Port,
+    /// A fragment is never sent.
+    #[error("contains a '#', and what follows one is never sent; remove it, or write it as %23")]
+    Fragment,
+    /// See the message.
+    #[error("has a password without a user; write user:password@ or neither")]
+    PasswordWithoutUser,
+    /// RFC 7617, section 2, allows neither a colon in the user nor control characters.
+    #[error(
+        "has a user or a password that cannot be sent: after each '%' stand two hexadecimal digits, together they are \
+         UTF-8 without control characters, and the user has no colon"
+    )]
+    UserInfo,
+}
+
+impl WebhookUrl {
+    /// The host as it will be called: a number in any spelling is an address here, and never a name.
+    pub fn host(&self) -> Host<&str> {
+        self.0.host().expect("a URL without a host is not made")
+    }
+
+    /// Whether all that is sent can be read on the way.
+    pub fn is_plain_http(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+
+    /// The user and the password, which is empty where there is none.
+    pub fn basic_auth(&self) -> Option<(String, String)> {
+        let decoded = |text| decoded(text).expect("userinfo is checked when the URL is made");
+        (!self.0.username().is_empty()).then(|| {
+            let password = self.0.password().unwrap_or_default();
+            (decoded(self.0.username()), decoded(password))
+        })
+    }
+
+    /// The URL to send to: without user and password.
+    pub fn without_userinfo(&self) -> Url {
+        self.with_userinfo("", None)
+    }
+
+    /// The URL to show. The user stays and the password does not; a user without a password may well be a token, so it
+    /// does not stay either.
+    pub fn masked(&self) -> String {
+        match (self.0.username(), self.0.password()) {
+            ("", _) => self.0.to_string(),
+            (_, None) => self.with_userinfo(MASK, None).to_string(),
+            (_, Some(_)) => {
+                let mut url = self.0.clone();
+                set(url.set_password(Some(MASK)));
+                url.to_string()
+            }
+        }
+    }
+
+    /// Scheme, host and port: who gets what is sent.
+    pub fn origin(&self) -> url::Origin {
+        self.0.origin()
+    }
+
+    /// All of it, to be stored.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    fn with_userinfo(&self, user: &str, password: Option<&str>) -> Url {
+        let mut url = self.0.clone();
+        set(url.set_username(user));
+        set(url.set_password(password));
+        url
+    }
+}
+
+fn set(result: Result<(), ()>) {
+    result.expect("a URL with a host may have userinfo");
+}
+
+impl FromStr for WebhookUrl {
+    type Err = InvalidUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        // Of the text itself, because parsing removes line breaks and turns backslashes around.
+        if text.chars().count() > MAX_CHARACTERS {
+            return Err(InvalidUrl::TooLong);
+        }
+        if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(InvalidUrl::Space);
+        }
+        if text.contains('\\') {
+            return Err(InvalidUrl::Backslash);
+        }
+        let url = Url::parse(text).map_err(|error| match error {
+            // Without a scheme, most often.
+            url::ParseError::RelativeUrlWithoutBase => InvalidUrl::Scheme,
+            url::ParseError::EmptyHost => InvalidUrl::Host,
+            error => InvalidUrl::Syntax(error),
+        })?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(InvalidUrl::Scheme);
+        }
+        if url.host().is_none() {
+            return Err(InvalidUrl::Host);
+        }
+        if url.port() == Some(0) {
+            return Err(InvalidUrl::Port);
+        }
+        if url.fragment().is_some() {
+            return Err(InvalidUrl::Fragment);
+        }
+        check_userinfo(&url)?;
+        // What is stored is the parsed form, which escapes make longer, and which must be good when it is read again.
+        if url.as_str().len() > MAX_CHARACTERS {
+            return Err(InvalidUrl::TooLong);
+        }
+        // Some hosts, as `a"b`, are in order for the URL standard and not for RFC 3986, so a request would never go out.
+        let is_sendable = match url.host() {
+            Some(Host::Domain(name)) => name.bytes().all(is_of_a_name),
+            _ => true,
+        };
+        if is_sendable {
+            Ok(Self(url))
+        } else {
+            Err(InvalidUrl::Host)
+        }
+    }
+}
+
+/// Whether a registered name may hold this byte (RFC 3986, section 3.2.2; a `%` never comes out of parsing a URL).
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
+
+fn check_userinfo(url: &Url) -> Result<(), InvalidUrl> {
+    if url.username().is_empty() && url.password().is_some() {
+        return Err(InvalidUrl::PasswordWithoutUser);
+    }
+    let user = decoded(url.username()).ok_or(InvalidUrl::UserInfo)?;
+    decoded(url.password().unwrap_or_default()).ok_or(InvalidUrl::UserInfo)?;
+    if user.contains(':') {
+        return Err(InvalidUrl::UserInfo);
+    }
+    Ok(())
+}
+
+/// The text without its percent encoding, when that is whole and gives a text without control characters.
+fn decoded(text: &str) -> Option<String> {
+    let whole = text.split('%').skip(1).all(|escape| {
+        let digits = escape.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    (whole && !decoded.contains(char::is_control)).then(|| decoded.into_owned())
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebhookUrl({})", self.masked())
+    }
+}
+
+impl Serialize for WebhookUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for WebhookUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(|error| de::Error::custom(format!("the URL of a webhook {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Uri;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> WebhookUrl {
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn what_is_not_the_url_of_a_webhook_is_refused_with_the_reason() {
+        for (text, expected) in [
+            ("", InvalidUrl::Scheme),
+            ("receiver.example/hook", InvalidUrl::Scheme),
+            ("ftp://receiver.example/", InvalidUrl::Scheme),
+            ("file:///etc/passwd", InvalidUrl::Scheme),
+            ("https://", InvalidUrl::Host),
+            ("https://a\"b/", InvalidUrl::Host),
+            ("https://a{b}/", InvalidUrl::Host),
+            ("https://receiver.example:0/", InvalidUrl::Port),
+            ("https://receiver.example/#part", InvalidUrl::Fragment),
+            ("https://receiver.example/#", InvalidUrl::Fragment),
+            ("https://receiver.example/a b", InvalidUrl::Space),
+            (" https://receiver.example/", InvalidUrl::Space),
+            ("https://receiver.example/\n", InvalidUrl::Space),
+            ("https://receiver.example/\u{a0}", InvalidUrl::Space),
+            ("https://receiver.example/\u{0}", InvalidUrl::Space),
+            ("https:\\\\receiver.example/", InvalidUrl::Backslash),
+            (
+                "https://:pass@receiver.example/",
+                InvalidUrl::PasswordWithoutUser,
+            ),
+            ("https://us%zzer@receiver.example/", InvalidUrl::UserInfo),
+            ("https://user:%@receiver.example/", InvalidUrl::UserInfo),
+            ("https://user:%f@receiver.example/", InvalidUrl::UserInfo),
+            ("https://user:%ff@receiver.example/", InvalidUrl::UserInfo),
+            (
+                "https://user:%0d%0a@receiver.example/",
+                InvalidUrl::UserInfo,
+            ),
+            (
+                "https://us%3Aer:pass@receiver.example/",
+                InvalidUrl::UserInfo,
+            ),
+            (
+                "https://receiver.example:99999/",
+                InvalidUrl::Syntax(url::ParseError::InvalidPort),
+            ),
+        ] {
+            assert_eq!(text.parse::<WebhookUrl>(), Err(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_the_length_is_sonarqubes_and_holds_for_the_stored_form_too() {
+        let of_length =
+            |length: usize| format!("https://receiver.example/{:a<1$}", "", length - 25);
+        assert_eq!(parse(&of_length(512)).as_str().len(), 512);
+        assert_eq!(
+            of_length(513).parse::<WebhookUrl>(),
+            Err(InvalidUrl::TooLong)
+        );
+        let longer_when_stored = format!("https://receiver.example/{}", "ä".repeat(200));
+        assert_eq!(
+            longer_when_stored.parse::<WebhookUrl>(),
+            Err(InvalidUrl::TooLong)
+        );
+    }
+
+    #[test]
+    fn the_password_is_decoded_for_the_receiver_and_never_shown() {
+        let url = parse("https://us%C3%A4r:p%40ss:word@receiver.example/hook?a=1");
+        assert_eq!(
+            url.basic_auth(),
+            Some(("usär".to_owned(), "p@ss:word".to_owned()))
+        );
+        assert_eq!(
+            url.without_userinfo().as_str(),
+            "https://receiver.example/hook?a=1"
+        );
+        assert_eq!(
+            url.masked(),
+            "https://us%C3%A4r:***@receiver.example/hook?a=1"
+        );
+        assert_eq!(format!("{url:?}"), format!("WebhookUrl({})", url.masked()));
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_taken_for_a_token() {
+        for text in [
+            "https://token@receiver.example/",
+            "https://token:@receiver.example/",
+        ] {
+            let url = parse(text);
+            assert_eq!(url.basic_auth(), Some(("token".to_owned(), String::new())));
+            assert_eq!(url.masked(), "https://***@receiver.example/");
+        }
+        let plain = parse("http://receiver.example:8080/a%20b");
+        assert_eq!(plain.basic_auth(), None);
+        assert_eq!(plain.masked(), plain.as_str());
+        assert!(plain.is_plain_http() && !parse("HTTPS://receiver.example").is_plain_http());
+    }
+
+    #[test]
+    fn a_url_is_stored_whole_and_checked_when_it_is_read() {
+        let url = parse("https://user:secret@receiver.example/");
+        let json = serde_json::to_string(&url).unwrap();
+        assert_eq!(json, "\"https://user:secret@receiver.example/\"");
+        assert_eq!(serde_json::from_str::<WebhookUrl>(&json).unwrap(), url);
+        assert!(serde_json::from_str::<WebhookUrl>("\"gopher://receiver.example/\"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_accepted_again_and_can_be_sent(
+            text in "https?://([!-~]{0,8}(:[!-~]{0,8})?@)?[!-~äß。１Ⓛ]{1,20}(:[0-9]{1,5})?[/?][!-~ä]{0,20}",
+        ) {
+            if let Ok(url) = text.parse::<WebhookUrl>() {
+                prop_assert_eq!(&parse(url.as_str()), &url);
+                let _ = (url.host(), url.basic_auth());
+                let sent = url.without_userinfo();
+                prop_assert!(sent.username().is_empty() && sent.password().is_none());
+                let uri: Uri = sent.as_str().parse().unwrap();
+                prop_assert_eq!(uri.host(), sent.host_str());
+                if let Some(password) = url.0.password().filter(|password| password.len() > 3) {
+                    let shown = format!(":{password}@");
+                    prop_assert!(!url.masked().contains(&shown));
+                }
+            }
+        }
+    }
+}

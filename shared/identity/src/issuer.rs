@@ -1,0 +1,191 @@
+//! Asking an issuer for its keys (OIDC Discovery 1.0, and the key sets of RFC 7517).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use reqwest::{Client, Url, redirect};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// How long an answer may take from connecting to its last byte. Somebody waits for it, and API Gateway for 29 s at most.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How many bytes an answer may have. Key sets have some 2 KB; with certificates in them, some 10 KB.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+/// A key that may have signed a token.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// The `kid`.
+    pub(super) id: Option<String>,
+    /// The only algorithm that the key is for.
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+}
+
+/// Where the keys are.
+#[derive(Debug)]
+pub(super) struct Issuer {
+    client: Client,
+    name: String,
+    discovery: Url,
+    /// Whether the issuer is on this machine and does without TLS.
+    plain: bool,
+}
+
+impl Issuer {
+    pub(super) fn new(name: &str) -> anyhow::Result<Self> {
+        let url = Url::parse(name).with_context(|| format!("issuer '{name}' is not a URL"))?;
+        let plain = is_plain_loopback(&url);
+        anyhow::ensure!(
+            url.scheme() == "https" || plain,
+            "issuer '{name}' is neither https nor http on loopback"
+        );
+        anyhow::ensure!(
+            url.query().is_none() && url.fragment().is_none(),
+            "issuer '{name}' has a query or a fragment"
+        );
+        // Section 4.1: a slash at the end of the issuer is removed first.
+        let discovery = format!(
+            "{}/.well-known/openid-configuration",
+            name.trim_end_matches('/')
+        );
+        Ok(Self {
+            client: client(plain).context("make the client for the issuer")?,
+            name: name.to_owned(),
+            discovery: Url::parse(&discovery)?,
+            plain,
+        })
+    }
+
+    /// Where the issuer says that its keys are.
+    pub(super) async fn jwks_uri(&self) -> anyhow::Result<Url> {
+        let discovered: Discovered = self.get(&self.discovery).await?;
+        // Section 4.3: otherwise one issuer could hand out the keys for another's tokens.
+        anyhow::ensure!(
+            discovered.issuer == self.name,
+            "{} is of the issuer '{}', not of '{}'",
+            self.discovery,
+            discovered.issuer,
+            self.name
+        );
+        let url = Url::parse(&discovered.jwks_uri)
+            .with_context(|| format!("the issuer's jwks_uri '{}'", discovered.jwks_uri))?;
+        anyhow::ensure!(
+            url.scheme() == "https" || (self.plain && is_plain_loopback(&url)),
+            "the issuer's jwks_uri '{url}' is not https"
+        );
+        Ok(url)
+    }
+
+    /// The keys of a key set that may have signed tokens.
+    pub(super) async fn keys(&self, jwks_uri: &Url) -> anyhow::Result<Vec<Arc<Key>>> {
+        let set: KeySet = self.get(jwks_uri).await?;
+        let given = set.keys.len();
+        let keys: Vec<_> = set.keys.into_iter().filter_map(key).map(Arc::new).collect();
+        if keys.is_empty() {
+            // No error: an issuer that took its keys back did so on purpose.
+            tracing::warn!("none of the {given} keys of {jwks_uri} is for RS256 or ES256");
+        }
+        Ok(keys)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, url: &Url) -> anyhow::Result<T> {
+        let answer = async {
+            let mut response = self.client.get(url.clone()).send().await?;
+            // A redirect is not followed, and fails here.
+            anyhow::ensure!(
+                response.status().is_success(),
+                "the answer is {}",
+                response.status()
+            );
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await? {
+                anyhow::ensure!(
+                    body.len() + chunk.len() <= MAX_ANSWER_BYTES,
+                    "the answer has more than {MAX_ANSWER_BYTES} bytes"
+                );
+                body.extend_from_slice(&chunk);
+            }
+            Ok(serde_json::from_slice(&body)?)
+        };
+        answer.await.with_context(|| format!("GET {url}"))
+    }
+}
+
+fn client(plain: bool) -> anyhow::Result<Client> {
+    let client = Client::builder()
+        .tls_backend_preconfigured(tls::client_config()?)
+        .timeout(DEADLINE)
+        .https_only(!plain)
+        // The keys are believed because of the address that they come from, so nothing may lead elsewhere.
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        // Requests are an hour apart, and Lambda freezes the function meanwhile: what was kept would be dead.
+        .pool_max_idle_per_host(0)
+        .build()?;
+    Ok(client)
+}
+
+/// Plain http is for the local stack, whose issuer has no certificate. What stays on this machine cannot be replaced on
+/// its way; anywhere else, whoever is between could give us keys of their own.
+fn is_plain_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    url.scheme() == "http"
+        && (host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
+}
+
+#[derive(Deserialize)]
+struct Discovered {
+    issuer: String,
+    jwks_uri: String,
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    /// Read one by one, so that a key of a new kind does not take the others with it.
+    keys: Vec<Value>,
+}
+
+/// A key that may sign, by an algorithm that is accepted. What it is for is taken from the key itself: a token's header is
+/// written by whoever made the token.
+fn key(jwk: Value) -> Option<Key> {
+    let Jwk { common, algorithm } = serde_json::from_value(jwk).ok()?;
+    let may_verify = common
+        .key_operations
+        .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+    if !may_verify || !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
+        return None;
+    }
+    let (algorithm, key) = match &algorithm {
+        AlgorithmParameters::RSA(rsa) => (
+            Algorithm::RS256,
+            DecodingKey::from_rsa_components(&rsa.n, &rsa.e).ok()?,
+        ),
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => (
+            Algorithm::ES256,
+            DecodingKey::from_ec_components(&ec.x, &ec.y).ok()?,
+        ),
+        _ => return None,
+    };
+    // An RSA key may be for another algorithm, such as PS256 or encryption.
+    if common
+        .key_algorithm
+        .is_some_and(|only| only != KeyAlgorithm::from(algorithm))
+    {
+        return None;
+    }
+    Some(Key {
+        id: common.key_id,
+        algorithm,
+        key,
+    })
+}

@@ -1,0 +1,339 @@
+use super::*;
+use crate::sender::{DEADLINE, Refused, Sender, SenderOptions};
+use domain::webhook::url::WebhookUrl;
+use proptest::prelude::*;
+use std::sync::Mutex;
+
+/// Answers with one list after the other.
+struct Scripted(Mutex<Vec<Vec<IpAddr>>>);
+
+impl Resolve for Scripted {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses = self.0.lock().unwrap().remove(0);
+        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, 4711));
+        Box::pin(async move { Ok(Box::new(addresses) as Addrs) })
+    }
+}
+
+fn guarded(policy: AddressPolicy, answers: &[&[&str]]) -> GuardedResolver {
+    let answers = answers
+        .iter()
+        .map(|ips| ips.iter().map(|ip| ip.parse().unwrap()).collect())
+        .collect();
+    GuardedResolver::new(Arc::new(Scripted(Mutex::new(answers))), policy)
+}
+
+async fn ask(resolver: &GuardedResolver) -> Result<Vec<String>, Box<dyn Error + Send + Sync>> {
+    let found = resolver
+        .resolve("receiver.example".parse().unwrap())
+        .await?;
+    Ok(found.map(|address| address.to_string()).collect())
+}
+
+#[tokio::test]
+async fn a_name_that_changes_to_an_inner_address_is_refused_then() {
+    let resolver = guarded(AddressPolicy::Public, &[&["8.8.8.8"], &["127.0.0.1"]]);
+    assert_eq!(ask(&resolver).await.unwrap(), ["8.8.8.8:0"]);
+    let error = ask(&resolver).await.unwrap_err();
+    let refused = error.downcast_ref::<AddressRefused>().unwrap();
+    assert_eq!(refused.host, "receiver.example");
+}
+
+#[tokio::test]
+async fn of_a_mixed_answer_only_the_public_addresses_are_left() {
+    let mixed: &[&str] = &["10.0.0.1", "8.8.8.8", "::1", "2606:4700::1111", "fd00::1"];
+    let resolver = guarded(AddressPolicy::Public, &[mixed]);
+    assert_eq!(
+        ask(&resolver).await.unwrap(),
+        ["8.8.8.8:0", "[2606:4700::1111]:0"]
+    );
+}
+
+#[tokio::test]
+async fn loopback_is_allowed_by_the_policy_for_tests_and_nothing_else_is() {
+    let answer: &[&str] = &["127.0.0.1", "::1", "10.0.0.1", "::ffff:127.0.0.1"];
+    let resolver = guarded(AddressPolicy::PublicAndLoopback, &[answer]);
+    assert_eq!(ask(&resolver).await.unwrap(), ["127.0.0.1:0", "[::1]:0"]);
+}
+
+#[tokio::test]
+async fn a_name_without_addresses_does_not_resolve() {
+    let error = ask(&guarded(AddressPolicy::Public, &[&[]]))
+        .await
+        .unwrap_err();
+    let not_resolved = error.downcast_ref::<NotResolved>().unwrap();
+    assert_eq!(
+        not_resolved.to_string(),
+        "receiver.example does not resolve: it has no address"
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_address_that_carries_an_ipv4_address_is_public(bits: u32, prefix in prop::sample::select(vec![
+        "::", "::ffff:0:0", "64:ff9b::", "64:ff9b:1::", "64:ff9b:1:2:3:4::",
+    ])) {
+        let prefix: Ipv6Addr = prefix.parse().unwrap();
+        let address = Ipv6Addr::from_bits(prefix.to_bits() | u128::from(bits));
+        prop_assert!(!is_public(address.into()), "{address}");
+    }
+
+    #[test]
+    fn the_wrapped_standard_predicates_are_never_public(bits: u32) {
+        let address = Ipv4Addr::from_bits(bits);
+        if address.is_private() || address.is_loopback() || address.is_link_local() || address.is_multicast()
+            || address.is_broadcast() || address.is_documentation() || address.is_unspecified()
+        {
+            prop_assert!(!is_public(address.into()), "{address}");
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Allowed,
+    Refused,
+    /// Not even a URL of a webhook.
+    Invalid,
+}
+use Verdict::{Allowed, Invalid, Refused as No};
+
+/// The first and the last address of every block that is not public, and their public neighbours.
+const BLOCKS: &[(&str, Verdict)] = &[
+    ("0.0.0.0", No),
+    ("0.255.255.255", No),
+    ("1.0.0.0", Allowed),
+    ("9.255.255.255", Allowed),
+    ("10.0.0.0", No),
+    ("10.255.255.255", No),
+    ("11.0.0.0", Allowed),
+    ("100.63.255.255", Allowed),
+    ("100.64.0.0", No),
+    ("100.127.255.255", No),
+    ("100.128.0.0", Allowed),
+    ("126.255.255.255", Allowed),
+    ("127.0.0.0", No),
+    ("127.0.0.1", No),
+    ("127.255.255.255", No),
+    ("128.0.0.0", Allowed),
+    ("169.253.255.255", Allowed),
+    ("169.254.0.0", No),
+    ("169.254.169.254", No),
+    ("169.254.255.255", No),
+    ("169.255.0.0", Allowed),
+    ("172.15.255.255", Allowed),
+    ("172.16.0.0", No),
+    ("172.31.255.255", No),
+    ("172.32.0.0", Allowed),
+    ("191.255.255.255", Allowed),
+    ("192.0.0.0", No),
+    ("192.0.0.255", No),
+    ("192.0.1.0", Allowed),
+    ("192.0.1.255", Allowed),
+    ("192.0.2.0", No),
+    ("192.0.2.255", No),
+    ("192.0.3.0", Allowed),
+    ("192.88.98.255", Allowed),
+    ("192.88.99.0", No),
+    ("192.88.99.255", No),
+    ("192.88.100.0", Allowed),
+    ("192.167.255.255", Allowed),
+    ("192.168.0.0", No),
+    ("192.168.255.255", No),
+    ("192.169.0.0", Allowed),
+    ("198.17.255.255", Allowed),
+    ("198.18.0.0", No),
+    ("198.19.255.255", No),
+    ("198.20.0.0", Allowed),
+    ("198.51.99.255", Allowed),
+    ("198.51.100.0", No),
+    ("198.51.100.255", No),
+    ("198.51.101.0", Allowed),
+    ("203.0.112.255", Allowed),
+    ("203.0.113.0", No),
+    ("203.0.113.255", No),
+    ("203.0.114.0", Allowed),
+    ("223.255.255.255", Allowed),
+    ("224.0.0.0", No),
+    ("239.255.255.255", No),
+    ("240.0.0.0", No),
+    ("255.255.255.255", No),
+    // Below 2000::/3: unspecified, loopback, compatible, mapped, NAT64, discard-only.
+    ("[::]", No),
+    ("[::1]", No),
+    ("[::8.8.8.8]", No),
+    ("[::127.0.0.1]", No),
+    ("[::ffff:8.8.8.8]", No),
+    ("[::ffff:127.0.0.1]", No),
+    ("[::ffff:0:127.0.0.1]", No),
+    ("[64:ff9b::8.8.8.8]", No),
+    ("[64:ff9b::ffff:ffff]", No),
+    ("[64:ff9b:1::]", No),
+    ("[64:ff9b:1:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[100::]", No),
+    ("[100:0:0:1::]", No),
+    ("[1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[2000::]", Allowed),
+    ("[2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", Allowed),
+    // Protocol assignments: Teredo, benchmarking, ORCHID.
+    ("[2001::]", No),
+    ("[2001:0:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[2001:2::]", No),
+    ("[2001:20::]", No),
+    ("[2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[2001:200::]", Allowed),
+    ("[2001:db7:ffff:ffff:ffff:ffff:ffff:ffff]", Allowed),
+    ("[2001:db8::]", No),
+    ("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[2001:db9::]", Allowed),
+    ("[2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", Allowed),
+    ("[2002::]", No),
+    ("[2002:7f00:1::]", No),
+    ("[2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[2003::]", Allowed),
+    ("[3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", Allowed),
+    ("[3fff::]", No),
+    ("[3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[3fff:1000::]", Allowed),
+    ("[3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", Allowed),
+    // Above 2000::/3: segment routing, unique local, link-local, site-local, multicast.
+    ("[4000::]", No),
+    ("[5f00::]", No),
+    ("[5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[fc00::]", No),
+    ("[fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[fe80::]", No),
+    ("[febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[fec0::]", No),
+    ("[feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+    ("[ff00::]", No),
+    ("[ff02::1]", No),
+    ("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
+];
+
+/// What stands between `https://` and the end, and how it is meant to be misread.
+const DISGUISES: &[(&str, Verdict)] = &[
+    // Numbers: decimal, octal, hexadecimal, fewer than four.
+    ("2130706433/", No),
+    ("017700000001/", No),
+    ("0x7f000001/", No),
+    ("0177.0.0.1/", No),
+    ("0x7f.1/", No),
+    ("127.1/", No),
+    ("127.0.1/", No),
+    ("0/", No),
+    ("0x7F.0X1/", No),
+    ("%31%32%37.0.0.1/", No),
+    ("134744072/", Allowed),
+    ("127.0.0.256/", Invalid),
+    ("4294967296/", Invalid),
+    // Trailing dots, ports, paths.
+    ("127.0.0.1./", No),
+    ("localhost./", No),
+    ("127.0.0.1:8443/", No),
+    ("[::1]:8443/", No),
+    ("8.8.8.8:8443/127.0.0.1", Allowed),
+    ("8.8.8.8/?to=127.0.0.1", Allowed),
+    // Which part is the host?
+    ("8.8.8.8@127.0.0.1/", No),
+    ("8.8.8.8:443@127.0.0.1/", No),
+    ("127.0.0.1@8.8.8.8/", Allowed),
+    ("127.0.0.1:443@8.8.8.8/", Allowed),
+    ("8.8.8.8%40127.0.0.1/", Invalid),
+    ("127.0.0.1#@8.8.8.8/", Invalid),
+    ("8.8.8.8#@127.0.0.1/", Invalid),
+    ("127.0.0.1\\@8.8.8.8/", Invalid),
+    ("8.8.8.8\\@127.0.0.1/", Invalid),
+    ("8.8.8.8\\.127.0.0.1/", Invalid),
+    ("8.8.8.8@127.0.0.1@8.8.8.8/", Allowed),
+    ("8.8.8.8/@127.0.0.1/", Allowed),
+    ("/127.0.0.1/", No),
+    ("8.8.8.8\t@127.0.0.1/", Invalid),
+    ("127.0.\n0.1/", Invalid),
+    (" 127.0.0.1/", Invalid),
+    // Zones of IPv6.
+    ("[fe80::1%25eth0]/", Invalid),
+    ("[fe80::1%eth0]/", Invalid),
+    ("[::1%25lo]/", Invalid),
+    // Other letters for the same name or number.
+    ("\u{ff11}\u{ff12}\u{ff17}.0.0.1/", No),
+    ("127\u{3002}0\u{3002}0\u{3002}1/", No),
+    ("127\u{ff0e}0\u{ff0e}0\u{ff0e}1/", No),
+    ("\u{24db}ocalhost/", No),
+    ("loc\u{ad}alhost/", No),
+    ("LOCALHOST/", No),
+    ("[::FFFF:7F00:1]/", No),
+    // Names, by what they resolve to.
+    ("localhost/", No),
+    ("foo.localhost/", No),
+    ("backend/", No),
+    ("metadata.google.internal/", No),
+    ("METADATA.google.internal/", No),
+    ("instance-data.ec2.internal/", No),
+    ("127.0.0.1.nip.example/", No),
+    ("mapped.example/", No),
+    ("nat64.example/", No),
+    ("6to4.example/", No),
+    ("mixed.example/", Allowed),
+    ("public.example/", Allowed),
+    ("not-yet-there.example/", Allowed),
+];
+
+/// What the names above resolve to.
+struct Names;
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let addresses: &[&str] = match name.as_str().trim_end_matches('.') {
+            "localhost" | "foo.localhost" => &["::1", "127.0.0.1"],
+            "backend" => &["172.18.0.3"],
+            "metadata.google.internal" | "instance-data.ec2.internal" => {
+                &["169.254.169.254", "fd00:ec2::254"]
+            }
+            "127.0.0.1.nip.example" => &["127.0.0.1"],
+            "mapped.example" => &["::ffff:10.0.0.1"],
+            "nat64.example" => &["64:ff9b::10.0.0.1"],
+            "6to4.example" => &["2002:a00:1::1"],
+            "mixed.example" => &["10.0.0.1", "8.8.8.8"],
+            "public.example" => &["8.8.8.8"],
+            _ => &[],
+        };
+        let addresses: Vec<SocketAddr> = addresses
+            .iter()
+            .map(|ip| SocketAddr::new(ip.parse().unwrap(), 0))
+            .collect();
+        Box::pin(async move { Ok(Box::new(addresses.into_iter()) as Addrs) })
+    }
+}
+
+async fn verdict(sender: &Sender, url: &str) -> Verdict {
+    let Ok(url) = url.parse::<WebhookUrl>() else {
+        return Invalid;
+    };
+    match sender.check(&url).await {
+        Ok(()) => Allowed,
+        Err(Refused::Address { .. }) => No,
+        Err(Refused::PlainHttp) => panic!("{url:?} is https"),
+    }
+}
+
+#[tokio::test]
+async fn no_spelling_of_an_inner_address_is_let_out() {
+    let options = SenderOptions {
+        addresses: AddressPolicy::Public,
+        plain_http: false,
+        deadline: DEADLINE,
+    };
+    let sender = Sender::with_resolver(options, Arc::new(Names)).unwrap();
+    let blocks = BLOCKS.iter().map(|(host, no)| (format!("{host}/"), *no));
+    let disguises = DISGUISES.iter().map(|(rest, no)| (rest.to_string(), *no));
+    let mut wrong = Vec::new();
+    for (rest, expected) in blocks.chain(disguises) {
+        let url = format!("https://{rest}");
+        let got = verdict(&sender, &url).await;
+        if got != expected {
+            wrong.push(format!("{url:?}: {got:?}, not {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

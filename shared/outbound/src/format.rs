@@ -1,0 +1,158 @@
+//! What messages look like: their bodies by format, and the headers that every attempt gets.
+
+pub mod reports;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::delivery::message::Message;
+use domain::organization::OrganizationId;
+use domain::report::change::{ReportChange, ReportEvent};
+use domain::webhook::Settings;
+use domain::webhook::format::Format;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use time::OffsetDateTime;
+
+/// The event of a test call. No webhook filters it.
+pub const TEST_EVENT: &str = "report.test";
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const WEBHOOK_EVENT: HeaderName = HeaderName::from_static("x-webhook-event");
+const SONAR_SIGNATURE: HeaderName = HeaderName::from_static("x-sonar-webhook-hmac-sha256");
+const SONAR_PROJECT: HeaderName = HeaderName::from_static("x-sonarqube-project");
+
+const USER_AGENT: &str = concat!("SonarQube-Reports/", env!("CARGO_PKG_VERSION"));
+
+/// Messages of a format that tell of these changes, in their order; as few as its limits allow.
+pub fn messages(
+    format: Format,
+    org: OrganizationId,
+    changes: &[Arc<ReportChange>],
+) -> anyhow::Result<Vec<Message>> {
+    match format {
+        Format::Reports => reports::messages(org, changes),
+    }
+}
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The `webhook-id`: the same in every attempt.
+    pub id: String,
+    /// The `X-Webhook-Event`.
+    pub events: String,
+    /// The `X-SonarQube-Project`.
+    pub project: Option<String>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Outgoing {
+    /// A test call for a webhook with these settings.
+    pub fn test(id: String, org: OrganizationId, settings: &Settings) -> Self {
+        let sample = match settings.format {
+            Format::Reports => reports::sample(org, TEST_EVENT, settings.project.as_deref()),
+        };
+        Self {
+            id,
+            events: TEST_EVENT.to_owned(),
+            project: Some(sample.project),
+            body: sample.body.to_string().into(),
+        }
+    }
+
+    /// The headers of an attempt at this time, signed with every secret that signs then.
+    ///
+    /// Ours win over the administrator's own, which are refused before they could be named like one of ours.
+    pub fn headers(&self, settings: &Settings, now: OffsetDateTime) -> anyhow::Result<HeaderMap> {
+        let seconds = now.unix_timestamp();
+        let signatures: Vec<String> = settings
+            .signing_secrets(now)
+            .map(|secret| secret.sign(&self.id, seconds, &self.body))
+            .collect();
+        let mut headers = HeaderMap::new();
+        for own in &settings.headers {
+            let mut value = HeaderValue::from_str(&own.value)?;
+            value.set_sensitive(true);
+            headers.insert(own.name.parse::<HeaderName>()?, value);
+        }
+        headers.insert(WEBHOOK_ID, self.id.parse()?);
+        headers.insert(WEBHOOK_TIMESTAMP, seconds.into());
+        headers.insert(WEBHOOK_SIGNATURE, signatures.join(" ").parse()?);
+        // This header has room for one signature only, so it is that of the current secret.
+        headers.insert(
+            SONAR_SIGNATURE,
+            settings.secret.sign_body(&self.body).parse()?,
+        );
+        if let Some(project) = &self.project {
+            headers.insert(SONAR_PROJECT, project.parse()?);
+        }
+        headers.insert(WEBHOOK_EVENT, self.events.parse()?);
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
+        Ok(headers)
+    }
+}
+
+/// Whether a header is ours to set, or would change how the message is understood on its way.
+///
+/// The name is in lower case.
+pub fn is_reserved(name: &str) -> bool {
+    const RESERVED: [&str; 15] = [
+        "accept-encoding",
+        "connection",
+        "cookie",
+        "date",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "range",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "via",
+    ];
+    const RESERVED_PREFIXES: [&str; 7] = [
+        "content-",
+        "proxy-",
+        "sec-",
+        "webhook-",
+        "x-forwarded-",
+        "x-sonar",
+        "x-webhook-",
+    ];
+    RESERVED.contains(&name)
+        || RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// The names of events as they stand in `X-Webhook-Event`: a list (RFC 9110, section 5.6.1), almost always of one.
+pub fn event_names(events: &BTreeSet<ReportEvent>) -> String {
+    let names: Vec<&str> = events.iter().map(|event| event.as_str()).collect();
+    names.join(", ")
+}
+
+/// Headers as they may be shown: what is a secret is masked.
+pub fn shown(headers: &HeaderMap) -> BTreeMap<String, String> {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let text = if value.is_sensitive() {
+                "***".into()
+            } else {
+                String::from_utf8_lossy(value.as_bytes())
+            };
+            (name.as_str().to_owned(), text.into_owned())
+        })
+        .collect()
+}

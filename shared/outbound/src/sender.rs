@@ -1,0 +1,438 @@
+//! The one client by which anything leaves for an address that an administrator chose.
+//!
+//! *Invariant:* what is not allowed by the [`AddressPolicy`] is never connected to. A name is checked inside the
+//! client's resolver, where the addresses that it connects to come from. An address in the URL never reaches a resolver,
+//! so it is checked before every request. Nothing else can lead elsewhere: no redirect is followed and no proxy is asked.
+//!
+//! *Invariant:* one deadline covers resolving, connecting, headers and body, and no more of a body is read than is kept.
+
+use std::error::Error;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use domain::delivery::exchange::{Exchange, Failure, FailureKind, MAX_RESPONSE_BYTES, RetryAfter};
+use domain::webhook::secret::WebhookSecret;
+use domain::webhook::url::WebhookUrl;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::dns::{Name, Resolve};
+use reqwest::{Client, Method, Request, Response};
+use rustls::pki_types::InvalidDnsNameError;
+use tokio::time::{Instant, timeout, timeout_at};
+use url::Host;
+
+use crate::address::{AddressPolicy, AddressRefused, GuardedResolver, NotResolved, SystemResolver};
+
+/// SonarQube's: a receiver of its webhooks has as long.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A connection that is idle for longer is not used again. A Lambda function is frozen between two invocations and does
+/// not see that the other side closed a connection meanwhile; a message sent on such a connection would fail for nothing.
+const IDLE: Duration = Duration::from_secs(5);
+/// So long [`Sender::check`] waits for a name: a person waits for its answer.
+const CHECK: Duration = Duration::from_secs(3);
+
+/// Sends messages to receivers.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    client: Client,
+    resolver: Arc<GuardedResolver>,
+    options: SenderOptions,
+}
+
+/// What a [`Sender`] may do.
+#[derive(Clone, Copy, Debug)]
+pub struct SenderOptions {
+    /// Where it may send to.
+    pub addresses: AddressPolicy,
+    /// Whether it may send without TLS.
+    pub plain_http: bool,
+    /// How long one exchange may take, all in all. [`DEADLINE`] outside of tests.
+    pub deadline: Duration,
+}
+
+/// Why a URL is never sent to. The messages are for who wrote the URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// See the message.
+    #[error("plain http is refused: anyone on the way can read and change the message; use https")]
+    PlainHttp,
+    /// Said of an address as of a name, and not what the name resolves to: that may be nobody's business outside.
+    #[error("{host} is not a public address, and nothing is sent to any other")]
+    Address {
+        /// The name or the address.
+        host: String,
+    },
+}
+
+impl Sender {
+    /// A sender that asks the operating system for names.
+    pub fn new(options: SenderOptions) -> anyhow::Result<Self> {
+        Self::with_resolver(options, Arc::new(SystemResolver))
+    }
+
+    /// A sender that asks `resolver` for names, for tests. What it answers is checked as any other answer is.
+    pub fn with_resolver(
+        options: SenderOptions,
+        resolver: Arc<dyn Resolve>,
+    ) -> anyhow::Result<Self> {
+        let resolver = Arc::new(GuardedResolver::new(resolver, options.addresses));
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls::client_config()?)
+            .dns_resolver(Arc::clone(&resolver))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            // When to try again is not the client's decision.
+            .retry(reqwest::retry::never())
+            // HTTP/2 gains nothing for single messages, and an answer that is not read to its end would have to be
+            // reset within a connection that others use.
+            .http1_only()
+            .tcp_nodelay(true)
+            // Shared out among the addresses of a name: one that does not answer leaves time for the next.
+            .connect_timeout(options.deadline)
+            .pool_idle_timeout(IDLE)
+            .build()
+            .context("make the HTTP client for webhooks")?;
+        Ok(Self {
+            client,
+            resolver,
+            options,
+        })
+    }
+
+    /// Whether a request to this URL would be let out: its scheme, its address, and for a name what it resolves to now.
+    ///
+    /// A name that does not resolve, or not within 3 s, is fine here: the receiver may not exist yet, and every request
+    /// asks again.
+    pub async fn check(&self, url: &WebhookUrl) -> Result<(), Refused> {
+        self.check_without_resolving(url)?;
+        match timeout(CHECK, self.resolve(url)).await {
+            Ok(Err(error)) if error.is::<AddressRefused>() => Err(Refused::Address {
+                host: url.host().to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends one message, once.
+    ///
+    /// # Errors
+    /// Our own fault, for which no receiver may be blamed: a request that cannot be built, or a machine that is out of
+    /// file descriptors, ports or memory. Everything else is the receiver's and is in the [`Exchange`].
+    pub async fn post(
+        &self,
+        url: &WebhookUrl,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> anyhow::Result<Exchange> {
+        let started = Instant::now();
+        let deadline = started + self.options.deadline;
+        let failed = |failure| Exchange {
+            status: None,
+            duration: started.elapsed(),
+            response: None,
+            retry_after: None,
+            failure: Some(failure),
+        };
+
+        if let Err(refused) = self.check_without_resolving(url) {
+            let message = refused.to_string();
+            return Ok(failed(Failure::new(FailureKind::AddressRefused, message)));
+        }
+        let request = request(url, headers, body)?;
+        let secrets = secrets(&request, url);
+        let response = match timeout_at(deadline, self.client.execute(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                // The path of a URL may be as secret as its password.
+                let error = error.without_url();
+                if error.is_builder() || self.is_ours(&error, url, deadline).await {
+                    let operation = format!("send a message to {}", url.host());
+                    return Err(anyhow::Error::new(error).context(operation));
+                }
+                return Ok(failed(self.failure(&error)));
+            }
+            Err(_) => return Ok(failed(self.no_answer_in_time())),
+        };
+
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let (beginning, end) = read(response, deadline).await;
+        Ok(Exchange {
+            status: Some(status.as_u16()),
+            duration: started.elapsed(),
+            response: Some(text(&beginning, &secrets)),
+            retry_after,
+            failure: self.failure_of_response(status, end),
+        })
+    }
+
+    fn check_without_resolving(&self, url: &WebhookUrl) -> Result<(), Refused> {
+        if url.is_plain_http() && !self.options.plain_http {
+            return Err(Refused::PlainHttp);
+        }
+        match address(url) {
+            Some(address) if !self.options.addresses.allows(address) => Err(Refused::Address {
+                host: url.host().to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The addresses that a request would go to.
+    async fn resolve(&self, url: &WebhookUrl) -> Result<Vec<IpAddr>, Box<dyn Error + Send + Sync>> {
+        match url.host() {
+            Host::Ipv4(address) => Ok(vec![address.into()]),
+            Host::Ipv6(address) => Ok(vec![address.into()]),
+            Host::Domain(name) => {
+                let name: Name = name.parse()?;
+                Ok(self
+                    .resolver
+                    .resolve(name)
+                    .await?
+                    .map(|address| address.ip())
+                    .collect())
+            }
+        }
+    }
+
+    /// Whether this machine lacks what every connection needs, whoever is called.
+    async fn is_ours(&self, error: &reqwest::Error, url: &WebhookUrl, deadline: Instant) -> bool {
+        match shortage(error) {
+            // No port is left, or a machine without IPv6 was to call an IPv6 address. The latter is said of receivers with
+            // both kinds of addresses too, when the IPv4 ones fail, and would be said again at every retry.
+            Some(libc::EADDRNOTAVAIL) => match timeout_at(deadline, self.resolve(url)).await {
+                Ok(Ok(addresses)) => addresses.iter().all(IpAddr::is_ipv4),
+                _ => true,
+            },
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Why there is no response.
+    fn failure(&self, error: &reqwest::Error) -> Failure {
+        if let Some(refused) = find::<AddressRefused>(error) {
+            let host = refused.host.clone();
+            return Failure::new(
+                FailureKind::AddressRefused,
+                Refused::Address { host }.to_string(),
+            );
+        }
+        if let Some(not_resolved) = find::<NotResolved>(error) {
+            return Failure::new(FailureKind::Dns, not_resolved.to_string());
+        }
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return Failure::new(FailureKind::Tls, format!("TLS failed: {tls}"));
+        }
+        if let Some(name) = find::<InvalidDnsNameError>(error) {
+            let message = format!("TLS failed: no certificate can be for this host: {name}");
+            return Failure::new(FailureKind::Tls, message);
+        }
+        // The operating system may give up before we do.
+        let timed_out = causes(error)
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| cause.kind() == io::ErrorKind::TimedOut);
+        if timed_out || error.is_timeout() {
+            return self.no_answer_in_time();
+        }
+        let message = match find::<hyper::Error>(error) {
+            Some(http) if http.is_parse() => format!("did not answer in HTTP: {http}"),
+            Some(_) => "closed the connection before it answered".to_owned(),
+            None => format!("could not connect: {}", innermost(error)),
+        };
+        Failure::new(FailureKind::Connect, message)
+    }
+
+    /// Why a response does not count as success.
+    fn failure_of_response(&self, status: StatusCode, end: End) -> Option<Failure> {
+        let code = status.as_u16();
+        // An answer that refuses is refusing however its body ends.
+        if status.is_redirection() {
+            let message = format!("answered {code}, and redirects are not followed");
+            return Some(Failure::new(FailureKind::Status, message));
+        }
+        if !status.is_success() {
+            return Some(Failure::new(
+                FailureKind::Status,
+                format!("answered {code}"),
+            ));
+        }
+        match end {
+            End::Complete | End::Cut => None,
+            End::Broken(error) => {
+                let message = format!("answered {code} and then broke off: {}", innermost(&error));
+                Some(Failure::new(FailureKind::Body, message))
+            }
+            End::Late => {
+                let message = format!(
+                    "answered {code} and did not finish its answer within {:?}",
+                    self.options.deadline
+                );
+                Some(Failure::new(FailureKind::Timeout, message))
+            }
+        }
+    }
+
+    fn no_answer_in_time(&self) -> Failure {
+        let message = format!("did not answer within {:?}", self.options.deadline);
+        Failure::new(FailureKind::Timeout, message)
+    }
+}
+
+fn address(url: &WebhookUrl) -> Option<IpAddr> {
+    match url.host() {
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
+        Host::Domain(_) => None,
+    }
+}
+
+fn request(url: &WebhookUrl, headers: HeaderMap, body: Bytes) -> anyhow::Result<Request> {
+    let mut request = Request::new(Method::POST, url.without_userinfo());
+    *request.headers_mut() = headers;
+    if let Some((user, password)) = url.basic_auth() {
+        let credentials = STANDARD.encode(format!("{user}:{password}"));
+        let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
+            .context("make the header of Basic authentication")?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    *request.body_mut() = Some(body.into());
+    Ok(request)
+}
+
+/// How the reading of a body ended.
+#[derive(Debug)]
+enum End {
+    Complete,
+    /// It goes on, and we do not.
+    Cut,
+    Broken(reqwest::Error),
+    Late,
+}
+
+/// The beginning of the body, and one byte more where there is more: [`text`] needs it to see where a character ends.
+///
+/// Whatever is left is dropped with the response, and the connection with it: an endless answer costs nothing.
+async fn read(mut response: Response, deadline: Instant) -> (Vec<u8>, End) {
+    let mut bytes = Vec::new();
+    while bytes.len() <= MAX_RESPONSE_BYTES {
+        match timeout_at(deadline, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => {
+                let room = MAX_RESPONSE_BYTES + 1 - bytes.len();
+                bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }
+            Ok(Ok(None)) => return (bytes, End::Complete),
+            Ok(Err(error)) => return (bytes, End::Broken(error.without_url())),
+            Err(_) => return (bytes, End::Late),
+        }
+    }
+    (bytes, End::Cut)
+}
+
+/// Masks these secrets in the response: a receiver may well show them in an error page of its own.
+pub fn mask<'a>(exchange: &mut Exchange, secrets: impl IntoIterator<Item = &'a WebhookSecret>) {
+    for secret in secrets {
+        exchange.response = exchange
+            .response
+            .take()
+            .map(|text| masked(text, secret.reveal()));
+    }
+}
+
+/// What of a request is secret. A receiver may well repeat it in its answer, which others may read.
+fn secrets(request: &Request, url: &WebhookUrl) -> Vec<String> {
+    let values = request.headers().values();
+    let of_headers = values.filter(|value| value.is_sensitive());
+    let of_headers = of_headers.filter_map(|value| value.to_str().ok());
+    // Whole, and part by part: a receiver may repeat a token without its scheme.
+    let of_headers = of_headers.flat_map(|value| std::iter::once(value).chain(value.split(' ')));
+    let mut secrets: Vec<String> = of_headers.map(str::to_owned).collect();
+    secrets.extend(url.basic_auth().map(|(_, password)| password));
+    secrets
+}
+
+/// The bytes as a text of at most [`MAX_RESPONSE_BYTES`] bytes, without secrets. It is cut last, because a byte that is no
+/// UTF-8 becomes three.
+fn text(bytes: &[u8], secrets: &[String]) -> String {
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    for secret in secrets {
+        text = masked(text, secret);
+    }
+    text.truncate(text.floor_char_boundary(MAX_RESPONSE_BYTES));
+    text
+}
+
+/// The text with `***` in place of the secret, and of the beginning of it where the text was cut in its midst.
+fn masked(text: String, secret: &str) -> String {
+    /// What is shorter occurs in texts that have nothing to do with it.
+    const SHORTEST: usize = 6;
+    const MASK: &str = "***";
+    if secret.len() < SHORTEST {
+        return text;
+    }
+    let mut text = text.replace(secret, MASK);
+    let beginnings = (SHORTEST..secret.len()).rev();
+    let beginning = beginnings
+        .filter(|&length| secret.is_char_boundary(length))
+        .map(|length| &secret[..length])
+        .find(|beginning| text.ends_with(beginning));
+    if let Some(beginning) = beginning {
+        text.truncate(text.len() - beginning.len());
+        text.push_str(MASK);
+    }
+    text
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
+    /// More than a century, and small enough to be added to any date.
+    const MAX_SECONDS: u64 = u32::MAX as u64;
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = value.parse().unwrap_or(MAX_SECONDS).min(MAX_SECONDS);
+        return Some(RetryAfter::In(Duration::from_secs(seconds)));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(RetryAfter::At(date.into()))
+}
+
+/// The error of the operating system that says that this machine ran out of something.
+fn shortage(error: &(dyn Error + 'static)) -> Option<i32> {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
+        .find(|code| {
+            matches!(
+                *code,
+                libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL
+            )
+        })
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    causes(error).last().unwrap_or(error)
+}
+
+/// The error and its causes. An [`io::Error`] does not name the error that it was made of as its source, but that one's
+/// source; what TLS says would be missed.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The objects of reports in the bucket.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier, Tag, Tagging};
+use domain::report::{Report, ReportKey, StoredFile};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use store::describe;
+use uuid::Uuid;
+
+use crate::writer::FileWriter;
+
+/// The tag of objects that a lifecycle rule of template.yaml removes.
+const SUPERSEDED: (&str, &str) = ("superseded", "true");
+/// How long the publisher is kept waiting for the tags, when S3 does not answer. It has nothing to win by them.
+const TAGGING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Where the files of reports are written.
+#[derive(Clone, Debug)]
+pub struct ReportFiles {
+    client: Client,
+    bucket: String,
+}
+
+/// One of the attempts to publish a report. Its objects have a prefix of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attempt(Uuid);
+
+impl Attempt {
+    /// An attempt that nobody else makes.
+    #[expect(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An object of a revision that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SupersededObject {
+    /// Its key.
+    pub key: String,
+    /// Its version, in a bucket that keeps versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+}
+
+impl SupersededObject {
+    /// Those of a report whose next revision is about to be written.
+    pub fn all_of(report: &Report) -> Vec<Self> {
+        let object = |file: &StoredFile| Self {
+            key: file.key.clone(),
+            version_id: file.version_id.clone(),
+        };
+        report.files.iter().map(object).collect()
+    }
+}
+
+impl ReportFiles {
+    /// In the bucket with this name.
+    pub fn new(client: Client, bucket: impl Into<String>) -> Self {
+        Self {
+            client,
+            bucket: bucket.into(),
+        }
+    }
+
+    /// Writes a file of a report: the `position`-th one of an attempt.
+    pub fn writer(
+        &self,
+        report: ReportKey,
+        attempt: Attempt,
+        position: usize,
+        name: &str,
+    ) -> FileWriter<'_> {
+        let key = object_key(report, attempt, position);
+        FileWriter::new(&self.client, &self.bucket, key, name)
+    }
+
+    /// Removes what an attempt wrote that came to nothing. Best effort: what remains costs a little, and is read by nobody.
+    pub async fn discard(&self, report: ReportKey, attempt: Attempt, files: usize) {
+        let keys = (0..files)
+            .map(|position| {
+                ObjectIdentifier::builder()
+                    .key(object_key(report, attempt, position))
+                    .build()
+            })
+            .collect::<Result<Vec<_>, _>>();
+        let result = async {
+            let delete = Delete::builder()
+                .set_objects(Some(keys?))
+                .quiet(true)
+                .build()?;
+            let request = self
+                .client
+                .delete_objects()
+                .bucket(&self.bucket)
+                .delete(delete);
+            let output = request.send().await.map_err(describe)?;
+            // An object that could not be deleted does not fail the request.
+            anyhow::ensure!(output.errors().is_empty(), "{:?}", output.errors());
+            anyhow::Ok(())
+        };
+        if let Err(error) = result.await {
+            tracing::warn!(report = %report.id, "the objects of attempt {attempt} at report {} remain: {error:#}", report.id);
+        }
+    }
+
+    /// Tags objects that no report refers to any more, so that they do not stay for ever. Downloads that have begun with them
+    /// are not disturbed by a tag. Best effort, like [`Self::discard`].
+    pub async fn mark_superseded(&self, report: ReportKey, objects: &[SupersededObject]) {
+        if objects.is_empty() {
+            return;
+        }
+        let tags = join_all(objects.iter().map(|object| self.tag_superseded(object)));
+        for error in tags.await.into_iter().filter_map(Result::err) {
+            tracing::warn!(report = %report.id, "a replaced object of report {} remains: {error:#}", report.id);
+        }
+    }
+
+    async fn tag_superseded(&self, object: &SupersededObject) -> anyhow::Result<()> {
+        let (key, value) = SUPERSEDED;
+        let tag = Tag::builder().key(key).value(value).build()?;
+        let request = self
+            .client
+            .put_object_tagging()
+            .bucket(&self.bucket)
+            .key(&object.key)
+            .set_version_id(object.version_id.clone())
+            .tagging(Tagging::builder().tag_set(tag).build()?);
+        let result = match tokio::time::timeout(TAGGING_DEADLINE, request.send()).await {
+            Ok(result) => result.map(drop).map_err(|error| describe(error).into()),
+            Err(_) => Err(anyhow::anyhow!("S3 does not answer")),
+        };
+        result.with_context(|| format!("tag object {}", object.key))
+    }
+}
+
+/// Where the stored form of a file goes. The attempt makes the key unique, so that no object is ever written twice: two
+/// attempts at the same revision, even by different versions of this code, never mix.
+fn object_key(report: ReportKey, attempt: Attempt, position: usize) -> String {
+    format!("reports/{}/{}/{attempt}/{position}", report.org, report.id)
+}

@@ -1,0 +1,5 @@
+//! What every function has around its work: configuration, telemetry, metrics.
+
+pub mod config;
+pub mod metrics;
+pub mod telemetry;

@@ -1,0 +1,158 @@
+//! What is common to the tables.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
+
+use crate::error::{Error, Result, describe};
+
+/// An item of DynamoDB, or the key of one.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// What became of a change that was made on a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It is stored.
+    Stored,
+    /// It is not: somebody else was faster, or the thing is gone.
+    Lost,
+}
+
+/// The most keys of one `BatchGetItem` (DynamoDB API reference).
+const MAX_BATCH_GET: usize = 100;
+/// The pause before keys are asked for that DynamoDB left; it doubles each time, as the API reference wants it.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+/// After a pause of this length it is given up.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// A string as DynamoDB has it.
+pub(crate) fn string(value: impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+/// Those of the items that exist, as they are now, in no particular order. The keys must differ from each other.
+pub(crate) async fn batch_get(
+    client: &Client,
+    table: &str,
+    keys: impl IntoIterator<Item = Item>,
+) -> Result<Vec<Item>> {
+    let keys: Vec<Item> = keys.into_iter().collect();
+    let mut items = Vec::with_capacity(keys.len());
+    for keys in keys.chunks(MAX_BATCH_GET) {
+        let keys = KeysAndAttributes::builder()
+            .set_keys(Some(keys.to_vec()))
+            .consistent_read(true)
+            .build()?;
+        let mut request = Some(HashMap::from([(table.to_owned(), keys)]));
+        let mut pause = FIRST_PAUSE;
+        // DynamoDB returns at most 16 MB at a time, less when it is throttled, and names the keys that are left.
+        while let Some(keys) = request.take().filter(|keys| !keys.is_empty()) {
+            let output = client
+                .batch_get_item()
+                .set_request_items(Some(keys))
+                .send()
+                .await
+                .map_err(describe)?;
+            items.extend(output.responses.unwrap_or_default().into_values().flatten());
+            request = output.unprocessed_keys;
+            if request.as_ref().is_some_and(|keys| !keys.is_empty()) {
+                if pause > LONGEST_PAUSE {
+                    return Err(Error::new("DynamoDB keeps leaving keys unprocessed"));
+                }
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+    }
+    Ok(items)
+}
+
+/// What became of an update that was made on a condition.
+pub(crate) fn changed<T, R: std::fmt::Debug + Send + Sync + 'static>(
+    result: std::result::Result<T, SdkError<UpdateItemError, R>>,
+) -> Result<Changed> {
+    match result.map_err(SdkError::into_service_error) {
+        Ok(_) => Ok(Changed::Stored),
+        Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
+        Err(error) => Err(describe(error)),
+    }
+}
+
+/// How often a transaction is tried that collides with another one.
+const MAX_TRIES: u32 = 5;
+/// The pause before it is tried again; it grows by as much with every try.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
+/// The same where DynamoDB is too busy.
+const THROTTLED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Makes a transaction, unless one of its conditions does not hold. One that collides with another one, or that DynamoDB is
+/// too busy for, is tried again: the SDK does not know these reasons.
+pub(crate) async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<Changed> {
+    let mut tries = 1;
+    loop {
+        let request = client
+            .transact_write_items()
+            .set_transact_items(Some(items.clone()));
+        let (pause, error) = match request.send().await {
+            Ok(_) => return Ok(Changed::Stored),
+            Err(error) => match NotMade::of(error) {
+                NotMade::Condition => return Ok(Changed::Lost),
+                NotMade::Conflict(error) => (CONFLICT_PAUSE, error),
+                NotMade::Throttled(error) => (THROTTLED_PAUSE, error),
+                NotMade::Refused(error) | NotMade::Unknown(error) => return Err(error),
+            },
+        };
+        if tries == MAX_TRIES {
+            return Err(error);
+        }
+        tokio::time::sleep(pause * tries).await;
+        tries += 1;
+    }
+}
+
+/// Why a transaction was not made, as far as DynamoDB tells.
+#[derive(Debug)]
+pub(crate) enum NotMade {
+    /// One of its conditions does not hold.
+    Condition,
+    /// It collided with another one.
+    Conflict(Error),
+    /// DynamoDB is too busy.
+    Throttled(Error),
+    /// It would be refused again.
+    Refused(Error),
+    /// There was no answer, or none that tells. It may have been made.
+    Unknown(Error),
+}
+
+impl NotMade {
+    pub(crate) fn of<R: std::fmt::Debug + Send + Sync + 'static>(
+        error: SdkError<TransactWriteItemsError, R>,
+    ) -> Self {
+        let codes: Vec<String> = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
+                .cancellation_reasons()
+                .iter()
+                .filter_map(|reason| reason.code().map(str::to_owned))
+                .filter(|code| code != "None")
+                .collect(),
+            _ => return Self::Unknown(describe(error)),
+        };
+        let error = describe(error);
+        let has = |wanted: &str| codes.iter().any(|code| code == wanted);
+        if has("ConditionalCheckFailed") {
+            Self::Condition
+        } else if has("ThrottlingError") || has("ProvisionedThroughputExceeded") {
+            Self::Throttled(error)
+        } else if has("TransactionConflict") {
+            Self::Conflict(error)
+        } else {
+            Self::Refused(error)
+        }
+    }
+}

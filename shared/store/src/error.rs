@@ -1,0 +1,87 @@
+//! What goes wrong in a store.
+
+use std::fmt;
+
+use aws_smithy_types::error::display::DisplayErrorContext;
+
+/// A service of AWS failed, or what it has stored cannot be read. It is never a caller's fault.
+///
+/// The text says what was being done and why it failed, with all causes: nobody handles one cause otherwise than another.
+#[derive(Debug)]
+pub struct Error(String);
+
+/// What a store gives.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error for this reason.
+    pub(crate) fn new(reason: impl fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+
+    /// Says what was being done.
+    pub(crate) fn during(self, operation: impl fmt::Display) -> Self {
+        Self(format!("{operation}: {self}"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An error of the SDK with its causes: by itself it says only "service error".
+pub fn describe<E: std::error::Error + Send + Sync + 'static>(error: E) -> Error {
+    Error::new(DisplayErrorContext(error))
+}
+
+#[cfg(feature = "tables")]
+impl From<serde_dynamo::Error> for Error {
+    fn from(error: serde_dynamo::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<aws_smithy_types::error::operation::BuildError> for Error {
+    fn from(error: aws_smithy_types::error::operation::BuildError) -> Self {
+        describe(error)
+    }
+}
+
+impl From<std::num::TryFromIntError> for Error {
+    fn from(error: std::num::TryFromIntError) -> Self {
+        Self::new(error)
+    }
+}
+
+/// Says what was being done.
+pub(crate) trait Context<T> {
+    /// Puts `operation` before the reason.
+    fn context(self, operation: impl fmt::Display) -> Result<T>;
+
+    /// The same, with a text that is made only when it is needed.
+    fn with_context<D: fmt::Display>(self, operation: impl FnOnce() -> D) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+    fn context(self, operation: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| Error(format!("{operation}: {error}")))
+    }
+
+    fn with_context<D: fmt::Display>(self, operation: impl FnOnce() -> D) -> Result<T> {
+        self.map_err(|error| Error(format!("{}: {error}", operation())))
+    }
+}
+
+impl<T> Context<T> for Option<T> {
+    fn context(self, operation: impl fmt::Display) -> Result<T> {
+        self.ok_or_else(|| Error::new(operation))
+    }
+
+    fn with_context<D: fmt::Display>(self, operation: impl FnOnce() -> D) -> Result<T> {
+        self.ok_or_else(|| Error::new(operation()))
+    }
+}

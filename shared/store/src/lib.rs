@@ -1,0 +1,26 @@
+//! What is kept, and where: the tables of DynamoDB, the objects of S3, the queue of SQS, and the outbox between a table and
+//! the queue.
+//!
+//! Each store is a client of the SDK and a name. The features `tables`, `objects` and `queue` bring the clients. Errors are
+//! the store's own: [`Error`] where a service failed, a result type of its own where the caller has to decide.
+
+mod error;
+
+#[cfg(feature = "tables")]
+pub mod deliveries;
+#[cfg(feature = "tables")]
+pub mod dynamodb;
+#[cfg(feature = "objects")]
+pub mod objects;
+#[cfg(all(feature = "tables", feature = "queue"))]
+pub mod outbox;
+#[cfg(feature = "queue")]
+pub mod queue;
+#[cfg(feature = "tables")]
+pub mod reports;
+#[cfg(feature = "tables")]
+pub mod tokens;
+#[cfg(feature = "tables")]
+pub mod webhooks;
+
+pub use error::{Error, describe};

@@ -1,0 +1,93 @@
+//! The outbox: every report whose latest revision is not announced becomes at least one message on the queue.
+//!
+//! *Invariant:* a revision is stored together with its `unannounced` mark, in one write. The mark is removed only after
+//! the queue took the message; what a crash left behind, the sweep finds. So a message may come twice, and none is lost.
+//!
+//! Revisions that were not announced yet are announced as one change, the newest, with what the report is then.
+
+use time::{Duration, OffsetDateTime};
+
+use domain::report::change::ReportChange;
+use domain::report::{Report, ReportKey};
+
+use crate::error::Result;
+use crate::queue::EventsQueue;
+use crate::queue::work::Work;
+use crate::reports::{ReportStore, UNANNOUNCED_SHARDS};
+
+/// How long a publication may take from its write to its announcement before the sweep announces it. Younger marks are
+/// left alone: their publishers are at work, and the message would only come twice.
+pub const GRACE: Duration = Duration::minutes(1);
+
+/// Puts the latest revision of the report on the queue, and then removes the mark. Earlier revisions that were not announced
+/// are announced with it.
+///
+/// # Errors
+/// The mark remains, and the sweep announces the report.
+pub async fn announce(reports: &ReportStore, queue: &EventsQueue, report: &Report) -> Result<()> {
+    let change = ReportChange::announcing(report);
+    queue.send(&[Work::change(change)]).await?;
+    reports.set_announced(report.key(), report.revision).await
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Reports with changes that were left over.
+    pub found: usize,
+    /// Reports whose changes are now on the queue.
+    pub announced: usize,
+    /// Reports whose changes could not be put there, and shards that could not be read. The marks remain for the next
+    /// sweep.
+    pub failed: usize,
+}
+
+/// Announces what has been marked for longer than [`GRACE`]. Safe to run twice at the same moment.
+///
+/// What fails does not keep the other reports from being announced: it is logged and counted.
+pub async fn sweep(reports: &ReportStore, queue: &EventsQueue, now: OffsetDateTime) -> Swept {
+    let mut swept = Swept::default();
+    for shard in 0..UNANNOUNCED_SHARDS {
+        let keys = match reports.unannounced(shard, now - GRACE).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                swept.failed += 1;
+                tracing::error!(
+                    shard,
+                    "shard {shard} of the unannounced reports could not be read: {error:#}"
+                );
+                continue;
+            }
+        };
+        for key in keys {
+            match announce_stored(reports, queue, key).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    swept.found += 1;
+                    swept.announced += 1;
+                }
+                Err(error) => {
+                    swept.found += 1;
+                    swept.failed += 1;
+                    tracing::error!(report = %key.id, "report {} could not be announced: {error:#}", key.id);
+                }
+            }
+        }
+    }
+    swept
+}
+
+/// Announces a report, unless it needs none: the index is eventually consistent, and the report itself tells.
+async fn announce_stored(
+    reports: &ReportStore,
+    queue: &EventsQueue,
+    key: ReportKey,
+) -> Result<bool> {
+    match reports.get(key).await? {
+        Some(report) if report.announced_revision < report.revision => {
+            announce(reports, queue, &report).await?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}

@@ -1,0 +1,83 @@
+//! The queue of what is to be delivered.
+
+pub mod work;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+
+use self::work::Work;
+use crate::error::{Context as _, Error, Result, describe};
+
+/// The most entries of one `SendMessageBatch` (SQS API reference).
+const MAX_BATCH: usize = 10;
+/// The most bytes of all messages in one `SendMessageBatch`. SQS takes 1 MiB today; 256 KiB is what it has always taken, and
+/// what every emulator takes. One message alone is shorter: a change is at most as long as a report's declaration, 128 KiB.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
+
+/// The queue.
+#[derive(Clone, Debug)]
+pub struct EventsQueue {
+    client: Client,
+    url: String,
+}
+
+impl EventsQueue {
+    /// The queue with this URL.
+    pub fn new(client: Client, url: impl Into<String>) -> Self {
+        Self {
+            client,
+            url: url.into(),
+        }
+    }
+
+    /// Puts messages on the queue.
+    ///
+    /// The organization is the message group: of a fair queue (SQS, standard queues) that keeps one organization's many
+    /// messages from delaying the others'.
+    ///
+    /// # Errors
+    /// The queue did not take each of them. It may have taken some.
+    pub async fn send(&self, messages: &[Work]) -> Result<()> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for (position, work) in messages.iter().enumerate() {
+            let body = work.to_json();
+            if batch.len() == MAX_BATCH || (bytes + body.len() > MAX_BATCH_BYTES && bytes > 0) {
+                self.send_batch(std::mem::take(&mut batch)).await?;
+                bytes = 0;
+            }
+            bytes += body.len();
+            batch.push(
+                SendMessageBatchRequestEntry::builder()
+                    .id(position.to_string())
+                    .message_group_id(work.org().to_string())
+                    .message_body(body)
+                    .build()?,
+            );
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.send_batch(batch).await
+    }
+
+    async fn send_batch(&self, entries: Vec<SendMessageBatchRequestEntry>) -> Result<()> {
+        let count = entries.len();
+        let output = self
+            .client
+            .send_message_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(describe)
+            .context("send messages to the queue")?;
+        match output.failed.first() {
+            None => Ok(()),
+            Some(failed) => Err(Error::new(format_args!(
+                "the queue refused {} of {count} messages: {failed:?}",
+                output.failed.len(),
+            ))),
+        }
+    }
+}

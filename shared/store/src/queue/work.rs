@@ -1,0 +1,260 @@
+//! The messages on the queue.
+//!
+//! Each says by `kind` what it asks for, and by `v` in which version of that kind, so that a function never takes one for
+//! another: during a deployment the old function may get messages of the new one.
+
+use domain::delivery::{DeliveryId, DeliveryState};
+use domain::organization::OrganizationId;
+use domain::report::change::ReportChange;
+use domain::webhook::{WebhookId, WebhookKey};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+/// How many deliveries one message stands for at the most. More of them would keep a message in flight for longer.
+pub const MAX_DUE: usize = 50;
+
+/// The version of every kind of message.
+const VERSION: u32 = 1;
+/// The kinds, as they stand in messages.
+const KINDS: [&str; 3] = ["change", "due", "replay"];
+
+/// A message on the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Work {
+    /// A report was published or updated: its organization's webhooks are to be told.
+    Change(Box<ReportChange>),
+    /// Deliveries are due: each is to be tried again.
+    Due(DueDeliveries),
+    /// Deliveries are to be made due.
+    Replay(Replay),
+}
+
+#[derive(Serialize)]
+struct Versioned<'a> {
+    v: u32,
+    #[serde(flatten)]
+    work: &'a Work,
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    kind: String,
+    v: u32,
+}
+
+/// Why a message of the queue cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It is not JSON, or has no `kind` and `v`.
+    #[error("it does not say what it is: {0}")]
+    NoTag(serde_json::Error),
+    /// Nobody here knows this kind.
+    #[error("there is no kind '{0}'; known are {known}", known = KINDS.join(", "))]
+    Kind(String),
+    /// Another version of the product wrote it.
+    #[error("it is version {1} of the kind '{0}', and {VERSION} is the only one known here")]
+    Version(String, u32),
+    /// A field is missing or wrong.
+    #[error("it is no message of the kind '{0}': {1}")]
+    Fields(String, serde_json::Error),
+}
+
+/// Deliveries of one webhook that are due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueDeliveries {
+    /// Whose webhook it is.
+    pub org: OrganizationId,
+    /// Which webhook.
+    pub webhook: WebhookId,
+    /// Which deliveries of it.
+    pub due: Vec<DeliveryId>,
+}
+
+/// The deliveries of one webhook that are in a state and lie in a range: they are to be tried now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Whose webhook it is.
+    pub org: OrganizationId,
+    /// Which webhook.
+    pub webhook: WebhookId,
+    /// The state that they are in.
+    pub replay: DeliveryState,
+    /// Whether also those are meant that are not due yet.
+    pub early: bool,
+    /// The first id; ids are in the order of time.
+    pub from: DeliveryId,
+    /// The last id.
+    pub to: DeliveryId,
+}
+
+impl Work {
+    /// The message of a change.
+    pub fn change(change: ReportChange) -> Self {
+        Self::Change(Box::new(change))
+    }
+
+    /// As few messages as possible for these deliveries of a webhook.
+    pub fn due(org: OrganizationId, webhook: WebhookId, deliveries: &[DeliveryId]) -> Vec<Self> {
+        let message = |due: &[DeliveryId]| {
+            Self::Due(DueDeliveries {
+                org,
+                webhook,
+                due: due.to_vec(),
+            })
+        };
+        deliveries.chunks(MAX_DUE).map(message).collect()
+    }
+
+    /// Replays of everything that a webhook has not got by `now`; see [`Replay::early`].
+    pub fn undelivered(webhook: WebhookKey, early: bool, now: OffsetDateTime) -> [Self; 3] {
+        DeliveryState::UNDELIVERED.map(|state| {
+            Self::Replay(Replay {
+                org: webhook.org,
+                webhook: webhook.id,
+                replay: state,
+                early,
+                from: DeliveryId::FIRST,
+                // The millisecond is not over yet.
+                to: DeliveryId::last_before(now + Duration::MILLISECOND),
+            })
+        })
+    }
+
+    /// Reads what [`Work::to_json`] wrote.
+    ///
+    /// # Errors
+    /// Says what is wrong with the message: it goes to the dead-letter queue in the end, where somebody reads it.
+    pub fn from_json(json: &str) -> Result<Self, Unreadable> {
+        let tag: Tag = serde_json::from_str(json).map_err(Unreadable::NoTag)?;
+        let Tag { kind, v } = &tag;
+        if !KINDS.contains(&kind.as_str()) {
+            return Err(Unreadable::Kind(kind.clone()));
+        }
+        if *v != VERSION {
+            return Err(Unreadable::Version(kind.clone(), *v));
+        }
+        serde_json::from_str(json).map_err(|error| Unreadable::Fields(kind.clone(), error))
+    }
+
+    /// The message as it is on the queue, with its kind and its version.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&Versioned {
+            v: VERSION,
+            work: self,
+        })
+        .expect("its maps have texts as keys, and its numbers are whole")
+    }
+
+    /// Whose work it is.
+    pub(super) fn org(&self) -> OrganizationId {
+        match self {
+            Self::Change(change) => change.org,
+            Self::Due(due) => due.org,
+            Self::Replay(replay) => replay.org,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_message_is_read_as_what_it_is() {
+        let (org, webhook) = (
+            "00000000-0000-0000-0000-000000000001".parse().unwrap(),
+            "00000000-0000-0000-0000-000000000002".parse().unwrap(),
+        );
+        let id: DeliveryId = "00000000-0000-0000-0000-000000000003".parse().unwrap();
+        let due = DueDeliveries {
+            org,
+            webhook,
+            due: vec![id],
+        };
+        let replay = Replay {
+            org,
+            webhook,
+            replay: DeliveryState::Held,
+            early: true,
+            from: id,
+            to: id,
+        };
+        let change = Box::new(change(org));
+        for work in [Work::Due(due), Work::Replay(replay), Work::Change(change)] {
+            let json = work.to_json();
+            assert_eq!(Work::from_json(&json).unwrap(), work, "{json}");
+        }
+    }
+
+    fn change(org: OrganizationId) -> ReportChange {
+        serde_json::from_value(json!({
+            "event": "report.updated", "org": org, "revision": 7,
+            "summary": {
+                "projectName": "Name", "id": "00000000-0000-0000-0000-000000000004", "reportType": "CWE Top 25",
+                "reportVersion": 2024, "projectVersion": "1.0", "date": "2025-12-17T09:05:48Z",
+                "uploadDate": "2025-12-17T09:05:48.0000000+00:00", "vulnerabilitiesCount": 1, "securityRating": "A",
+            },
+            "details": {"projectKey": "key", "properties": {"a": "b"}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_says_why() {
+        for (json, reason) in [
+            ("", "it does not say what it is"),
+            ("[]", "it does not say what it is"),
+            (r#"{"v":1}"#, "missing field `kind`"),
+            (r#"{"kind":"due"}"#, "missing field `v`"),
+            (
+                r#"{"kind":"duty","v":1}"#,
+                "no kind 'duty'; known are change, due, replay",
+            ),
+            (
+                r#"{"kind":"due","v":2}"#,
+                "version 2 of the kind 'due', and 1 is the only one",
+            ),
+            (
+                r#"{"kind":"due","v":1}"#,
+                "no message of the kind 'due': missing field `org`",
+            ),
+        ] {
+            let error = Work::from_json(json).unwrap_err().to_string();
+            assert!(error.contains(reason), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_kinds_that_are_known_are_those_that_are_written() {
+        let org = OrganizationId::new(uuid::Uuid::nil());
+        let written: Value =
+            serde_json::from_str(&Work::Change(Box::new(change(org))).to_json()).unwrap();
+        assert_eq!(
+            (&written["kind"], &written["v"]),
+            (&json!("change"), &json!(1))
+        );
+        assert_eq!(written["summary"]["projectName"], "Name");
+    }
+
+    #[test]
+    fn deliveries_are_spread_over_messages() {
+        let (org, webhook) = (
+            "00000000-0000-0000-0000-000000000001".parse().unwrap(),
+            "00000000-0000-0000-0000-000000000002".parse().unwrap(),
+        );
+        let ids: Vec<DeliveryId> = (0..120)
+            .map(|number| DeliveryId::new(uuid::Uuid::from_u128(number)))
+            .collect();
+        let sizes: Vec<usize> = Work::due(org, webhook, &ids)
+            .iter()
+            .map(|work| match work {
+                Work::Due(due) => due.due.len(),
+                _ => 0,
+            })
+            .collect();
+        assert_eq!(sizes, [50, 50, 20]);
+        assert!(Work::due(org, webhook, &[]).is_empty());
+    }
+}

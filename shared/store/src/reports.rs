@@ -1,0 +1,352 @@
+//! The table of reports.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem};
+use domain::date::{GivenDate, timestamp};
+use domain::organization::OrganizationId;
+use domain::report::summary::Summary;
+use domain::report::{Report, ReportId, ReportKey};
+use domain::version::{Version, VersionRange};
+use serde::{Deserialize, Serialize};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use time::OffsetDateTime;
+
+use crate::dynamodb::{Item, NotMade, batch_get, changed, string};
+use crate::error::{Context as _, Error, Result, describe};
+
+/// The index in which an organization's reports lie in the order of their versions.
+pub const BY_VERSION: &str = "by-version";
+/// The index of the reports that have a revision whose event may not be on the queue.
+pub const UNANNOUNCED: &str = "unannounced";
+
+/// Over how many keys the index [`UNANNOUNCED`] spreads its writes. DynamoDB gives one key 1,000 writes a second.
+pub const UNANNOUNCED_SHARDS: u8 = 8;
+
+/// The longest sort key in bytes (DynamoDB, "Quotas").
+const MAX_SORT_KEY: usize = 1024;
+
+/// The table of reports.
+#[derive(Clone, Debug)]
+pub struct ReportStore {
+    client: Client,
+    table: String,
+}
+
+/// Where a report lies among its organization's: by version, then by the date of its first upload, then by id.
+///
+/// The first upload and not the latest: so a report keeps its place when it is updated, and who pages through the list
+/// meanwhile neither misses it nor sees it twice.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(String);
+
+impl Position {
+    /// The position of a report with this version, first upload ([`timestamp`]) and id.
+    pub fn new(version: &Version, first_upload_date: &str, id: ReportId) -> Self {
+        Self(format!("{}/{first_upload_date}/{id}", version.sort_key()))
+    }
+
+    /// The position as it stands in the attribute `versionOrder`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads what [`Position::as_str`] gave, `None` for any text that has not its form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '/');
+        let (version, date, id) = (parts.next()?, parts.next()?, parts.next()?);
+        if text.len() > MAX_SORT_KEY {
+            return None;
+        }
+        let of_key = version
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'!');
+        (of_key && date.parse::<GivenDate>().is_ok() && id.parse::<ReportId>().is_ok())
+            .then(|| Self(text.to_owned()))
+    }
+
+    fn id(&self) -> Option<ReportId> {
+        self.0.rsplit('/').next()?.parse().ok()
+    }
+}
+
+/// The direction of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest version first.
+    Ascending,
+    /// Newest version first.
+    Descending,
+}
+
+/// A report of a list, and where in it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedReport {
+    version_order: String,
+    #[serde(flatten)]
+    summary: Summary,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// The reports, in the order asked for.
+    pub reports: Vec<Summary>,
+    /// The position of the last report, when more follow.
+    pub next: Option<Position>,
+    /// What reading the page cost, in DynamoDB's read capacity units.
+    pub read_units: f64,
+}
+
+/// What became of storing a revision.
+#[derive(Debug)]
+pub enum Commit {
+    /// It is stored.
+    Stored,
+    /// It is not: the report has changed, something else in the transaction could not be written, or DynamoDB is too busy.
+    /// It may succeed with the report as it is now.
+    Lost,
+    /// There was no answer, or none that tells: it may be stored.
+    Unknown(Error),
+}
+
+/// The attributes that put a report into the index [`UNANNOUNCED`].
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnannouncedMark {
+    unannounced_shard: String,
+    unannounced_since: String,
+}
+
+impl ReportStore {
+    /// The table with this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+        }
+    }
+
+    /// The organization's reports whose versions lie in `range`, from behind `after`, at most `limit`.
+    ///
+    /// Reads `limit` + 1 items at the most, however many the organization has. The index is eventually consistent: a
+    /// report can be missing for a moment after its publication.
+    pub async fn page(
+        &self,
+        org: OrganizationId,
+        range: &VersionRange,
+        order: Order,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Page> {
+        let mut page = Page {
+            reports: Vec::new(),
+            next: None,
+            read_units: 0.0,
+        };
+        let Some((from, to)) = range.key_bounds() else {
+            return Ok(page);
+        };
+        let mut start = after.map(|position| index_key(org, position)).transpose()?;
+        let mut listed: Vec<ListedReport> = Vec::new();
+        while listed.len() <= limit {
+            // One more than asked for tells whether more follow.
+            let wanted = limit + 1 - listed.len();
+            let output = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(BY_VERSION)
+                .key_condition_expression("org = :org AND versionOrder BETWEEN :from AND :to")
+                .expression_attribute_values(":org", string(org))
+                .expression_attribute_values(":from", string(&from))
+                .expression_attribute_values(":to", string(&to))
+                .scan_index_forward(order == Order::Ascending)
+                .set_exclusive_start_key(start)
+                .limit(i32::try_from(wanted)?)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(describe)
+                .with_context(|| format!("query the reports of organization {org}"))?;
+            page.read_units += output
+                .consumed_capacity
+                .and_then(|it| it.capacity_units)
+                .unwrap_or_default();
+            for item in output.items.unwrap_or_default() {
+                listed.push(from_item(item).context("read an item of the index of reports")?);
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        if listed.len() > limit {
+            listed.truncate(limit);
+            page.next = listed
+                .last()
+                .map(|last| Position(last.version_order.clone()));
+        }
+        page.reports = listed.into_iter().map(|it| it.summary).collect();
+        Ok(page)
+    }
+
+    /// The report as it is now.
+    pub async fn get(&self, key: ReportKey) -> Result<Option<Report>> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("get report {} of organization {}", key.id, key.org))?;
+        output
+            .item
+            .map(from_item)
+            .transpose()
+            .with_context(|| format!("read the item of report {}", key.id))
+    }
+
+    /// Those of the reports that exist, as they are now, in no particular order. The ids must differ from each other.
+    ///
+    /// Consistent reads: whoever is told of a report and fetches it at once must get it.
+    pub async fn get_all(&self, org: OrganizationId, ids: &[ReportId]) -> Result<Vec<Report>> {
+        let keys = ids.iter().map(|&id| table_key(ReportKey { org, id }));
+        let items = batch_get(&self.client, &self.table, keys)
+            .await
+            .with_context(|| format!("get {} reports of organization {org}", ids.len()))?;
+        items
+            .into_iter()
+            .map(|item| from_item(item).context("read the item of a report"))
+            .collect()
+    }
+
+    /// Stores the next revision of a report, with the mark that it is to be announced, and writes `alongside` in the same
+    /// transaction. It succeeds only when the stored report is the one that `report` was made from.
+    pub async fn store(
+        &self,
+        report: &Report,
+        alongside: Vec<TransactWriteItem>,
+        now: OffsetDateTime,
+    ) -> Result<Commit> {
+        let put = self.put(report, now)?;
+        let mut items = alongside;
+        items.push(TransactWriteItem::builder().put(put).build());
+        // The SDK sends an idempotency token along, so a transaction that it sends twice is made once.
+        let transaction = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items));
+        let operation = || format!("store revision {} of report {}", report.revision, report.id);
+        match transaction.send().await {
+            Ok(_) => Ok(Commit::Stored),
+            Err(error) => match NotMade::of(error) {
+                NotMade::Condition | NotMade::Conflict(_) | NotMade::Throttled(_) => {
+                    Ok(Commit::Lost)
+                }
+                NotMade::Refused(error) => Err(error.during(operation())),
+                NotMade::Unknown(error) => Ok(Commit::Unknown(error.during(operation()))),
+            },
+        }
+    }
+
+    fn put(&self, report: &Report, now: OffsetDateTime) -> Result<Put> {
+        let mark = UnannouncedMark {
+            unannounced_shard: shard_of(report.id).to_string(),
+            unannounced_since: timestamp(now),
+        };
+        let mut item: Item = to_item(report).context("make the item of a report")?;
+        let mark: Item = to_item(mark).context("make the mark of a report")?;
+        item.extend(mark);
+        let put = Put::builder().table_name(&self.table).set_item(Some(item));
+        let put = if report.revision == 1 {
+            put.condition_expression("attribute_not_exists(id)")
+        } else {
+            // What is known to be announced must not be forgotten, or it would be announced as new again.
+            put.condition_expression("revision = :previous AND announcedRevision = :announced")
+                .expression_attribute_values(
+                    ":previous",
+                    AttributeValue::N((report.revision - 1).to_string()),
+                )
+                .expression_attribute_values(
+                    ":announced",
+                    AttributeValue::N(report.announced_revision.to_string()),
+                )
+        };
+        Ok(put.build()?)
+    }
+
+    /// Records that the revision, and every one before it, is on the queue. A report that has a newer revision keeps its
+    /// mark: who wrote that revision announces it, or the sweep.
+    pub async fn set_announced(&self, key: ReportKey, revision: u64) -> Result<()> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
+            .update_expression(
+                "SET announcedRevision = :revision REMOVE unannouncedShard, unannouncedSince",
+            )
+            .condition_expression("revision = :revision")
+            .expression_attribute_values(":revision", AttributeValue::N(revision.to_string()));
+        changed(update.send().await)
+            .with_context(|| format!("mark report {} as announced", key.id))?;
+        Ok(())
+    }
+
+    /// The reports of a shard that have waited for their announcement since before `before`, longest first.
+    pub async fn unannounced(&self, shard: u8, before: OffsetDateTime) -> Result<Vec<ReportKey>> {
+        let mut keys = Vec::new();
+        let mut start = None;
+        loop {
+            let output = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(UNANNOUNCED)
+                .key_condition_expression(
+                    "unannouncedShard = :shard AND unannouncedSince < :before",
+                )
+                .expression_attribute_values(":shard", string(shard))
+                .expression_attribute_values(":before", string(timestamp(before)))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(describe)
+                .with_context(|| format!("query the unannounced reports of shard {shard}"))?;
+            for item in output.items.unwrap_or_default() {
+                keys.push(
+                    from_item(item).context("read an item of the index of unannounced reports")?,
+                );
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+}
+
+fn shard_of(id: ReportId) -> u8 {
+    // The first byte of a version 5 UUID is as good as random.
+    id.uuid().as_bytes()[0] % UNANNOUNCED_SHARDS
+}
+
+fn table_key(key: ReportKey) -> Item {
+    Item::from([
+        ("org".to_owned(), string(key.org)),
+        ("id".to_owned(), string(key.id)),
+    ])
+}
+
+fn index_key(org: OrganizationId, position: &Position) -> Result<Item> {
+    let id = position
+        .id()
+        .context("a position ends with a report's id")?;
+    let mut key = table_key(ReportKey { org, id });
+    key.insert("versionOrder".to_owned(), string(position.as_str()));
+    Ok(key)
+}

@@ -1,0 +1,184 @@
+//! The table of tokens.
+
+use aws_sdk_dynamodb::Client;
+use domain::date::timestamp;
+use domain::organization::OrganizationId;
+use domain::token::{Token, TokenId, TokenRefused, TokenSecret};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use time::OffsetDateTime;
+
+use crate::dynamodb::string;
+use crate::error::{Context as _, Result, describe};
+
+/// The index of an organization's tokens by id.
+pub const BY_ORG: &str = "by-org";
+
+/// What became of looking for a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It is good.
+    Good(Token),
+    /// It is not.
+    Refused(TokenRefused),
+}
+
+/// The table of tokens.
+#[derive(Clone, Debug)]
+pub struct TokenStore {
+    client: Client,
+    table: String,
+}
+
+impl TokenStore {
+    /// The table with this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+        }
+    }
+
+    /// Stores a token.
+    pub async fn put(&self, token: &Token) -> Result<()> {
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(token).context("make the item of a token")?))
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("put token '{}' of organization {}", token.name, token.org))?;
+        Ok(())
+    }
+
+    /// The token with this secret, when it is good at `now`. Its use is noted.
+    pub async fn find(&self, secret: &str, now: OffsetDateTime) -> Result<Found> {
+        let Some(secret) = TokenSecret::parse(secret) else {
+            return Ok(Found::Refused(TokenRefused::Unknown));
+        };
+        let Some(token) = self.get(&secret).await? else {
+            return Ok(Found::Refused(TokenRefused::Unknown));
+        };
+        if let Err(refused) = token.check(now) {
+            return Ok(Found::Refused(refused));
+        }
+        if token.is_use_to_be_noted(now)
+            && let Err(error) = self.note_use(&token, now).await
+        {
+            // That is no reason to refuse a good token.
+            tracing::warn!(token = %token.id, "the use of token {} was not noted: {error}", token.id);
+        }
+        Ok(Found::Good(token))
+    }
+
+    async fn note_use(&self, token: &Token, now: OffsetDateTime) -> Result<()> {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("sha256", string(&token.sha256))
+            .update_expression("SET lastUsedAt = :now")
+            .condition_expression("attribute_exists(sha256)")
+            .expression_attribute_values(":now", string(timestamp(now)))
+            .send()
+            .await
+            .map_err(describe)?;
+        Ok(())
+    }
+
+    /// An organization's tokens from behind `after`, the newest first, at most `limit`, and whether more follow. The index
+    /// is eventually consistent: a new token can be missing for a moment.
+    pub async fn page(
+        &self,
+        org: OrganizationId,
+        after: Option<TokenId>,
+        limit: usize,
+    ) -> Result<(Vec<Token>, bool)> {
+        let mut tokens = Vec::new();
+        let mut start = None;
+        loop {
+            let wanted = limit + 1 - tokens.len();
+            let last = after.map_or(uuid::Uuid::max(), TokenId::uuid);
+            let output = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(BY_ORG)
+                .key_condition_expression("org = :org AND id < :last")
+                .expression_attribute_values(":org", string(org))
+                .expression_attribute_values(":last", string(last))
+                .scan_index_forward(false)
+                .limit(i32::try_from(wanted)?)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(describe)
+                .with_context(|| format!("query the tokens of organization {org}"))?;
+            for item in output.items.unwrap_or_default() {
+                tokens.push(from_item(item).context("read the item of a token")?);
+            }
+            start = output.last_evaluated_key;
+            if tokens.len() > limit || start.is_none() {
+                let has_more = tokens.len() > limit;
+                tokens.truncate(limit);
+                return Ok((tokens, has_more));
+            }
+        }
+    }
+
+    /// Revokes a token of an organization; `false` when it has none with this id.
+    pub async fn revoke(
+        &self,
+        org: OrganizationId,
+        id: TokenId,
+        now: OffsetDateTime,
+    ) -> Result<bool> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_ORG)
+            .key_condition_expression("org = :org AND id = :id")
+            .expression_attribute_values(":org", string(org))
+            .expression_attribute_values(":id", string(id))
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("query token {id}"))?;
+        let Some(item) = output.items.unwrap_or_default().pop() else {
+            return Ok(false);
+        };
+        let token: Token = from_item(item).context("read the item of a token")?;
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("sha256", string(&token.sha256))
+            // Once it is revoked it stays revoked at that time.
+            .update_expression("SET revokedAt = if_not_exists(revokedAt, :now)")
+            .condition_expression("attribute_exists(sha256)")
+            .expression_attribute_values(":now", string(timestamp(now)))
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("revoke token {id}"))?;
+        Ok(true)
+    }
+
+    async fn get(&self, secret: &TokenSecret) -> Result<Option<Token>> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("sha256", string(secret.sha256()))
+            // A revoked token must not live on in a replica.
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(describe)
+            .context("get a token")?;
+        output
+            .item
+            .map(from_item)
+            .transpose()
+            .context("read the item of a token")
+    }
+}

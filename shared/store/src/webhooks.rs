@@ -1,0 +1,440 @@
+//! The table of webhooks.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use domain::date::timestamp;
+use domain::organization::OrganizationId;
+use domain::webhook::health::{DisabledReason, Pause};
+use domain::webhook::{Disabled, Webhook, WebhookKey};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
+use time::OffsetDateTime;
+
+use crate::dynamodb::{Changed, Item, NotMade, changed, string};
+use crate::error::{Context as _, Result, describe};
+
+/// In the place of an id: an item per organization that counts the changes of which webhooks there are. `~` lies behind
+/// every id.
+const GENERATION: &str = "~generation";
+
+/// The attributes of [`Health`].
+const HEALTH: [&str; 4] = ["failingSince", "pausedUntil", "isAnswering", "isToldToWait"];
+/// Whether a success ends the pause.
+const NOT_TOLD_TO_WAIT: &str = "(NOT isToldToWait = :true OR pausedUntil <= :now)";
+/// Forgets the health.
+const REMOVE_HEALTH: &str = "REMOVE failingSince, pausedUntil, isAnswering, isToldToWait";
+
+/// The table of webhooks.
+#[derive(Clone, Debug)]
+pub struct WebhookStore {
+    client: Client,
+    table: String,
+}
+
+/// An organization's webhooks, for a change of which there are.
+#[derive(Debug)]
+pub struct Webhooks {
+    /// The webhooks, in the order of their ids.
+    pub webhooks: Vec<Webhook>,
+    /// How often webhooks had been added or moved to another project before they were read.
+    generation: u64,
+}
+
+impl WebhookStore {
+    /// The table with this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+        }
+    }
+
+    /// Every webhook of an organization, as they are now, in the order of their ids.
+    pub async fn all(&self, org: OrganizationId) -> Result<Vec<Webhook>> {
+        let mut webhooks = Vec::new();
+        let mut start = None;
+        loop {
+            let output = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("org = :org AND id < :generation")
+                .expression_attribute_values(":org", string(org))
+                .expression_attribute_values(":generation", string(GENERATION))
+                // Whoever creates a webhook is told of what is published next.
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(describe)
+                .with_context(|| format!("query the webhooks of organization {org}"))?;
+            for item in output.items.unwrap_or_default() {
+                webhooks.push(from_item(item).context("read the item of a webhook")?);
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(webhooks);
+            }
+        }
+    }
+
+    /// The same, for [`WebhookStore::add`] and [`WebhookStore::replace`].
+    pub async fn all_to_change(&self, org: OrganizationId) -> Result<Webhooks> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("org", string(org))
+            .key("id", string(GENERATION))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("get the generation of organization {org}'s webhooks"))?;
+        let generation = output.item.as_ref().and_then(|item| item.get("generation"));
+        Ok(Webhooks {
+            // First: what is added while the webhooks are read is a generation that was not seen.
+            generation: generation.map(number).transpose()?.unwrap_or_default(),
+            webhooks: self.all(org).await?,
+        })
+    }
+
+    /// The webhook as it is now.
+    pub async fn get(&self, key: WebhookKey) -> Result<Option<Webhook>> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("get webhook {}", key.id))?;
+        output
+            .item
+            .map(from_item)
+            .transpose()
+            .with_context(|| format!("read the item of webhook {}", key.id))
+    }
+
+    /// Adds a webhook, unless another one was added since `among` was read: so a limit that held among these holds
+    /// afterwards.
+    pub async fn add(&self, webhook: &Webhook, among: &Webhooks) -> Result<Changed> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(
+                to_item(webhook).context("make the item of a webhook")?,
+            ))
+            .condition_expression("attribute_not_exists(id)")
+            .build()?;
+        let put = TransactWriteItem::builder().put(put).build();
+        self.change_set(webhook.key(), put, among).await
+    }
+
+    /// Replaces what an administrator set, if the stored revision is the one before. The health stays as it is, or is
+    /// forgotten. `among` as in [`WebhookStore::add`] when the webhook is moved to another project.
+    pub async fn replace(
+        &self,
+        webhook: &Webhook,
+        forgets_health: bool,
+        among: Option<&Webhooks>,
+    ) -> Result<Changed> {
+        let update = self.replacement(webhook, forgets_health)?;
+        if let Some(among) = among {
+            let update = TransactWriteItem::builder().update(update).build();
+            return self.change_set(webhook.key(), update, among).await;
+        }
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(webhook.key())))
+            .update_expression(update.update_expression)
+            .set_condition_expression(update.condition_expression)
+            .set_expression_attribute_names(update.expression_attribute_names)
+            .set_expression_attribute_values(update.expression_attribute_values)
+            .send()
+            .await;
+        changed(result).with_context(|| format!("replace webhook {}", webhook.id))
+    }
+
+    /// An update of every attribute but those of the health, which changes by itself.
+    fn replacement(&self, webhook: &Webhook, forgets_health: bool) -> Result<Update> {
+        const OPTIONAL: [&str; 5] = ["previousSecret", "project", "events", "headers", "disabled"];
+        let mut item: Item = to_item(webhook).context("make the item of a webhook")?;
+        let not_set = ["org", "id"].into_iter().chain(HEALTH);
+        for name in not_set {
+            item.remove(name);
+        }
+        let absent = OPTIONAL
+            .into_iter()
+            .filter(|name| !item.contains_key(*name))
+            .chain(HEALTH.into_iter().filter(|_| forgets_health));
+        let absent: Vec<&str> = absent.collect();
+        let mut update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(table_key(webhook.key())))
+            .condition_expression("revision = :previous")
+            .expression_attribute_values(
+                ":previous",
+                AttributeValue::N((webhook.revision - 1).to_string()),
+            );
+        let mut sets = Vec::new();
+        for (name, value) in item {
+            sets.push(format!("#{name} = :{name}"));
+            update = update
+                .expression_attribute_names(format!("#{name}"), &name)
+                .expression_attribute_values(format!(":{name}"), value);
+        }
+        let mut expression = format!("SET {}", sets.join(", "));
+        if !absent.is_empty() {
+            let names: Vec<String> = absent.iter().map(|name| format!("#{name}")).collect();
+            expression += &format!(" REMOVE {}", names.join(", "));
+            for name in absent {
+                update = update.expression_attribute_names(format!("#{name}"), name);
+            }
+        }
+        Ok(update.update_expression(expression).build()?)
+    }
+
+    async fn change_set(
+        &self,
+        key: WebhookKey,
+        change: TransactWriteItem,
+        among: &Webhooks,
+    ) -> Result<Changed> {
+        let generation = Update::builder()
+            .table_name(&self.table)
+            .key("org", string(key.org))
+            .key("id", string(GENERATION))
+            .update_expression("SET generation = :next")
+            .condition_expression(if among.generation == 0 {
+                "attribute_not_exists(generation)"
+            } else {
+                "generation = :previous"
+            })
+            .expression_attribute_values(
+                ":next",
+                AttributeValue::N((among.generation + 1).to_string()),
+            );
+        let generation = if among.generation == 0 {
+            generation
+        } else {
+            generation.expression_attribute_values(
+                ":previous",
+                AttributeValue::N(among.generation.to_string()),
+            )
+        };
+        let result = self
+            .client
+            .transact_write_items()
+            .transact_items(change)
+            .transact_items(
+                TransactWriteItem::builder()
+                    .update(generation.build()?)
+                    .build(),
+            )
+            .send()
+            .await;
+        match result.map_err(NotMade::of) {
+            Ok(_) => Ok(Changed::Stored),
+            Err(NotMade::Condition | NotMade::Conflict(_)) => Ok(Changed::Lost),
+            Err(NotMade::Throttled(error) | NotMade::Refused(error) | NotMade::Unknown(error)) => {
+                Err(error.during(format_args!("write webhook {}", key.id)))
+            }
+        }
+    }
+
+    /// Deletes the webhook, if it has this revision.
+    pub async fn delete(&self, key: WebhookKey, revision: u64) -> Result<Changed> {
+        let result = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
+            .condition_expression("revision = :revision")
+            .expression_attribute_values(":revision", AttributeValue::N(revision.to_string()))
+            .send()
+            .await;
+        match result.map_err(SdkError::into_service_error) {
+            Ok(_) => Ok(Changed::Stored),
+            Err(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
+            Err(error) => {
+                Err(describe(error)).with_context(|| format!("delete webhook {}", key.id))
+            }
+        }
+    }
+
+    /// Takes the right to try one delivery of a webhook whose pause is over: of any number that ask at once, one gets it.
+    /// The others find the webhook paused anew, until `until`.
+    pub async fn claim_probe(&self, webhook: &Webhook, until: OffsetDateTime) -> Result<Changed> {
+        let Some(seen) = &webhook.health.paused_until else {
+            return Ok(Changed::Lost);
+        };
+        let update = self
+            .update(webhook.key())
+            .update_expression("SET pausedUntil = :until REMOVE isToldToWait")
+            .condition_expression("pausedUntil = :seen AND attribute_not_exists(disabled)")
+            .expression_attribute_values(":until", string(timestamp(until)))
+            .expression_attribute_values(":seen", string(seen));
+        let claimed = changed(update.send().await)
+            .with_context(|| format!("claim the probe of webhook {}", webhook.id))?;
+        if claimed == Changed::Stored {
+            return Ok(claimed);
+        }
+        // The SDK may have asked twice, and the answer to the first time was lost.
+        let stored = self.get(webhook.key()).await?;
+        let until = Some(timestamp(until));
+        let is_ours = stored.is_some_and(|stored| stored.health.paused_until == until);
+        Ok(if is_ours {
+            Changed::Stored
+        } else {
+            Changed::Lost
+        })
+    }
+
+    /// Gives back the right that [`WebhookStore::claim_probe`] gave until `until`: nothing was tried.
+    pub async fn return_probe(&self, webhook: &Webhook, until: OffsetDateTime) -> Result<()> {
+        let seen = webhook.health.paused_until.as_ref();
+        let update = self
+            .update(webhook.key())
+            .update_expression("SET pausedUntil = :seen")
+            .condition_expression("pausedUntil = :until")
+            .expression_attribute_values(":seen", string(seen.context("it was paused")?))
+            .expression_attribute_values(":until", string(timestamp(until)));
+        changed(update.send().await)
+            .with_context(|| format!("return the probe of webhook {}", webhook.id))?;
+        Ok(())
+    }
+
+    /// Records that a delivery failed at `now`, and pauses the webhook if its receiver is to be left alone. Nothing is
+    /// recorded when an administrator has changed, disabled or deleted the webhook since it was read.
+    pub async fn failed(
+        &self,
+        webhook: &Webhook,
+        now: OffsetDateTime,
+        pause: Option<Pause>,
+    ) -> Result<Changed> {
+        let update = self
+            .update(webhook.key())
+            .condition_expression("revision = :seen")
+            .expression_attribute_values(":seen", revision(webhook))
+            .expression_attribute_values(":now", string(timestamp(now)));
+        let update = match pause {
+            None => {
+                update.update_expression("SET failingSince = if_not_exists(failingSince, :now)")
+            }
+            Some(Pause {
+                until,
+                is_answering,
+                is_told_to_wait,
+            }) => update
+                .update_expression(
+                    "SET failingSince = if_not_exists(failingSince, :now), pausedUntil = :until, \
+                     isAnswering = :answering, isToldToWait = :told",
+                )
+                .expression_attribute_values(":until", string(timestamp(until)))
+                .expression_attribute_values(":answering", AttributeValue::Bool(is_answering))
+                .expression_attribute_values(":told", AttributeValue::Bool(is_told_to_wait)),
+        };
+        changed(update.send().await)
+            .with_context(|| format!("record that webhook {} fails", webhook.id))
+    }
+
+    /// Ends the pause of a webhook whose receiver is there, but keeps since when its deliveries fail.
+    pub async fn unpause(&self, key: WebhookKey) -> Result<()> {
+        let update = self
+            .update(key)
+            .update_expression("REMOVE pausedUntil, isAnswering, isToldToWait")
+            .condition_expression("attribute_exists(id)");
+        changed(update.send().await)
+            .with_context(|| format!("end the pause of webhook {}", key.id))?;
+        Ok(())
+    }
+
+    /// Records that a delivery succeeded at `now`, which ends a pause, unless its receiver has said how long it wants to be
+    /// left alone: what succeeded was sent before.
+    pub async fn succeeded(&self, key: WebhookKey, now: OffsetDateTime) -> Result<()> {
+        self.forget_health(key, "attribute_exists(id)", now).await
+    }
+
+    /// The same, only for a failure before `now`, which somebody else may have noted.
+    pub async fn succeeded_since(&self, key: WebhookKey, now: OffsetDateTime) -> Result<()> {
+        self.forget_health(key, "failingSince < :now", now).await
+    }
+
+    async fn forget_health(
+        &self,
+        key: WebhookKey,
+        condition: &str,
+        now: OffsetDateTime,
+    ) -> Result<()> {
+        let update = self
+            .update(key)
+            .update_expression(REMOVE_HEALTH)
+            .condition_expression(format!("{condition} AND {NOT_TOLD_TO_WAIT}"))
+            .expression_attribute_values(":true", AttributeValue::Bool(true))
+            .expression_attribute_values(":now", string(timestamp(now)));
+        changed(update.send().await)
+            .with_context(|| format!("record that webhook {} works", key.id))?;
+        Ok(())
+    }
+
+    /// Disables the webhook as it was read: not one that an administrator has changed since, and with `failing_since` only
+    /// if it has failed since then. A success in the meantime keeps it.
+    pub async fn disable(
+        &self,
+        webhook: &Webhook,
+        reason: DisabledReason,
+        failing_since: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Changed> {
+        let disabled = Disabled {
+            reason,
+            at: timestamp(now),
+        };
+        let update = self
+            .update(webhook.key())
+            .update_expression("SET disabled = :disabled, updatedAt = :now, revision = :next")
+            .expression_attribute_values(":disabled", to_attribute_value(disabled)?)
+            .expression_attribute_values(":now", string(timestamp(now)))
+            .expression_attribute_values(
+                ":next",
+                AttributeValue::N((webhook.revision + 1).to_string()),
+            )
+            .expression_attribute_values(":seen", revision(webhook));
+        let update = match failing_since {
+            None => update.condition_expression("revision = :seen"),
+            Some(since) => update
+                .condition_expression("revision = :seen AND failingSince = :since")
+                .expression_attribute_values(":since", string(since)),
+        };
+        changed(update.send().await).with_context(|| format!("disable webhook {}", webhook.id))
+    }
+
+    fn update(&self, key: WebhookKey) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
+    }
+}
+
+fn revision(webhook: &Webhook) -> AttributeValue {
+    AttributeValue::N(webhook.revision.to_string())
+}
+
+fn number(value: &AttributeValue) -> Result<u64> {
+    let text = value.as_n().ok().context("an attribute is no number")?;
+    text.parse().context("read a number")
+}
+
+fn table_key(key: WebhookKey) -> Item {
+    Item::from([
+        ("org".to_owned(), string(key.org)),
+        ("id".to_owned(), string(key.id)),
+    ])
+}

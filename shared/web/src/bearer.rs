@@ -1,0 +1,75 @@
+//! Bearer tokens in requests (RFC 6750), and how they are refused.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use domain::token::TokenRefused;
+
+use crate::api::{ApiError, ErrorCode};
+
+/// The token of `Authorization: Bearer <token>` (RFC 6750).
+///
+/// # Errors
+/// `missing_token` (401).
+pub fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let missing = || {
+        unauthorized(
+            ErrorCode::MissingToken,
+            "send the header 'Authorization: Bearer <token>'",
+        )
+    };
+    let value = headers
+        .get(header::AUTHORIZATION)
+        .ok_or_else(missing)?
+        .to_str()
+        .map_err(|_| missing())?;
+    let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
+    if scheme.eq_ignore_ascii_case("Bearer") {
+        Ok(token.trim())
+    } else {
+        Err(missing())
+    }
+}
+
+/// An error with the challenge that its status 401 requires (RFC 6750, section 3).
+pub fn unauthorized(code: ErrorCode, message: impl Into<String>) -> ApiError {
+    // RFC 6750, section 3.1: without a token the challenge names no error.
+    let challenge = if code == ErrorCode::MissingToken {
+        "Bearer"
+    } else {
+        "Bearer error=\"invalid_token\""
+    };
+    ApiError::new(code, message).header(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(challenge),
+    )
+}
+
+/// The answer to one of our own tokens that is refused.
+pub fn refused(refused: &TokenRefused) -> ApiError {
+    let code = match refused {
+        TokenRefused::Unknown => ErrorCode::InvalidToken,
+        TokenRefused::Revoked(_) => ErrorCode::RevokedToken,
+        TokenRefused::Expired(_) => ErrorCode::ExpiredToken,
+        TokenRefused::Right(_) => {
+            return ApiError::new(ErrorCode::InsufficientRight, refused.to_string());
+        }
+    };
+    unauthorized(code, refused.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::token::TokenSecret;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_authorization_is_a_token_or_an_error(value in "(Bearer|bearer|Basic)? ?(srt_)?[!-~]{0,50}") {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(&value).unwrap())]);
+            if let Ok(token) = bearer(&headers) {
+                prop_assert!(value.ends_with(token));
+                let _ = TokenSecret::parse(token);
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Query parameters, strictly: what a call does not know it refuses, so a misspelt filter never widens a result.
+
+use domain::organization::OrganizationId;
+
+use crate::api::{ApiError, ErrorCode};
+use crate::text::{did_you_mean, shortened};
+
+/// How many things a page holds unless `limit` says otherwise.
+const DEFAULT_LIMIT: usize = 100;
+/// How many things a page may hold. Of the largest possible reports this many stay below the 6 MB that a buffered Lambda
+/// response may have.
+const MAX_LIMIT: usize = 1000;
+
+/// The parameters of one request.
+#[derive(Debug)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a raw query string. Every name must be one of `known`.
+    pub fn parse(raw: Option<&str>, known: &[&str]) -> Result<Self, ApiError> {
+        let pairs: Vec<(String, String)> =
+            form_urlencoded::parse(raw.unwrap_or_default().as_bytes())
+                .into_owned()
+                .collect();
+        match pairs
+            .iter()
+            .find(|(name, _)| !known.contains(&name.as_str()))
+        {
+            None => Ok(Self(pairs)),
+            Some((name, _)) => {
+                let name = shortened(name);
+                let message = format!(
+                    "there is no parameter '{name}'{}",
+                    did_you_mean(&name, known)
+                );
+                Err(ApiError::new(ErrorCode::UnknownParameter, message).parameter(name))
+            }
+        }
+    }
+
+    /// The value of a parameter that may be absent and must not stand twice.
+    pub fn optional(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        let mut values = self.all(name);
+        let value = values.next();
+        if values.next().is_some() {
+            let message = format!("{name}: stands more than once, and takes one value");
+            return Err(ApiError::new(ErrorCode::DuplicateParameter, message).parameter(name));
+        }
+        Ok(value)
+    }
+
+    /// The value of a parameter that must stand once.
+    pub fn required(&self, name: &str) -> Result<&str, ApiError> {
+        self.optional(name)?.ok_or_else(|| {
+            ApiError::new(ErrorCode::MissingParameter, format!("{name}: is required"))
+                .parameter(name)
+        })
+    }
+
+    /// Every value of a parameter.
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter `limit`.
+    pub fn limit(&self) -> Result<usize, ApiError> {
+        let Some(text) = self.optional("limit")? else {
+            return Ok(DEFAULT_LIMIT);
+        };
+        // Digits only: `parse` alone would also take "+5".
+        let number = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            text.parse().ok()
+        } else {
+            None
+        };
+        number
+            .filter(|number| (1..=MAX_LIMIT).contains(number))
+            .ok_or_else(|| {
+                let message = format!(
+                    "limit: '{}' is not a number from 1 to {MAX_LIMIT}",
+                    shortened(text)
+                );
+                ApiError::new(ErrorCode::InvalidLimit, message).parameter("limit")
+            })
+    }
+
+    /// The parameter `org`.
+    pub fn organization(&self) -> Result<OrganizationId, ApiError> {
+        let text = self.required("org")?;
+        text.parse().map_err(|error| {
+            let message = format!(
+                "org: '{}' is not an organization's id: {error}",
+                shortened(text)
+            );
+            ApiError::new(ErrorCode::InvalidOrganization, message).parameter("org")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_unknown_parameter_is_refused_with_the_nearest_known() {
+        let known = ["org", "version", "minver", "maxver"];
+        for (given, nearest) in [
+            ("minversion", "minver"),
+            ("Version", "version"),
+            ("orgg", "org"),
+            ("max_ver", "maxver"),
+        ] {
+            let error = Query::parse(Some(&format!("{given}=1")), &known).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::UnknownParameter);
+            assert!(
+                format!("{error:?}").contains(&format!("did you mean '{nearest}'?")),
+                "{error:?}"
+            );
+        }
+        let far = Query::parse(Some("zzz=1"), &known).unwrap_err();
+        assert!(
+            format!("{far:?}").contains("known are org, version, minver, maxver"),
+            "{far:?}"
+        );
+    }
+
+    #[test]
+    fn a_parameter_that_takes_one_value_must_not_stand_twice() {
+        let query = Query::parse(Some("org=1&org=2"), &["org"]).unwrap();
+        assert_eq!(
+            query.optional("org").unwrap_err().code(),
+            ErrorCode::DuplicateParameter
+        );
+        assert_eq!(query.all("org").collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(raw in "(org|version|%[0-9a-fA-F]{0,2}|=|&|\\+|.){0,12}") {
+            if let Ok(query) = Query::parse(Some(&raw), &["org", "version", "="]) {
+                let _ = (query.organization(), query.optional("version"));
+            }
+        }
+    }
+}
