@@ -332,21 +332,24 @@ async fn an_answer_that_is_not_understood_is_a_failure() {
     }
 }
 
-// Time stands still, and jumps to the next deadline when everything waits.
-#[tokio::test(start_paused = true)]
+// This takes five seconds. tokio's clock stands still only with a feature for tests, for which tokio and all that stands on
+// it would be compiled once more.
+#[tokio::test]
 async fn an_issuer_that_does_not_answer_is_waited_for_five_seconds() {
     let issuer = TestIssuer::start(&[ec_jwk("e", &EC)]).await;
     issuer.set(DISCOVERY, Answer::Never);
     let provider = issuer.provider();
     let token = issuer.token();
-    let begun = tokio::time::Instant::now();
+    let begun = std::time::Instant::now();
     let result = tokio::time::timeout(
         std::time::Duration::from_secs(60),
         provider.verify(&token, NOW),
     );
     let error = result.await.expect("there is a deadline").unwrap_err();
     assert!(matches!(error, VerifyError::Unavailable(_)), "{error:?}");
-    assert_eq!(begun.elapsed().as_secs(), 5);
+    // Not less. A machine that is busy may take it longer.
+    assert!(begun.elapsed().as_secs() >= 5);
+    assert_eq!(issuer.count(DISCOVERY), 1);
 }
 
 #[tokio::test]
