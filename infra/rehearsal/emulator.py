@@ -18,6 +18,8 @@ from ministack.services.cloudformation import provisioners
 # How the Lambda runtime marks a response that streams, and what API Gateway puts at the end of such a function's address.
 STREAMING = ("Lambda-Runtime-Function-Response-Mode", "streaming")
 STREAMING_INVOCATION = "/response-streaming-invocations"
+# The name that the method ANY has in the description of an API.
+ANY_METHOD = "x-amazon-apigateway-any-method"
 # What stands between the head of a streamed response, which is JSON, and its body.
 SEPARATOR = bytes(8)
 
@@ -25,6 +27,7 @@ SEPARATOR = bytes(8)
 def main():
     stream_responses()
     invoke_functions_that_stream()
+    import_any_method()
     read_parts_of_versions()
     keep_alarms_with_expressions()
     limit_event_sources()
@@ -68,6 +71,18 @@ def invoke_functions_that_stream():
     apigateway_v1._extract_lambda_ref_from_integration_uri = lambda uri: extract(
         uri.replace(STREAMING_INVOCATION, "/invocations")
     )
+
+
+def import_any_method():
+    """The emulator knows the method ANY, but drops it from the description of an API."""
+    apigateway_v1._OPENAPI_HTTP_METHODS |= {"any"}
+    import_path = apigateway_v1._import_path_item
+
+    def import_path_item(api, path, item, *others):
+        named = {"any" if method == ANY_METHOD else method: operation for method, operation in item.items()}
+        return import_path(api, path, named, *others)
+
+    apigateway_v1._import_path_item = import_path_item
 
 
 def read_parts_of_versions():

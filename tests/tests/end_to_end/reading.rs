@@ -57,6 +57,11 @@ async fn versions_are_filtered_ordered_and_paged() {
     );
     assert_eq!(listed("version=1").await, [v1_0.as_str()]);
     assert!(listed("minver=2").await.is_empty());
+    for (minver, status) in [("1", 200), ("2", 204)] {
+        let path = format!("/security/report/list?org={org}&minver={minver}");
+        let head = system.send(system.request("HEAD", &path)).await;
+        assert_eq!((head.status.as_u16(), head.body.len()), (status, 0));
+    }
 
     let mut paged = Vec::new();
     let mut cursor = String::new();
@@ -105,6 +110,25 @@ async fn what_is_wrong_with_a_query_is_said() {
             assert_eq!(reply.json()["parameter"], parameter, "{path}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said() {
+    let system = Deployment::open().await;
+    let unknown = format!("/organizations/{}/unknown", organization());
+    for (method, path, code) in [
+        ("GET", "/security/report/unknown", "not_found"),
+        ("GET", unknown.as_str(), "not_found"),
+        ("DELETE", "/security/report", "method_not_allowed"),
+        ("DELETE", "/webhook-events", "method_not_allowed"),
+    ] {
+        let reply = system.send(system.request(method, path)).await;
+        assert_eq!(reply.code(), code, "{method} {path}");
+    }
+    // On AWS a method that the list does not have comes to another function, which knows no list.
+    let list = system.request("DELETE", "/security/report/list");
+    let code = system.send(list).await.code();
+    assert!(["not_found", "method_not_allowed"].contains(&code.as_str()));
 }
 
 #[tokio::test]
