@@ -2,7 +2,7 @@ SAM = AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} SAM_CLI_TELEMETRY=
 
 .PHONY: check test run doc template contract rehearse cold-start ci
 
-check: ; cargo fmt --check && cargo clippy --workspace --all-targets --locked -- -D warnings && infra/check-features
+check: ; cargo fmt --check && cargo clippy --workspace --all-targets --locked -- -D warnings && infra/check-features && infra/check-arrows
 test: ; cargo test
 run: ; cargo run -p local
 doc: ; RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -12,9 +12,9 @@ use futures_util::future::join_all;
 use outbound::format;
 use store::queue::work::{Replay, Work};
 
-use crate::Delivering;
 use crate::lane::{Lane, Task, What};
 use crate::receipt::{Receipt, Records};
+use crate::state::Delivering;
 
 /// A change, and the messages of the queue that told of it.
 type Told = (Arc<ReportChange>, Receipt);

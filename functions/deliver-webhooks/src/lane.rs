@@ -24,9 +24,9 @@ use store::dynamodb::Changed;
 use store::queue::work::Work;
 use tokio::sync::Semaphore;
 
-use crate::Delivering;
 use crate::clock::Clock;
 use crate::receipt::Receipt;
+use crate::state::Delivering;
 use crate::tally::Tally;
 
 /// How many deliveries of a batch are on their way to one receiver at once: enough to be quick, few enough that a slow

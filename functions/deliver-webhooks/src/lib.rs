@@ -11,19 +11,13 @@ mod clock;
 mod lane;
 mod receipt;
 mod replay;
+mod state;
 mod tally;
 
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use domain::webhook::schedule::RetryLimits;
 use futures_util::{StreamExt as _, stream};
-use outbound::sender::Sender;
-use runtime::config::Environment;
-use runtime::metrics::Metrics;
-use store::deliveries::DeliveryStore;
-use store::queue::EventsQueue;
-use store::webhooks::WebhookStore;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
@@ -32,52 +26,11 @@ use crate::clock::Clock;
 use crate::receipt::Records;
 use crate::tally::Tally;
 
+pub use crate::state::Delivering;
+
 /// How many deliveries are on their way at once. A Lambda function may have 1,024 open files (Lambda, "Quotas"), and beside
 /// these there are connections to DynamoDB, and some to receivers that are kept for a while.
 const MAX_CONCURRENT: usize = 200;
-
-/// What the function works with.
-#[derive(Clone, Debug)]
-pub struct Delivering {
-    /// Who is told.
-    pub webhooks: WebhookStore,
-    /// What was told.
-    pub deliveries: DeliveryStore,
-    /// Where what is left over goes.
-    pub queue: EventsQueue,
-    /// How it gets there.
-    pub sender: Sender,
-    /// When it is tried again, and for how long.
-    pub limits: RetryLimits,
-    /// What is counted of it.
-    pub metrics: Metrics,
-}
-
-impl Delivering {
-    /// What the function works with, of these clients and by these variables. `sender` calls receivers.
-    ///
-    /// # Errors
-    /// A variable is missing, or has no value of its kind.
-    pub fn new(
-        environment: &Environment,
-        dynamodb: &aws_sdk_dynamodb::Client,
-        sqs: aws_sdk_sqs::Client,
-        sender: Sender,
-    ) -> anyhow::Result<Self> {
-        let required = |name| environment.required(name);
-        Ok(Self {
-            webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
-            deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
-            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
-            sender,
-            limits: RetryLimits {
-                disable_after: environment.days("DISABLE_AFTER_DAYS")?,
-                ..RetryLimits::default()
-            },
-            metrics: environment.metrics()?,
-        })
-    }
-}
 
 /// Handles messages of the queue that came at `now`, and begins nothing new when `budget` is over.
 ///

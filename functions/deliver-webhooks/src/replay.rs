@@ -8,8 +8,8 @@ use store::deliveries::Range;
 use store::deliveries::lease::MadeDue;
 use store::queue::work::{Replay, Work};
 
-use crate::Delivering;
 use crate::clock::Clock;
+use crate::state::Delivering;
 
 /// How many deliveries are read at a time.
 const PAGE: usize = 100;

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
 use web::bearer::{bearer, refused, unauthorized};
 
-use crate::Managing;
+use crate::state::Managing;
 use crate::target::{Target, organization_not_found};
 use identity::{Role, VerifyError};
 use store::tokens::Found;

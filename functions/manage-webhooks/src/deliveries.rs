@@ -25,8 +25,11 @@ use web::text::shortened;
 
 use crate::access::{Call, ManageWebhooks, ReadDeliveries};
 use crate::body::{DeliveryBody, DeliverySummaryBody};
+use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::delivery_not_found;
-use crate::{DELIVERIES_PARAMETERS, MAX_BODY_BYTES, Managing};
+
+/// The query parameters of a webhook's deliveries.
+pub const DELIVERIES_PARAMETERS: [&str; 5] = ["state", "since", "until", "limit", "cursor"];
 
 const REPLAY_FIELDS: [&str; 4] = ["since", "until", "states", "dryRun"];
 

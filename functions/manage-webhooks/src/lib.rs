@@ -6,6 +6,7 @@ mod body;
 mod deliveries;
 mod events;
 mod settings;
+mod state;
 mod target;
 mod tokens;
 mod webhooks;
@@ -15,16 +16,12 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use outbound::sender::Sender;
-use store::deliveries::DeliveryStore;
-use store::queue::EventsQueue;
-use store::tokens::TokenStore;
-use store::webhooks::WebhookStore;
 use web::api::ApiError;
 use web::query::Query;
 
-use identity::{IdentityOptions, IdentityProvider};
-use runtime::config::Environment;
+pub use crate::deliveries::DELIVERIES_PARAMETERS;
+pub use crate::state::Managing;
+pub use crate::tokens::TOKENS_PARAMETERS;
 
 /// The path of the event types.
 pub const EVENTS_PATH: &str = "/webhook-events";
@@ -46,8 +43,6 @@ pub const DISABLE_PATH: &str = "/organizations/{organizationId}/webhooks/{webhoo
 pub const REPLAY_PATH: &str = "/organizations/{organizationId}/webhooks/{webhookId}/replay";
 /// The path of a webhook's deliveries.
 pub const DELIVERIES_PATH: &str = "/organizations/{organizationId}/webhooks/{webhookId}/deliveries";
-/// The query parameters of a webhook's deliveries.
-pub const DELIVERIES_PARAMETERS: [&str; 5] = ["state", "since", "until", "limit", "cursor"];
 /// The path of one delivery.
 pub const DELIVERY_PATH: &str =
     "/organizations/{organizationId}/webhooks/{webhookId}/deliveries/{deliveryId}";
@@ -56,57 +51,8 @@ pub const REDELIVER_PATH: &str =
     "/organizations/{organizationId}/webhooks/{webhookId}/deliveries/{deliveryId}/redeliver";
 /// The path of an organization's tokens.
 pub const TOKENS_PATH: &str = "/organizations/{organizationId}/tokens";
-/// The query parameters of an organization's tokens.
-pub const TOKENS_PARAMETERS: [&str; 2] = ["limit", "cursor"];
 /// The path of one token.
 pub const TOKEN_PATH: &str = "/organizations/{organizationId}/tokens/{tokenId}";
-
-/// How large a body may be, in bytes: several times of what the largest webhook needs.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-
-/// What the function works with.
-#[derive(Clone, Debug)]
-pub struct Managing {
-    /// Who is told.
-    pub webhooks: WebhookStore,
-    /// What they were told.
-    pub deliveries: DeliveryStore,
-    /// Who may call with a token of ours.
-    pub tokens: TokenStore,
-    /// Who may call with a token of theirs.
-    pub identity: IdentityProvider,
-    /// Where what is to be delivered goes.
-    pub queue: EventsQueue,
-    /// What makes test calls, and says which addresses are allowed.
-    pub sender: Sender,
-}
-
-impl Managing {
-    /// What the function works with, of these clients and by these variables. `sender` calls receivers.
-    ///
-    /// # Errors
-    /// A variable is missing, or is no issuer.
-    pub fn new(
-        environment: &Environment,
-        dynamodb: &aws_sdk_dynamodb::Client,
-        sqs: aws_sdk_sqs::Client,
-        sender: Sender,
-    ) -> anyhow::Result<Self> {
-        let required = |name| environment.required(name);
-        Ok(Self {
-            webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
-            deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
-            tokens: TokenStore::new(dynamodb.clone(), required("TOKENS_TABLE")?),
-            identity: IdentityProvider::new(IdentityOptions {
-                issuer: required("OIDC_ISSUER")?,
-                audience: required("OIDC_AUDIENCE")?,
-                roles_claim: required("OIDC_ROLES_CLAIM")?,
-            })?,
-            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
-            sender,
-        })
-    }
-}
 
 /// The routes of this function.
 pub fn router(managing: Managing) -> Router {

@@ -261,10 +261,10 @@ fn headers(value: Value, current: Option<&Settings>) -> Result<Vec<OwnHeader>, A
             Some(value) => header_value(&value, &fields.path("value"))?,
             None => {
                 let stored = current.into_iter().flat_map(|current| &current.headers);
-                let stored = stored
+                let mut stored = stored
                     .filter(|own| own.name == name)
                     .map(|own| own.value.clone());
-                stored.last().ok_or_else(|| {
+                stored.next_back().ok_or_else(|| {
                     let path = fields.path("value");
                     ApiError::new(ErrorCode::MissingField, format!("{path}: is required"))
                         .parameter(path)

@@ -20,8 +20,11 @@ use web::text::{did_you_mean, shortened};
 
 use crate::access::{Call, ManageTokens};
 use crate::body::TokenBody;
+use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::token_not_found;
-use crate::{MAX_BODY_BYTES, Managing, TOKENS_PARAMETERS};
+
+/// The query parameters of an organization's tokens.
+pub const TOKENS_PARAMETERS: [&str; 2] = ["limit", "cursor"];
 
 const FIELDS: [&str; 3] = ["name", "rights", "expiresAt"];
 /// The longest name in characters, as that of a webhook.

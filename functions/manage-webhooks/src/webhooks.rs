@@ -29,8 +29,8 @@ use web::json;
 use crate::access::{Call, Caller, ManageWebhooks};
 use crate::body::{AttemptBody, WebhookBody};
 use crate::settings::{Draft, Mode, read, read_secret};
+use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::{Target, webhook_not_found};
-use crate::{MAX_BODY_BYTES, Managing};
 
 /// How many webhooks a project may have, and how many an organization may have for all projects (`SonarQube`).
 const MAX_PER_PROJECT: usize = 10;

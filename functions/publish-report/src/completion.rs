@@ -13,7 +13,7 @@ use publishing::{Attempt, NewRevision, Outcome, Revision, SupersededObject};
 use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
 
-use crate::Publishing;
+use crate::state::Publishing;
 use crate::upload::{Completed, Upload, UploadId};
 
 /// How many files are read and compressed at the same time: while one waits for S3, another one computes.

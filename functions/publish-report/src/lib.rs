@@ -4,6 +4,7 @@
 mod bucket;
 mod completion;
 mod declaration;
+mod state;
 mod upload;
 
 use axum::Router;
@@ -16,16 +17,9 @@ use axum::routing::post;
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::report::{Metadata, ReportId};
-use domain::token::{Right, Token};
-use publishing::{Publisher, ReportFiles};
-use runtime::config::Environment;
 use serde::Serialize;
-use store::queue::EventsQueue;
-use store::reports::ReportStore;
-use store::tokens::{Found, TokenStore};
 use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode};
-use web::bearer::{bearer, refused};
 use web::json;
 
 use crate::bucket::PRESIGNED_VALIDITY;
@@ -33,6 +27,7 @@ use crate::declaration::Declaration;
 use crate::upload::{DeclaredFile, UPLOAD_VALIDITY, Upload, UploadId};
 
 pub use crate::bucket::Bucket;
+pub use crate::state::Publishing;
 pub use crate::upload::UploadStore;
 
 /// The path of the first step.
@@ -42,60 +37,6 @@ pub const COMPLETE_PATH: &str = "/security/report/uploads/{uploadId}/complete";
 
 /// How large the body of the first step may be, in bytes. It becomes part of an item of DynamoDB, which may have 400 KB.
 const MAX_BODY_BYTES: usize = 128 * 1024;
-
-/// What the function works with.
-#[derive(Clone, Debug)]
-pub struct Publishing {
-    /// Who may publish.
-    pub tokens: TokenStore,
-    /// Where uploads are described.
-    pub uploads: UploadStore,
-    /// Where uploaded files are.
-    pub uploaded: Bucket,
-    /// Where the files of reports go.
-    pub files: ReportFiles,
-    /// What stores revisions of reports, and announces them.
-    pub publisher: Publisher,
-}
-
-impl Publishing {
-    /// What the function works with, of these clients and by these variables.
-    ///
-    /// # Errors
-    /// A variable is missing.
-    pub fn new(
-        environment: &Environment,
-        dynamodb: &aws_sdk_dynamodb::Client,
-        s3: aws_sdk_s3::config::Builder,
-        sqs: aws_sdk_sqs::Client,
-    ) -> anyhow::Result<Self> {
-        let table = |name| environment.required(name);
-        let bucket = environment.required("BUCKET")?;
-        let client = aws_sdk_s3::Client::from_conf(s3.clone().build());
-        Ok(Self {
-            tokens: TokenStore::new(dynamodb.clone(), table("TOKENS_TABLE")?),
-            uploads: UploadStore::new(dynamodb.clone(), table("UPLOADS_TABLE")?),
-            uploaded: Bucket::new(client.clone(), s3, bucket.clone()),
-            files: ReportFiles::new(client, bucket),
-            publisher: Publisher {
-                reports: ReportStore::new(dynamodb.clone(), table("REPORTS_TABLE")?),
-                queue: EventsQueue::new(sqs, environment.required("EVENTS_QUEUE_URL")?),
-            },
-        })
-    }
-
-    /// The token of a request, when it is good and has the right to publish.
-    async fn authorize(&self, headers: &HeaderMap, now: OffsetDateTime) -> Result<Token, ApiError> {
-        let token = match self.tokens.find(bearer(headers)?, now).await? {
-            Found::Good(token) => token,
-            Found::Refused(reason) => return Err(refused(&reason)),
-        };
-        token
-            .check_right(Right::Publish)
-            .map_err(|reason| refused(&reason))?;
-        Ok(token)
-    }
-}
 
 /// The routes of this function.
 pub fn router(publishing: Publishing) -> Router {

@@ -6,7 +6,22 @@ use domain::organization::OrganizationId;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::{Identity, IdentityOptions, Role, VerifyError, invalid};
+use crate::error::{VerifyError, invalid};
+use crate::person::{Identity, Role};
+
+/// The claim in which Cognito gives a person's groups.
+pub const COGNITO_GROUPS: &str = "cognito:groups";
+
+/// Whom to believe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityOptions {
+    /// The issuer, spelled exactly as in its tokens' `iss`.
+    pub issuer: String,
+    /// What a token's `aud` must have.
+    pub audience: String,
+    /// The claim that has the roles, such as [`COGNITO_GROUPS`].
+    pub roles_claim: String,
+}
 
 /// How far the issuer's clock may be from ours, in seconds. RFC 7519, section 4.1.4: "a few minutes" at most.
 const LEEWAY_SECONDS: i64 = 60;

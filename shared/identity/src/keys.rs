@@ -6,8 +6,8 @@ use jsonwebtoken::Algorithm;
 use reqwest::Url;
 use time::{Duration, OffsetDateTime};
 
-use super::issuer::{Issuer, Key};
-use super::{VerifyError, invalid};
+use crate::error::{VerifyError, invalid};
+use crate::issuer::{Issuer, Key};
 
 /// After this the keys are fetched again, so that a key that the issuer took back is refused.
 const FRESH: Duration = Duration::hours(1);

@@ -104,6 +104,9 @@ fn the_circuit_at_the_beginning_follows_from_the_admission() {
     assert_eq!(begin(Admission::Disabled, None), Circuit::Disabled);
 }
 
+/// What is shown, the state before, the verdicts; the circuit after them, and the effects of the last one.
+type Row = (&'static str, State, Vec<Verdict>, Circuit, Vec<Effect>);
+
 #[test]
 fn each_verdict_has_its_effects() {
     use Effect::{EndPause, RecordFailure, RecordSuccess};
@@ -114,7 +117,7 @@ fn each_verdict_has_its_effects() {
         failing_since: None,
     };
     let (closed, open) = (Circuit::Closed, Circuit::Open);
-    let rows: Vec<(&str, State, Vec<Verdict>, Circuit, Vec<Effect>)> = vec![
+    let rows: Vec<Row> = vec![
         (
             "a success changes nothing",
             healthy(),

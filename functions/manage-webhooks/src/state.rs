@@ -1,0 +1,56 @@
+//! What the function works with.
+
+use identity::{IdentityOptions, IdentityProvider};
+use outbound::sender::Sender;
+use runtime::config::Environment;
+use store::deliveries::DeliveryStore;
+use store::queue::EventsQueue;
+use store::tokens::TokenStore;
+use store::webhooks::WebhookStore;
+
+/// How large a body may be, in bytes: several times of what the largest webhook needs.
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What the function works with.
+#[derive(Clone, Debug)]
+pub struct Managing {
+    /// Who is told.
+    pub webhooks: WebhookStore,
+    /// What they were told.
+    pub deliveries: DeliveryStore,
+    /// Who may call with a token of ours.
+    pub tokens: TokenStore,
+    /// Who may call with a token of theirs.
+    pub identity: IdentityProvider,
+    /// Where what is to be delivered goes.
+    pub queue: EventsQueue,
+    /// What makes test calls, and says which addresses are allowed.
+    pub sender: Sender,
+}
+
+impl Managing {
+    /// What the function works with, of these clients and by these variables. `sender` calls receivers.
+    ///
+    /// # Errors
+    /// A variable is missing, or is no issuer.
+    pub fn new(
+        environment: &Environment,
+        dynamodb: &aws_sdk_dynamodb::Client,
+        sqs: aws_sdk_sqs::Client,
+        sender: Sender,
+    ) -> anyhow::Result<Self> {
+        let required = |name| environment.required(name);
+        Ok(Self {
+            webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
+            deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
+            tokens: TokenStore::new(dynamodb.clone(), required("TOKENS_TABLE")?),
+            identity: IdentityProvider::new(IdentityOptions {
+                issuer: required("OIDC_ISSUER")?,
+                audience: required("OIDC_AUDIENCE")?,
+                roles_claim: required("OIDC_ROLES_CLAIM")?,
+            })?,
+            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
+            sender,
+        })
+    }
+}
