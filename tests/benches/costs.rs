@@ -401,7 +401,7 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
     let report = stored_report(org, 0);
     system.seed([report.clone()]).await;
     let clients = meter.of(system, "DeliverWebhooks");
-    let delivering = system.stack.delivering_with(&clients);
+    let delivering = system.stack.delivering_with(&clients).unwrap();
     let mut message = SqsMessage::default();
     message.message_id = Some("1".to_owned());
     message.body = Some(
@@ -430,7 +430,7 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
 
 async fn idle_round(system: &System, meter: &Meter) -> Cost {
     let clients = meter.of(system, "RetryWebhooks");
-    let retrying = system.stack.retrying_with(&clients);
+    let retrying = system.stack.retrying_with(&clients).unwrap();
     let round = retry_webhooks::round(&retrying, OffsetDateTime::now_utc()).await;
     assert_eq!(round, Round::default());
     Cost {

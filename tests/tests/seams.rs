@@ -43,8 +43,8 @@ impl Process {
                 publisher: stack.publishing_with(&publisher).unwrap().publisher,
                 ..stack.publishing.clone()
             },
-            delivering: stack.delivering_with(&clients("DeliverWebhooks")),
-            retrying: stack.retrying_with(&clients("RetryWebhooks")),
+            delivering: stack.delivering_with(&clients("DeliverWebhooks")).unwrap(),
+            retrying: stack.retrying_with(&clients("RetryWebhooks")).unwrap(),
         }
     }
 }

@@ -80,8 +80,14 @@ impl Counted {
         system.webhook(org, &receiver.url).await;
         let calls = Failures::none();
         let clients = |function: &str| calls.clients(&system.stack.clients[function]);
-        let delivering = system.stack.delivering_with(&clients("DeliverWebhooks"));
-        let retrying = system.stack.retrying_with(&clients("RetryWebhooks"));
+        let delivering = system
+            .stack
+            .delivering_with(&clients("DeliverWebhooks"))
+            .unwrap();
+        let retrying = system
+            .stack
+            .retrying_with(&clients("RetryWebhooks"))
+            .unwrap();
         Self {
             system,
             org,

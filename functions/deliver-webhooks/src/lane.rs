@@ -126,12 +126,13 @@ async fn forget(delivering: &Delivering, webhook: WebhookKey, tasks: VecDeque<Ta
                 webhook: webhook.id,
                 id,
             };
-            if let Err(error) = delivering.deliveries.forget(key).await {
-                tracing::error!(delivery = %id, "{error}");
-                continue;
+            match delivering.deliveries.forget(key).await {
+                Ok(()) => receipt.settle(),
+                Err(error) => tracing::error!(delivery = %id, "{error}"),
             }
+        } else {
+            receipt.settle();
         }
-        receipt.settle();
     }
 }
 

@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_lambda_events::sqs::SqsEvent;
 use deliver_webhooks::{Delivering, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use outbound::address::AddressPolicy;
-use outbound::sender::{DEADLINE, Sender, SenderOptions};
+use outbound::sender::{Sender, SenderOptions};
 use runtime::config::{self, Environment};
 use runtime::telemetry;
 use time::OffsetDateTime;
@@ -19,11 +18,8 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment = Environment::of_process();
     let aws = config::aws(&environment).await?;
-    let sender = Sender::new(SenderOptions {
-        addresses: AddressPolicy::Public,
-        plain_http: environment.switch("ALLOW_PLAIN_HTTP")?,
-        deadline: DEADLINE,
-    })?;
+    let plain_http = environment.switch("ALLOW_PLAIN_HTTP")?;
+    let sender = Sender::new(SenderOptions::public(plain_http))?;
     let (dynamodb, sqs) = (
         aws_sdk_dynamodb::Client::new(&aws),
         aws_sdk_sqs::Client::new(&aws),

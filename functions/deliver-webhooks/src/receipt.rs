@@ -38,7 +38,8 @@ impl Records {
         }
     }
 
-    /// The answer that makes Lambda delete every message but those that come again. No receipt may be left.
+    /// The answer that makes Lambda delete every message but those that come again. Those whose receipt somebody still has
+    /// come again too.
     pub(crate) fn response(self) -> SqsBatchResponse {
         let failure = |record: &Arc<Record>| {
             let mut failure = BatchItemFailure::default();
@@ -46,7 +47,8 @@ impl Records {
             failure
         };
         let come_again = self.0.iter();
-        let come_again = come_again.filter(|it| it.comes_again.load(Ordering::Relaxed));
+        let come_again = come_again
+            .filter(|it| it.comes_again.load(Ordering::Relaxed) || Arc::strong_count(it) > 1);
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = come_again.map(failure).collect();
         response
@@ -107,6 +109,14 @@ mod tests {
         one.settle();
         drop(two);
         assert_eq!(come_again(records), ["2"]);
+    }
+
+    #[test]
+    fn what_is_still_held_comes_again() {
+        let mut records = Records::default();
+        let _held = records.receive("1".into());
+        records.receive("2".into()).settle();
+        assert_eq!(come_again(records), ["1"]);
     }
 
     #[test]

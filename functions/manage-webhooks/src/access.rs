@@ -7,14 +7,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use domain::organization::OrganizationId;
 use domain::token::{Right, TokenSecret};
+use identity::{Role, VerifyError};
+use store::tokens::Found;
 use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
 use web::bearer::{bearer, refused, unauthorized};
 
 use crate::state::Managing;
 use crate::target::{Target, organization_not_found};
-use identity::{Role, VerifyError};
-use store::tokens::Found;
 
 /// After so many seconds it is worth to ask the identity provider again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("60");

@@ -46,7 +46,9 @@ pub(crate) async fn list() -> Result<Response, ApiError> {
 
 fn describe(event: ReportEvent) -> &'static str {
     match event {
-        ReportEvent::Published => "A report was published for the first time.",
-        ReportEvent::Updated => "A report that was published before was published again.",
+        ReportEvent::Published => "A report is announced for the first time.",
+        ReportEvent::Updated => {
+            "A later revision of a report that was announced before. Revisions that could not be announced one by one are announced as the newest of them."
+        }
     }
 }

@@ -117,13 +117,12 @@ impl Bucket {
     ) -> Result<StoredFile, ApiError> {
         let file = &upload.files[position];
         let mut writer = files.writer(upload.report(), attempt, position, &file.name);
+        let context = || format!("store '{}' of upload {}", file.name, upload.id);
         if let Err(error) = self.read(upload.id, position, file, &mut writer).await {
             writer.abort().await;
-            return Err(error
-                .context(format!("store '{}' of upload {}", file.name, upload.id))
-                .into());
+            return Err(error.context(context()).into());
         }
-        let written = writer.finish()?;
+        let written = writer.finish().await.with_context(context)?;
         if written.sha256() != file.sha256 {
             let message = format!(
                 "'{}' was declared with SHA-256 {} and has {}",

@@ -1,9 +1,8 @@
 //! The last step of publishing.
 //!
-//! Any number of attempts may run at once, for one upload or for several uploads of one report. Each writes its objects
-//! under a prefix of its own. Then a single transaction makes one attempt the one that counts: it writes the report with
-//! the next revision, and that the upload is completed. Until then no reader sees anything of it; afterwards every attempt
-//! at the same upload gives the same answer.
+//! Any number of attempts may run at once, for one upload or for several uploads of one report. The transaction that stores
+//! the revision also records that the upload is completed, so one attempt counts, and afterwards every attempt at the same
+//! upload gives the same answer.
 
 use std::time::Duration;
 
@@ -31,17 +30,13 @@ pub(crate) async fn complete(
 ) -> Result<Completed, ApiError> {
     if let Some(completed) = &upload.completed {
         // Who asks again may do so because the function died before it came to the tags.
-        if let Err(error) = mark_again(publishing, upload, &completed.superseded).await {
-            tracing::warn!(upload = %upload.id, "what upload {} replaced is not tagged: {error:#}", upload.id);
-        }
+        let tagged = mark_again(publishing, upload, &completed.superseded);
+        warn_of_rest(upload, tagged.await);
         return Ok(completed.clone());
     }
     let completed = complete_now(publishing, upload, now).await?;
-    let superseded = &completed.superseded;
-    publishing
-        .files
-        .mark_superseded(upload.report(), superseded)
-        .await;
+    let tagged = publishing.files.mark_superseded(&completed.superseded);
+    warn_of_rest(upload, tagged.await);
     Ok(completed)
 }
 
@@ -59,9 +54,16 @@ async fn mark_again(
         let own = SupersededObject::all_of(&report);
         let others = superseded.iter().filter(|object| !own.contains(object));
         let others: Vec<_> = others.cloned().collect();
-        publishing.files.mark_superseded(key, &others).await;
+        publishing.files.mark_superseded(&others).await?;
     }
     Ok(())
+}
+
+/// Objects that nobody reads are no reason to refuse a publication.
+fn warn_of_rest(upload: &Upload, tidied: anyhow::Result<()>) {
+    if let Err(error) = tidied {
+        tracing::warn!(upload = %upload.id, "some objects of upload {} remain: {error:#}", upload.id);
+    }
 }
 
 async fn complete_now(
@@ -85,11 +87,9 @@ async fn complete_now(
         Err(CommitError::NotMade(error)) => Err(error),
         Ok(completed) => Ok(completed),
     };
-    let files = upload.files.len();
-    publishing
-        .files
-        .discard(upload.report(), attempt, files)
-        .await;
+    let count = upload.files.len();
+    let discarded = publishing.files.discard(upload.report(), attempt, count);
+    warn_of_rest(upload, discarded.await);
     result
 }
 

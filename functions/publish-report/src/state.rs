@@ -56,6 +56,9 @@ impl Publishing {
     }
 
     /// The token of a request, when it is good and has the right to publish.
+    ///
+    /// # Errors
+    /// `missing_token`, `invalid_token`, `revoked_token` or `expired_token` (401), `insufficient_right` (403).
     pub(crate) async fn authorize(
         &self,
         headers: &HeaderMap,

@@ -3,7 +3,7 @@
 //! The template is the one definition. What is read here is literal in it; intrinsic functions are not evaluated, only a
 //! reference to another resource is followed. A local resource is called like its logical id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::types as dynamodb;
@@ -20,7 +20,7 @@ struct Template {
     resources: BTreeMap<String, Resource>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Resource {
     r#type: String,
@@ -90,13 +90,24 @@ struct RedrivePolicy {
     max_receive_count: u32,
 }
 
-/// The resources of the template that local stand-ins have.
+/// The resources of the template.
+#[derive(Debug)]
 pub(crate) struct Definition(BTreeMap<String, Resource>);
 
 impl Definition {
     pub(crate) fn read() -> anyhow::Result<Self> {
         let template: Template = serde_saphyr::from_str(TEMPLATE).context("read template.yaml")?;
         Ok(Self(template.resources))
+    }
+
+    /// The names of the environment variables of a function.
+    pub(crate) fn variables(&self, function: &str) -> anyhow::Result<BTreeSet<&str>> {
+        let resource = self.0.get(function);
+        let variables = resource.map(|it| &it.properties["Environment"]["Variables"]);
+        let variables = variables.and_then(Value::as_object);
+        let variables =
+            variables.with_context(|| format!("template.yaml has no variables of {function}"))?;
+        Ok(variables.keys().map(String::as_str).collect())
     }
 
     pub(crate) fn of_type<T: serde::de::DeserializeOwned>(
@@ -290,4 +301,19 @@ async fn create_queue(
         .map_err(describe)?
         .queue_url
         .context("a created queue has a URL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::webhook::schedule::RetryLimits;
+
+    #[test]
+    fn the_rule_fires_once_a_round() {
+        let definition = Definition::read().unwrap();
+        let events = &definition.0["RetryWebhooks"].properties["Events"];
+        let schedule = &events["Hourly"]["Properties"]["Schedule"];
+        assert_eq!(schedule, "rate(1 hour)");
+        assert_eq!(RetryLimits::default().round.as_secs(), 3600);
+    }
 }

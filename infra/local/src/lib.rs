@@ -121,6 +121,7 @@ pub struct Stack {
     pub sqs: aws_sdk_sqs::Client,
     /// The URLs of the queues by logical id.
     pub queues: BTreeMap<String, String>,
+    definition: Definition,
     environment: Vec<(&'static str, String)>,
     /// Dropping it ends the tasks.
     tasks: JoinSet<()>,
@@ -194,31 +195,32 @@ impl Stack {
         };
         let issuer = DevelopmentIssuer::open(&api_url, options.data.as_deref())?;
         let environment = environment(&endpoints, events, &issuer);
-        let given = Environment::given(environment.clone());
+        let given = |function: &str| given(&definition, &environment, function);
         // Receivers on this machine are what somebody who tries it has.
         let sender = Sender::new(SenderOptions {
             addresses: AddressPolicy::PublicAndLoopback,
-            plain_http: given.switch("ALLOW_PLAIN_HTTP")?,
+            plain_http: given("DeliverWebhooks")?.switch("ALLOW_PLAIN_HTTP")?,
             deadline: options.delivery_deadline,
         })?;
-        // Each function works with clients of its own: with them comes its policy.
-        let listing = list_reports::reports(&given, &of("ListReports")?.dynamodb)?;
-        let its = of("DownloadFiles")?;
-        let mut files = Files::new(&given, &its.dynamodb, its.s3.clone())?;
+        // Each function works with clients of its own, with which comes its policy, and by the variables that it is given.
+        let (env, its) = (given("ListReports")?, of("ListReports")?);
+        let listing = list_reports::reports(&env, &its.dynamodb)?;
+        let (env, its) = (given("DownloadFiles")?, of("DownloadFiles")?);
+        let mut files = Files::new(&env, &its.dynamodb, its.s3.clone())?;
         if let Some(max) = options.max_response_bytes {
             files.max_response_bytes = max;
         }
-        let its = of("PublishReport")?;
-        let publishing = Publishing::new(&given, &its.dynamodb, its.s3.clone(), its.sqs.clone())?;
-        let its = of("ManageWebhooks")?;
-        let managing = Managing::new(&given, &its.dynamodb, its.sqs.clone(), sender.clone())?;
-        let its = of("DeliverWebhooks")?;
-        let mut delivering = Delivering::new(&given, &its.dynamodb, its.sqs.clone(), sender)?;
+        let (env, its) = (given("PublishReport")?, of("PublishReport")?);
+        let publishing = Publishing::new(&env, &its.dynamodb, its.s3.clone(), its.sqs.clone())?;
+        let (env, its) = (given("ManageWebhooks")?, of("ManageWebhooks")?);
+        let managing = Managing::new(&env, &its.dynamodb, its.sqs.clone(), sender.clone())?;
+        let (env, its) = (given("DeliverWebhooks")?, of("DeliverWebhooks")?);
+        let mut delivering = Delivering::new(&env, &its.dynamodb, its.sqs.clone(), sender)?;
         if let Some(round) = options.retry_every {
             delivering.limits.round = round;
         }
-        let its = of("RetryWebhooks")?;
-        let retrying = Retrying::new(&given, &its.dynamodb, its.sqs.clone())?;
+        let (env, its) = (given("RetryWebhooks")?, of("RetryWebhooks")?);
+        let retrying = Retrying::new(&env, &its.dynamodb, its.sqs.clone())?;
         if let Some(every) = options.retry_every {
             let pump = Pump {
                 sqs: sqs.clone(),
@@ -254,6 +256,7 @@ impl Stack {
             s3,
             sqs,
             queues,
+            definition,
             environment,
             tasks,
             _temporary: temporary,
@@ -295,32 +298,30 @@ impl Stack {
         EventsQueue::new(clients.sqs.clone(), self.events_queue())
     }
 
-    /// The delivering function, working with these clients.
-    pub fn delivering_with(&self, clients: &Clients) -> Delivering {
-        Delivering {
-            webhooks: clients.tables().webhooks,
-            deliveries: clients.tables().deliveries,
-            queue: self.events_queue_of(clients),
-            ..self.delivering.clone()
-        }
-    }
-
     /// The publishing function, working with these clients.
     pub fn publishing_with(&self, clients: &Clients) -> anyhow::Result<Publishing> {
-        let environment = Environment::given(self.environment());
         let Clients { dynamodb, s3, sqs } = clients.clone();
-        Publishing::new(&environment, &dynamodb, s3, sqs)
+        Publishing::new(&self.given("PublishReport")?, &dynamodb, s3, sqs)
+    }
+
+    /// The delivering function, working with these clients.
+    pub fn delivering_with(&self, clients: &Clients) -> anyhow::Result<Delivering> {
+        let Clients { dynamodb, sqs, .. } = clients.clone();
+        let sender = self.delivering.sender.clone();
+        let mut delivering =
+            Delivering::new(&self.given("DeliverWebhooks")?, &dynamodb, sqs, sender)?;
+        delivering.limits = self.delivering.limits;
+        Ok(delivering)
     }
 
     /// The hourly function, working with these clients.
-    pub fn retrying_with(&self, clients: &Clients) -> Retrying {
-        Retrying {
-            reports: clients.tables().reports,
-            webhooks: clients.tables().webhooks,
-            deliveries: clients.tables().deliveries,
-            queue: self.events_queue_of(clients),
-            ..self.retrying.clone()
-        }
+    pub fn retrying_with(&self, clients: &Clients) -> anyhow::Result<Retrying> {
+        let Clients { dynamodb, sqs, .. } = clients.clone();
+        Retrying::new(&self.given("RetryWebhooks")?, &dynamodb, sqs)
+    }
+
+    fn given(&self, function: &str) -> anyhow::Result<Environment> {
+        given(&self.definition, &self.environment, function)
     }
 
     /// The environment in which a function's binary works with this stack, except for the Lambda runtime's part.
@@ -362,7 +363,18 @@ pub fn service(
     api::service(routes)
 }
 
-/// What template.yaml tells the functions by their environment, and where the stand-ins are.
+/// The variables that template.yaml gives a function.
+fn given(
+    definition: &Definition,
+    environment: &[(&'static str, String)],
+    function: &str,
+) -> anyhow::Result<Environment> {
+    let names = definition.variables(function)?;
+    let its = environment.iter().filter(|(name, _)| names.contains(name));
+    Ok(Environment::given(its.cloned()))
+}
+
+/// What template.yaml tells the functions by their environment, all of them together, and where the stand-ins are.
 fn environment(
     endpoints: &Endpoints,
     events: &str,

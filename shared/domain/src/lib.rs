@@ -1,6 +1,6 @@
 //! The domain: reports and their versions, webhooks and the health of their receivers, deliveries, tokens.
 //!
-//! Types and rules only. Nothing here does input or output, and nothing knows HTTP, AWS or a queue. Identifiers are types
+//! Types and rules only. Nothing here does input or output, and nothing depends on HTTP, AWS or a queue. Identifiers are types
 //! of their own, made by parsing, so past the edge no plain string is an organization or a version.
 //!
 //! Modules know each other in one direction: deliveries know webhooks, webhooks know reports, reports know organizations.

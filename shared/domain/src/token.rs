@@ -51,9 +51,7 @@ impl TokenSecret {
         let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
         (bytes.len() == RANDOM_BYTES).then(|| Self(text.to_owned()))
     }
-}
 
-impl TokenSecret {
     /// Whether a text means to be one of ours.
     pub fn looks_like(text: &str) -> bool {
         text.starts_with(PREFIX)

@@ -56,6 +56,17 @@ pub struct SenderOptions {
     pub deadline: Duration,
 }
 
+impl SenderOptions {
+    /// What a function on AWS may do: send to public addresses only, within [`DEADLINE`].
+    pub fn public(plain_http: bool) -> Self {
+        Self {
+            addresses: AddressPolicy::Public,
+            plain_http,
+            deadline: DEADLINE,
+        }
+    }
+}
+
 /// Why a URL is never sent to. The messages are for who wrote the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {

@@ -88,8 +88,16 @@ impl ReportFiles {
         FileWriter::new(&self.client, &self.bucket, key, name)
     }
 
-    /// Removes what an attempt wrote that came to nothing. Best effort: what remains costs a little, and is read by nobody.
-    pub async fn discard(&self, report: ReportKey, attempt: Attempt, files: usize) {
+    /// Removes what an attempt at a report wrote that came to nothing.
+    ///
+    /// # Errors
+    /// Some of it remains. That costs a little, and is read by nobody.
+    pub async fn discard(
+        &self,
+        report: ReportKey,
+        attempt: Attempt,
+        files: usize,
+    ) -> anyhow::Result<()> {
         let keys = (0..files)
             .map(|position| {
                 ObjectIdentifier::builder()
@@ -112,21 +120,20 @@ impl ReportFiles {
             anyhow::ensure!(output.errors().is_empty(), "{:?}", output.errors());
             anyhow::Ok(())
         };
-        if let Err(error) = result.await {
-            tracing::warn!(report = %report.id, "the objects of attempt {attempt} at report {} remain: {error:#}", report.id);
-        }
+        result
+            .await
+            .with_context(|| format!("discard the objects of attempt {attempt}"))
     }
 
     /// Tags objects that no report refers to any more, so that they do not stay for ever. Downloads that have begun with them
-    /// are not disturbed by a tag. Best effort, like [`Self::discard`].
-    pub async fn mark_superseded(&self, report: ReportKey, objects: &[SupersededObject]) {
-        if objects.is_empty() {
-            return;
-        }
+    /// are not disturbed by a tag.
+    ///
+    /// # Errors
+    /// Some of them, perhaps not all, have no tag: they remain, and are read by nobody.
+    pub async fn mark_superseded(&self, objects: &[SupersededObject]) -> anyhow::Result<()> {
         let tags = join_all(objects.iter().map(|object| self.tag_superseded(object)));
-        for error in tags.await.into_iter().filter_map(Result::err) {
-            tracing::warn!(report = %report.id, "a replaced object of report {} remains: {error:#}", report.id);
-        }
+        // Each to its end, even when another one has failed.
+        tags.await.into_iter().collect()
     }
 
     async fn tag_superseded(&self, object: &SupersededObject) -> anyhow::Result<()> {

@@ -53,6 +53,9 @@ impl<'a> FileWriter<'a> {
     }
 
     /// Takes the file's next bytes.
+    ///
+    /// # Errors
+    /// S3 did not take a part. The file should be aborted.
     pub async fn write(&mut self, chunk: &[u8]) -> anyhow::Result<()> {
         self.payload.write(chunk)?;
         if let Some(part) = self.payload.take(PART_BYTES) {
@@ -62,14 +65,22 @@ impl<'a> FileWriter<'a> {
     }
 
     /// Takes the end of the file.
-    pub fn finish(self) -> anyhow::Result<Written<'a>> {
-        let (payload, last) = self.payload.finish()?;
-        Ok(Written {
-            name: self.name,
-            payload,
-            last,
-            object: self.object,
-        })
+    ///
+    /// # Errors
+    /// The end could not be compressed. What was written is removed.
+    pub async fn finish(self) -> anyhow::Result<Written<'a>> {
+        match self.payload.finish() {
+            Ok((payload, last)) => Ok(Written {
+                name: self.name,
+                payload,
+                last,
+                object: self.object,
+            }),
+            Err(error) => {
+                self.object.abort().await;
+                Err(error)
+            }
+        }
     }
 
     /// Removes what was written so far.
@@ -85,6 +96,9 @@ impl Written<'_> {
     }
 
     /// Makes the object.
+    ///
+    /// # Errors
+    /// S3 did not take it, or did not answer: then it may be there all the same.
     pub async fn store(self) -> anyhow::Result<StoredFile> {
         let key = self.object.key.clone();
         let version_id = self

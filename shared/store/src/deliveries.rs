@@ -1,7 +1,7 @@
 //! The table of deliveries.
 //!
 //! Beside each delivery, in the same partition and behind every delivery's id, lie its message, its latest attempts, and
-//! for each change that it tells of an item that says so. By these a change that comes again finds its delivery.
+//! for each change that it tells of a deduplication record. By that a change that comes again finds its delivery.
 
 pub mod creation;
 mod items;
@@ -126,7 +126,8 @@ impl DeliveryStore {
         Ok(output.item.map(from_item).transpose()?)
     }
 
-    /// The latest attempts at a delivery, oldest first; at most [`KEPT_ATTEMPTS`].
+    /// The latest attempts at a delivery, oldest first; at most
+    /// [`KEPT_ATTEMPTS`](domain::delivery::attempt::KEPT_ATTEMPTS).
     pub async fn attempts(&self, key: DeliveryKey) -> Result<Vec<Attempt>> {
         let output = self
             .client

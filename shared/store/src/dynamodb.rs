@@ -131,6 +131,8 @@ pub(crate) enum NotMade {
 }
 
 impl NotMade {
+    /// Each part of a transaction may have a reason of its own. A condition that does not hold counts before DynamoDB's being
+    /// busy, and that before a conflict: whoever reads again finds out about the rest.
     pub(crate) fn of<R: std::fmt::Debug + Send + Sync + 'static>(
         error: SdkError<TransactWriteItemsError, R>,
     ) -> Self {
@@ -154,5 +156,45 @@ impl NotMade {
         } else {
             Self::Refused(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_dynamodb::types::CancellationReason;
+    use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+
+    fn cancelled(codes: &[&str]) -> NotMade {
+        let reason = |code: &&str| CancellationReason::builder().code(*code).build();
+        let cancelled = TransactionCanceledException::builder()
+            .set_cancellation_reasons(Some(codes.iter().map(reason).collect()));
+        let error = TransactWriteItemsError::TransactionCanceledException(cancelled.build());
+        NotMade::of(SdkError::service_error(error, ()))
+    }
+
+    #[test]
+    fn the_reasons_of_a_transaction_are_told_apart() {
+        use NotMade::{Condition, Conflict, Refused, Throttled};
+        let condition = "ConditionalCheckFailed";
+        assert!(matches!(cancelled(&["None", condition]), Condition));
+        assert!(matches!(
+            cancelled(&[condition, "ThrottlingError"]),
+            Condition
+        ));
+        assert!(matches!(
+            cancelled(&["None", "TransactionConflict"]),
+            Conflict(_)
+        ));
+        let busy = ["TransactionConflict", "ProvisionedThroughputExceeded"];
+        assert!(matches!(cancelled(&busy), Throttled(_)));
+        assert!(matches!(cancelled(&["ThrottlingError"]), Throttled(_)));
+        assert!(matches!(
+            cancelled(&["None", "ItemCollectionSizeLimitExceeded"]),
+            Refused(_)
+        ));
+        assert!(matches!(cancelled(&[]), Refused(_)));
+        let unanswered: SdkError<TransactWriteItemsError, ()> = SdkError::timeout_error("late");
+        assert!(matches!(NotMade::of(unanswered), NotMade::Unknown(_)));
     }
 }

@@ -11,7 +11,8 @@ use crate::error::{Context as _, Error, Result, describe};
 /// The most entries of one `SendMessageBatch` (SQS API reference).
 const MAX_BATCH: usize = 10;
 /// The most bytes of all messages in one `SendMessageBatch`. SQS takes 1 MiB today; 256 KiB is what it has always taken, and
-/// what every emulator takes. One message alone is shorter: a change is at most as long as a report's declaration, 128 KiB.
+/// what every emulator takes. One message alone is shorter: a change is about as long as a report's declaration,
+/// of at most 128 KiB.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 
 /// The queue.

@@ -226,6 +226,9 @@ impl ReportStore {
 
     /// Stores the next revision of a report, with the mark that it is to be announced, and writes `alongside` in the same
     /// transaction. It succeeds only when the stored report is the one that `report` was made from.
+    ///
+    /// # Errors
+    /// Nothing is stored, and trying again does not help.
     pub async fn store(
         &self,
         report: &Report,

@@ -19,7 +19,7 @@ use crate::error::{Context as _, Result, describe};
 /// every id.
 const GENERATION: &str = "~generation";
 
-/// The attributes of [`Health`].
+/// The attributes of [`Health`](domain::webhook::health::Health).
 const HEALTH: [&str; 4] = ["failingSince", "pausedUntil", "isAnswering", "isToldToWait"];
 /// Whether a success ends the pause.
 const NOT_TOLD_TO_WAIT: &str = "(NOT isToldToWait = :true OR pausedUntil <= :now)";

@@ -201,7 +201,10 @@ impl ApiError {
 }
 
 /// Whatever fails inside is our fault: a store's error, or one of `anyhow`. The caller learns no more than that; the log has
-/// the chain of causes. What is the caller's fault is made an error by [`ApiError::new`].
+/// the chain of causes.
+///
+/// So `?` makes any error ours, also one that is the caller's. What is the caller's fault has to be made an error by
+/// [`ApiError::new`] before.
 impl<E: Into<anyhow::Error>> From<E> for ApiError {
     fn from(cause: E) -> Self {
         let message =

@@ -2,9 +2,10 @@
 //!
 //! A derived `Deserialize` would say it too, but in one text that a program cannot take apart into code and parameter.
 
+use serde_json::{Map, Value};
+
 use crate::api::{ApiError, ErrorCode};
 use crate::text::{did_you_mean, shortened};
-use serde_json::{Map, Value};
 
 /// The longest project key in characters (`SonarQube`).
 const MAX_PROJECT_KEY: usize = 400;

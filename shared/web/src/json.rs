@@ -6,13 +6,14 @@
 use std::error::Error as _;
 use std::fmt;
 
-use crate::api::{ApiError, ErrorCode};
-use crate::text::shortened;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+
+use crate::api::{ApiError, ErrorCode};
+use crate::text::shortened;
 
 /// Reads the body of a request, a JSON object of at most `max` bytes.
 ///

@@ -165,7 +165,7 @@ async fn two_rounds_at_once_try_a_dead_receiver_once() {
 }
 
 #[tokio::test]
-async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
+async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
     let (org, start) = (organization(), OffsetDateTime::now_utc());
     let webhook = key(org, &system.webhook(org, &receiver.url).await);
@@ -188,7 +188,7 @@ async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
         };
         Attempt::of(number, now, &exchange, BTreeMap::new())
     };
-    let (late, late_claim) = claim(now).await;
+    let (late, late_lease) = claim(now).await;
     assert_eq!(
         store.claim(delivery, now).await.unwrap(),
         Claimed::InProgress
@@ -199,13 +199,13 @@ async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
         Claimed::InProgress
     );
     let now = now + LEASE_VALIDITY + SECOND;
-    let (current, current_claim) = claim(now).await;
+    let (current, current_lease) = claim(now).await;
     let before = kept(&system, webhook).await;
 
     let failed = Outcome::Failed(now + hours(1));
-    let recorded = store.record(&late, late_claim, &attempt(2), failed).await;
+    let recorded = store.record(&late, late_lease, &attempt(2), failed).await;
     assert_eq!(recorded.unwrap(), Changed::Lost);
-    store.release(delivery, late_claim, now).await.unwrap();
+    store.release(delivery, late_lease, now).await.unwrap();
     assert_eq!(
         kept(&system, webhook).await,
         before,
@@ -213,7 +213,7 @@ async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
     );
     let delivered = Outcome::Delivered;
     let recorded = store
-        .record(&late, late_claim, &attempt(2), delivered)
+        .record(&late, late_lease, &attempt(2), delivered)
         .await;
     assert_eq!(recorded.unwrap(), Changed::Stored);
     let expected = [(DeliveryState::Delivered, 2)];
@@ -224,7 +224,7 @@ async fn a_failure_counts_only_for_who_has_the_claim_and_a_success_always() {
     );
     let attempt = attempt(2);
     let recorded = store
-        .record(&current, current_claim, &attempt, failed)
+        .record(&current, current_lease, &attempt, failed)
         .await;
     assert_eq!(recorded.unwrap(), Changed::Lost);
     assert_eq!(states(&system, webhook).await, expected);

@@ -28,7 +28,7 @@ use crate::batch::{
 /// What the function works with, where calls of DynamoDB and SQS fail.
 fn failing(system: &System, failures: &Failures) -> Delivering {
     let clients = failures.clients(&system.stack.clients["DeliverWebhooks"]);
-    system.stack.delivering_with(&clients)
+    system.stack.delivering_with(&clients).unwrap()
 }
 
 /// The same, but only calls that are about deliveries fail.
@@ -86,7 +86,7 @@ async fn a_batch_that_is_grouped_anew_tells_each_report_once() {
 }
 
 #[tokio::test]
-async fn what_was_sent_and_not_recorded_is_sent_again_when_its_claim_has_ended() {
+async fn what_was_sent_and_not_recorded_is_sent_again_when_its_lease_has_ended() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
     let (org, now) = (organization(), OffsetDateTime::now_utc());
     let webhook = key(org, &system.webhook(org, &receiver.url).await);
@@ -251,7 +251,7 @@ async fn a_delivery_without_its_message_is_our_fault() {
 
     let put = dynamodb.put_item().table_name("DeliveriesTable");
     put.set_item(deleted.attributes).send().await.unwrap();
-    // Nobody is at work at it, so it need not wait until the claim ends.
+    // Nobody is at work at it, so it need not wait until the lease ends.
     let later = now + SECOND;
     assert!(
         handle(&system.stack.delivering, works, later)
@@ -301,7 +301,7 @@ async fn what_this_machine_lacks_is_no_failure_of_the_receiver() {
     let webhooks = &system.stack.tables.webhooks;
     let health = webhooks.get(webhook).await.unwrap().unwrap().health;
     assert_eq!(health, Health::default());
-    // Nobody is at work at it, so it need not wait until the claim ends.
+    // Nobody is at work at it, so it need not wait until the lease ends.
     assert!(
         handle(&system.stack.delivering, [change(report)], now + SECOND)
             .await
@@ -442,7 +442,7 @@ async fn no_fault_of_ours_loses_a_report_or_blames_a_receiver() {
             struck.insert((seam == Seam::After, kill), n);
         }
     }
-    // Two reads, the probe, the claim, the body, a creation, two records, the health: all of them were made to fail.
+    // Two reads, the probe, the lease, the body, a creation, two records, the health: all of them were made to fail.
     assert!(
         struck.len() == 4 && struck.values().all(|calls| *calls >= 9),
         "{struck:?}"

@@ -3,6 +3,7 @@
 use domain::webhook::health::{DisabledReason, Effect, Verdict, finish, step};
 use store::dynamodb::Changed;
 use store::queue::work::Work;
+use time::OffsetDateTime;
 
 use super::Running;
 
@@ -16,23 +17,25 @@ impl Running<'_> {
             *state = next;
             effects
         };
-        self.carry_out(effects).await;
+        self.carry_out(effects, now).await;
     }
 
     /// Does what is left to do at the end. None of it is lost if it fails.
     pub(super) async fn finish(&self) {
         let effects = finish(&self.state());
-        self.carry_out(effects).await;
+        self.carry_out(effects, self.clock.now()).await;
     }
 
-    async fn carry_out(&self, effects: Vec<Effect>) {
+    /// Carries out effects of `now`, each by itself: one that fails, or comes too late, does not keep the next from being
+    /// carried out, whose write has conditions of its own.
+    async fn carry_out(&self, effects: Vec<Effect>, now: OffsetDateTime) {
         for effect in effects {
-            self.log(self.carry_out_one(effect).await);
+            self.log(self.carry_out_one(effect, now).await);
         }
     }
 
-    async fn carry_out_one(&self, effect: Effect) -> Result<(), store::Error> {
-        let (webhook, now) = (self.webhook, self.clock.now());
+    async fn carry_out_one(&self, effect: Effect, now: OffsetDateTime) -> Result<(), store::Error> {
+        let webhook = self.webhook;
         let webhooks = &self.delivering.webhooks;
         match effect {
             Effect::RecordFailure(pause) => {
@@ -62,8 +65,10 @@ impl Running<'_> {
     }
 
     fn note_disabled(&self, reason: DisabledReason, failing_since: Option<&str>) {
-        let disabled = self.state().clone().disabled();
-        *self.state() = disabled;
+        {
+            let mut state = self.state();
+            *state = state.clone().disabled();
+        }
         self.tally.disabled();
         let why = match failing_since {
             None => "its receiver answered 410".to_owned(),

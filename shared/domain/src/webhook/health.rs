@@ -5,7 +5,7 @@
 //! until one tells how the receiver does. So a receiver that is down costs one request per wait, however much is due.
 //!
 //! A receiver that answers with an error of its own may do so because of one message. Its circuit is half-open during the
-//! whole pause, without a claim: each batch, and each round of the sweep, tries until its first failure. Otherwise one such
+//! whole pause, without a probe: each batch, and each round of the sweep, tries until its first failure. Otherwise one such
 //! message would make every other one late.
 //!
 //! All of it is one pure state machine: [`admission`] says how it starts, [`step`] what a verdict changes, [`finish`] what
@@ -166,6 +166,16 @@ pub struct Pause {
     pub is_told_to_wait: bool,
 }
 
+impl Pause {
+    fn for_a_wait(now: OffsetDateTime, policy: &RetryPolicy, is_answering: bool) -> Self {
+        Self {
+            until: now + policy.wait(),
+            is_answering,
+            is_told_to_wait: false,
+        }
+    }
+}
+
 /// What has to be done because of a verdict, or at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -279,11 +289,7 @@ pub fn step(
             if !is_excused {
                 state.set(Circuit::Open);
             }
-            let pause = Pause {
-                until: now + policy.wait(),
-                is_answering: true,
-                is_told_to_wait: false,
-            };
+            let pause = Pause::for_a_wait(now, policy, true);
             let is_new = !is_excused && !state.in_pause && !state.is_told_to_wait;
             fail(
                 &mut state,
@@ -295,11 +301,7 @@ pub fn step(
         }
         Verdict::Down => {
             state.set(Circuit::Open);
-            let pause = Pause {
-                until: now + policy.wait(),
-                is_answering: false,
-                is_told_to_wait: false,
-            };
+            let pause = Pause::for_a_wait(now, policy, false);
             // What the receiver has said itself is not shortened by what comes of earlier requests.
             let is_new = !state.is_told_to_wait;
             fail(

@@ -14,10 +14,10 @@ pub enum Schedule {
 }
 
 /// How often the sweep makes its round: once an hour (template.yaml, the rule of `RetryWebhooks`).
-pub const ROUND: Duration = Duration::from_secs(3600);
+const ROUND: Duration = Duration::from_secs(3600);
 
 /// A webhook none of whose deliveries has succeeded for so long is disabled, unless the stack says otherwise.
-pub const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
+const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
 
 /// What decides when a receiver is tried again, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +31,9 @@ pub struct RetryPolicy {
 /// What a stack says of retries, for all of its webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryLimits {
-    /// The time from one round of the sweep to the next; [`ROUND`] on AWS.
+    /// The time from one round of the sweep to the next; an hour on AWS.
     pub round: Duration,
-    /// After so long without a success a webhook is disabled; [`DISABLE_AFTER`] by default.
+    /// After so long without a success a webhook is disabled; five days by default.
     pub disable_after: Duration,
 }
 
