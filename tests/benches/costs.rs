@@ -39,8 +39,9 @@ use download_files::Files;
 use local::Clients;
 use local::client::{File, Publisher};
 use retry_webhooks::Round;
+use store::queue::work::Work;
 use tests::receiver::Receiver;
-use tests::samples::{metadata, noise, stored_report};
+use tests::samples::{change, metadata, noise, stored_report};
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 use tower::ServiceExt as _;
@@ -399,15 +400,11 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
     let receiver = Receiver::start().await;
     system.webhook(org, &receiver.url).await;
     let report = stored_report(org, 0);
-    system.seed([report.clone()]).await;
     let clients = meter.of(system, "DeliverWebhooks");
     let delivering = system.stack.delivering_with(&clients).unwrap();
     let mut message = SqsMessage::default();
     message.message_id = Some("1".to_owned());
-    message.body = Some(
-        serde_json::json!({"event": "report.published", "org": org, "report": report.id, "revision": 1})
-            .to_string(),
-    );
+    message.body = Some(Work::change(change(&report, 1)).to_json());
     let mut event = SqsEvent::default();
     event.records.push(message);
     let now = OffsetDateTime::now_utc();
