@@ -18,12 +18,12 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment = Environment::of_process();
     let aws = config::aws(&environment).await?;
-    let plain_http = environment.switch("ALLOW_PLAIN_HTTP")?;
-    let sender = Sender::new(SenderOptions::public(plain_http))?;
     let (dynamodb, sqs) = (
         aws_sdk_dynamodb::Client::new(&aws),
         aws_sdk_sqs::Client::new(&aws),
     );
+    let plain_http = environment.switch("ALLOW_PLAIN_HTTP")?;
+    let sender = Sender::new(SenderOptions::public(plain_http))?;
     let delivering = Delivering::new(&environment, &dynamodb, sqs, sender)?;
     let handle = async |event: LambdaEvent<SqsEvent>| {
         let left = event.context.deadline().duration_since(SystemTime::now());
