@@ -56,11 +56,8 @@ impl Batch {
         match work {
             Work::Change(change) => {
                 let changes = self.changes.entry(change.org).or_default();
-                let key = change.key();
-                match changes.iter_mut().find(|(known, _)| known.key() == key) {
-                    Some((_, receipts)) => receipts.join(receipt),
-                    None => changes.push((Arc::from(change), receipt)),
-                }
+                let change: Arc<ReportChange> = Arc::from(change);
+                add(changes, change, receipt, |change| change.key());
             }
             Work::Due(due) => {
                 let key = WebhookKey {
@@ -69,10 +66,7 @@ impl Batch {
                 };
                 let of_webhook = self.due.entry(key).or_default();
                 for id in due.due {
-                    match of_webhook.iter_mut().find(|(known, _)| *known == id) {
-                        Some((_, receipts)) => receipts.join(receipt.share()),
-                        None => of_webhook.push((id, receipt.share())),
-                    }
+                    add(of_webhook, id, receipt.share(), |id| *id);
                 }
                 receipt.settle();
             }
@@ -125,6 +119,22 @@ impl Batch {
             }
         }
         lanes
+    }
+}
+
+/// Adds a thing that a message asks for, once: what tells it from others is its `key`.
+fn add<T, K: PartialEq>(
+    things: &mut Vec<(T, Receipt)>,
+    thing: T,
+    receipt: Receipt,
+    key: impl Fn(&T) -> K,
+) {
+    match things
+        .iter_mut()
+        .find(|(known, _)| key(known) == key(&thing))
+    {
+        Some((_, receipts)) => receipts.join(receipt),
+        None => things.push((thing, receipt)),
     }
 }
 

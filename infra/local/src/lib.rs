@@ -29,7 +29,6 @@ use outbound::sender::{DEADLINE, Sender, SenderOptions};
 use publish_report::Publishing;
 use retry_webhooks::Retrying;
 use runtime::config::Environment;
-use store::queue::EventsQueue;
 use store::reports::ReportStore;
 use store::tokens::TokenStore;
 use tempfile::TempDir;
@@ -291,11 +290,6 @@ impl Stack {
             delivering: self.delivering.clone(),
         };
         pump.drain(now).await
-    }
-
-    /// The queue of report changes, as these clients see it.
-    pub fn events_queue_of(&self, clients: &Clients) -> EventsQueue {
-        EventsQueue::new(clients.sqs.clone(), self.events_queue())
     }
 
     /// The publishing function, working with these clients.

@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use self::items::{
     DUE_SHARDS, MessageBody, attempt_prefix, beside_key, body_key, state_order, table_key,
 };
-use crate::dynamodb::{Item, string};
+use crate::dynamodb::{Item, get, string};
 use crate::error::{Context as _, Result, describe};
 
 /// The index of the deliveries that are to be tried at some time.
@@ -99,31 +99,18 @@ impl DeliveryStore {
 
     /// The delivery as it is now.
     pub async fn get(&self, key: DeliveryKey) -> Result<Option<Delivery>> {
-        self.get_item(table_key(key))
+        get(&self.client, &self.table, table_key(key))
             .await
             .with_context(|| format!("get delivery {}", key.id))
     }
 
     /// The body of a delivery's message.
     pub async fn body(&self, key: DeliveryKey) -> Result<Option<String>> {
-        let body: Option<MessageBody> = self
-            .get_item(beside_key(key.webhook, body_key(key.id)))
+        let item = beside_key(key.webhook, body_key(key.id));
+        let body: Option<MessageBody> = get(&self.client, &self.table, item)
             .await
             .with_context(|| format!("get the message of delivery {}", key.id))?;
         Ok(body.map(|it| it.body))
-    }
-
-    async fn get_item<T: serde::de::DeserializeOwned>(&self, key: Item) -> Result<Option<T>> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(describe)?;
-        Ok(output.item.map(from_item).transpose()?)
     }
 
     /// The latest attempts at a delivery, oldest first; at most

@@ -8,8 +8,10 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
+use serde::de::DeserializeOwned;
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 
-use crate::error::{Error, Result, describe};
+use crate::error::{Context as _, Error, Result, describe};
 
 /// An item of DynamoDB, or the key of one.
 pub type Item = HashMap<String, AttributeValue>;
@@ -33,6 +35,27 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// A string as DynamoDB has it.
 pub(crate) fn string(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
+}
+
+/// The item as it is now.
+pub(crate) async fn get<T: DeserializeOwned>(
+    client: &Client,
+    table: &str,
+    key: Item,
+) -> Result<Option<T>> {
+    let output = client
+        .get_item()
+        .table_name(table)
+        .set_key(Some(key))
+        .consistent_read(true)
+        .send()
+        .await
+        .map_err(describe)?;
+    output
+        .item
+        .map(from_item)
+        .transpose()
+        .context("read the item")
 }
 
 /// Those of the items that exist, as they are now, in no particular order. The keys must differ from each other.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Item, NotMade, batch_get, changed, string};
+use crate::dynamodb::{Item, NotMade, batch_get, changed, get, string};
 use crate::error::{Context as _, Error, Result, describe};
 
 /// The index in which an organization's reports lie in the order of their versions.
@@ -193,21 +193,9 @@ impl ReportStore {
 
     /// The report as it is now.
     pub async fn get(&self, key: ReportKey) -> Result<Option<Report>> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(table_key(key)))
-            .consistent_read(true)
-            .send()
+        get(&self.client, &self.table, table_key(key))
             .await
-            .map_err(describe)
-            .with_context(|| format!("get report {} of organization {}", key.id, key.org))?;
-        output
-            .item
-            .map(from_item)
-            .transpose()
-            .with_context(|| format!("read the item of report {}", key.id))
+            .with_context(|| format!("get report {} of organization {}", key.id, key.org))
     }
 
     /// Those of the reports that exist, as they are now, in no particular order. The ids must differ from each other.

@@ -7,7 +7,7 @@ use domain::token::{Token, TokenId, TokenRefused, TokenSecret};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
-use crate::dynamodb::string;
+use crate::dynamodb::{Item, get, string};
 use crate::error::{Context as _, Result, describe};
 
 /// The index of an organization's tokens by id.
@@ -164,21 +164,10 @@ impl TokenStore {
     }
 
     async fn get(&self, secret: &TokenSecret) -> Result<Option<Token>> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("sha256", string(secret.sha256()))
-            // A revoked token must not live on in a replica.
-            .consistent_read(true)
-            .send()
+        let key = Item::from([("sha256".to_owned(), string(secret.sha256()))]);
+        // As it is now: a revoked token must not live on in a replica.
+        get(&self.client, &self.table, key)
             .await
-            .map_err(describe)
-            .context("get a token")?;
-        output
-            .item
-            .map(from_item)
-            .transpose()
-            .context("read the item of a token")
+            .context("get a token")
     }
 }

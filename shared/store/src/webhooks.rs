@@ -12,7 +12,7 @@ use domain::webhook::{Disabled, Webhook, WebhookKey};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, NotMade, changed, string};
+use crate::dynamodb::{Changed, Item, NotMade, changed, get, string};
 use crate::error::{Context as _, Result, describe};
 
 /// In the place of an id: an item per organization that counts the changes of which webhooks there are. `~` lies behind
@@ -103,21 +103,9 @@ impl WebhookStore {
 
     /// The webhook as it is now.
     pub async fn get(&self, key: WebhookKey) -> Result<Option<Webhook>> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(table_key(key)))
-            .consistent_read(true)
-            .send()
+        get(&self.client, &self.table, table_key(key))
             .await
-            .map_err(describe)
-            .with_context(|| format!("get webhook {}", key.id))?;
-        output
-            .item
-            .map(from_item)
-            .transpose()
-            .with_context(|| format!("read the item of webhook {}", key.id))
+            .with_context(|| format!("get webhook {}", key.id))
     }
 
     /// Adds a webhook, unless another one was added since `among` was read: so a limit that held among these holds

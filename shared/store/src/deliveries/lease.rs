@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::DeliveryStore;
 use super::items::{Beside, attempt_key, shard_of, state_order, table_key};
-use crate::dynamodb::{Changed, string, transact};
+use crate::dynamodb::{Changed, changed, string, transact};
 use crate::error::{Context as _, Result, describe};
 
 /// How long a lease holds: nobody else tries the delivery in this time. It is longer than the function that tries may
@@ -107,7 +107,7 @@ impl DeliveryStore {
         lease: Lease,
         due_at: OffsetDateTime,
     ) -> Result<()> {
-        let result = self
+        let update = self
             .client
             .update_item()
             .table_name(&self.table)
@@ -115,15 +115,9 @@ impl DeliveryStore {
             .update_expression("SET dueAt = :due REMOVE lease")
             .condition_expression("lease = :lease")
             .expression_attribute_values(":due", string(timestamp(due_at)))
-            .expression_attribute_values(":lease", string(lease.uuid()))
-            .send()
-            .await;
-        match result.map_err(SdkError::into_service_error) {
-            Ok(_) | Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-            Err(error) => {
-                Err(describe(error)).with_context(|| format!("release delivery {}", key.id))
-            }
-        }
+            .expression_attribute_values(":lease", string(lease.uuid()));
+        changed(update.send().await).with_context(|| format!("release delivery {}", key.id))?;
+        Ok(())
     }
 
     /// Records an attempt and what it came to, in one write.
