@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::log;
 use crate::metrics::{Figures, figures};
 use crate::system::Reply;
 
@@ -83,6 +84,7 @@ impl Function {
         let printed = tokio::spawn(async move {
             let mut printed = Vec::new();
             while let Some(line) = lines.next_line().await.unwrap() {
+                log::read(&line);
                 printed.push(line);
             }
             printed

@@ -10,6 +10,7 @@ pub mod deployment;
 pub mod failures;
 pub mod faults;
 pub mod lambda;
+pub mod log;
 pub mod metrics;
 pub mod receiver;
 pub mod samples;

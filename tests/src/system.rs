@@ -9,7 +9,7 @@ use domain::report::Report;
 use domain::report::change::ReportChange;
 use domain::token::Right;
 use local::client::{File, Publisher};
-use local::{Options, Policies, Stack};
+use local::{DEMO_ORGANIZATION, Options, Policies, Stack};
 use reqwest::Client;
 use retry_webhooks::Round;
 use serde_json::Value;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::api::Api;
 pub use crate::api::{Reply, text};
+use crate::log;
 
 /// A system of a test's own, in memory.
 #[derive(Debug)]
@@ -26,26 +27,32 @@ pub struct System {
     /// The system itself.
     pub stack: Stack,
     api: Api,
-    _nothing_refused: NothingRefused,
+    _held: Held,
 }
 
-/// Fails a test in which a function did what its policy does not allow, also where it went on in spite of it.
+/// Fails a test in which a function did what its policy does not allow, also where it went on in spite of it, or in which a
+/// line of a log held an organization's id.
+///
+/// Tests of one process share its log: of those that run at once the first one to end fails.
 #[derive(Debug)]
-struct NothingRefused(Policies);
+struct Held(Policies);
 
-impl Drop for NothingRefused {
+impl Drop for Held {
     fn drop(&mut self) {
-        let refused = self.0.refused().join("\n");
-        if refused.is_empty() {
+        let mut faults = self.0.refused();
+        let leaks = log::leaks().into_iter();
+        faults.extend(leaks.map(|line| format!("an organization's id was logged: {line}")));
+        let faults = faults.join("\n");
+        if faults.is_empty() {
             return;
         }
         if std::thread::panicking() {
             #[expect(clippy::print_stderr, reason = "it tells why the test fails")]
             {
-                eprintln!("{refused}");
+                eprintln!("{faults}");
             }
         } else {
-            panic!("{refused}");
+            panic!("{faults}");
         }
     }
 }
@@ -58,6 +65,7 @@ impl System {
 
     /// Starts a system with these options.
     pub async fn start_with(options: Options) -> Self {
+        log::watch(DEMO_ORGANIZATION);
         let stack = Stack::start(options).await.unwrap();
         // There is no TLS on loopback, and reading certificates takes time.
         let http = Client::builder()
@@ -67,7 +75,7 @@ impl System {
             .unwrap();
         let api = Api::new(&stack.api_url, http, stack.issuer.clone());
         Self {
-            _nothing_refused: NothingRefused(stack.policies.clone()),
+            _held: Held(stack.policies.clone()),
             stack,
             api,
         }
@@ -174,7 +182,9 @@ impl Deref for System {
     }
 }
 
-/// An organization of a test's own.
+/// An organization of a test's own, whose id no log may hold.
 pub fn organization() -> OrganizationId {
-    OrganizationId::new(Uuid::new_v4())
+    let org = OrganizationId::new(Uuid::new_v4());
+    log::watch(org);
+    org
 }

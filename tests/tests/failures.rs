@@ -8,10 +8,21 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::report::{ReportId, ReportKey};
+use domain::token::Token;
+use domain::version::VersionRange;
+use domain::webhook::{WebhookId, WebhookKey};
+use publishing::{ReportFiles, SupersededObject};
+use store::objects::ObjectRead;
+use store::reports::{Order, ReportStore};
+use store::tokens::TokenStore;
+use store::webhooks::WebhookStore;
 use tests::failures::{Failures, Seam};
 use tests::receiver::{Answer, Receiver};
-use tests::system::System;
+use tests::system::{System, organization};
+use time::OffsetDateTime;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 #[tokio::test]
 async fn without_failures_every_call_passes_and_is_counted_once() {
@@ -28,6 +39,57 @@ async fn without_failures_every_call_passes_and_is_counted_once() {
     // Clients that were not made of these failures are not counted.
     assert!(exists(&system.stack.dynamodb, "a").await);
     assert_eq!(failures.calls(), 3);
+}
+
+#[tokio::test]
+async fn an_error_says_what_failed_and_not_whose_it_is() {
+    let (system, org) = (System::start().await, organization());
+    let failures = Failures::at(1, Seam::Before, true);
+    let dynamodb = failures.dynamodb(&system.stack.dynamodb);
+    let reports = ReportStore::new(dynamodb.clone(), "ReportsTable");
+    let webhooks = WebhookStore::new(dynamodb.clone(), "WebhooksTable");
+    let tokens = TokenStore::new(dynamodb, "TokensTable");
+    let now = OffsetDateTime::now_utc();
+    let report = ReportKey {
+        org,
+        id: ReportId::new(Uuid::new_v4()),
+    };
+    let webhook = WebhookKey {
+        org,
+        id: WebhookId::new(Uuid::new_v4()),
+    };
+    let (token, _) = Token::new(org, "name", [], None, now).unwrap();
+    let (range, order) = (VersionRange::ALL, Order::Ascending);
+    let key = format!("reports/{org}/{}/0", report.id);
+    let (s3, bucket) = (system.stack.s3.clone(), system.stack.bucket());
+    let read = ObjectRead::open(s3.clone(), bucket.clone(), key.clone(), None, 0, 1).await;
+    let files = ReportFiles::new(s3, bucket);
+    let object = SupersededObject {
+        key,
+        version_id: None,
+    };
+    for error in [
+        reports.page(org, &range, order, None, 1).await.unwrap_err(),
+        reports.get(report).await.unwrap_err(),
+        reports.get_all(org, &[report.id]).await.unwrap_err(),
+        webhooks.all(org).await.unwrap_err(),
+        webhooks.all_to_change(org).await.unwrap_err(),
+        webhooks.get(webhook).await.unwrap_err(),
+        webhooks.delete(webhook, 1).await.unwrap_err(),
+        tokens.put(&token).await.unwrap_err(),
+        tokens.page(org, None, 1).await.unwrap_err(),
+        tokens.revoke(org, token.id, now).await.unwrap_err(),
+    ] {
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("injected: "), "{text}");
+        assert!(!text.contains(&org.to_string()), "{text}");
+    }
+    let tag = files.mark_superseded(&[object]).await.unwrap_err();
+    for text in [format!("{:?}", read.unwrap_err()), format!("{tag:?}")] {
+        let shown = format!("reports/{}/{}/0", org.digest(), report.id);
+        assert!(text.contains(&shown), "{text}");
+        assert!(!text.contains(&org.to_string()), "{text}");
+    }
 }
 
 #[tokio::test]

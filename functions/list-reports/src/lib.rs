@@ -75,7 +75,13 @@ async fn list(
         .page(org, &versions, order, after.as_ref(), limit)
         .await?;
 
-    tracing::debug!(%org, reports = page.reports.len(), read_units = page.read_units, "listed reports of {org}");
+    let organization = org.digest();
+    tracing::debug!(
+        organization,
+        reports = page.reports.len(),
+        read_units = page.read_units,
+        "listed reports of {organization}",
+    );
     if page.reports.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

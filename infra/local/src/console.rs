@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write as _;
 
+use local::STAND_INS;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::FmtContext;
@@ -36,17 +37,9 @@ pub(crate) fn log_to_stderr() {
         "deliver_webhooks",
         "retry_webhooks",
     ];
-    // The stand-ins warn of what they refuse. Who asked them says so where it matters.
-    let stand_ins = [
-        "dynoxide",
-        "s3s",
-        "s3s_fs",
-        "rustack_sqs_core",
-        "rustack_sqs_http",
-    ];
     let targets = Targets::new()
         .with_default(Level::WARN)
-        .with_targets(stand_ins.map(|target| (target, LevelFilter::OFF)))
+        .with_targets(STAND_INS.map(|target| (target, LevelFilter::OFF)))
         .with_targets(ours.map(|target| (target, Level::INFO)));
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, Tag, Tagging};
+use domain::organization::{REPORTS_PREFIX, loggable};
 use domain::report::{Report, ReportKey, StoredFile};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -117,7 +118,11 @@ impl ReportFiles {
                 .delete(delete);
             let output = request.send().await.map_err(describe)?;
             // An object that could not be deleted does not fail the request.
-            anyhow::ensure!(output.errors().is_empty(), "{:?}", output.errors());
+            anyhow::ensure!(
+                output.errors().is_empty(),
+                "{}",
+                loggable(&format!("{:?}", output.errors()))
+            );
             anyhow::Ok(())
         };
         result
@@ -150,12 +155,15 @@ impl ReportFiles {
             Ok(result) => result.map(drop).map_err(|error| describe(error).into()),
             Err(_) => Err(anyhow::anyhow!("S3 does not answer")),
         };
-        result.with_context(|| format!("tag object {}", object.key))
+        result.with_context(|| format!("tag object {}", loggable(&object.key)))
     }
 }
 
 /// Where the stored form of a file goes. The attempt makes the key unique, so that no object is ever written twice: two
 /// attempts at the same revision, even by different versions of this code, never mix.
 fn object_key(report: ReportKey, attempt: Attempt, position: usize) -> String {
-    format!("reports/{}/{}/{attempt}/{position}", report.org, report.id)
+    format!(
+        "{REPORTS_PREFIX}{}/{}/{attempt}/{position}",
+        report.org, report.id
+    )
 }

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use domain::organization::loggable;
 use domain::report::{Method, StoredFile};
 use store::describe;
 
@@ -105,7 +106,7 @@ impl Written<'_> {
             .object
             .complete(self.last)
             .await
-            .with_context(|| format!("write object {key}"))?;
+            .with_context(|| format!("write object {}", loggable(&key)))?;
         let payload = self.payload;
         Ok(StoredFile {
             name: self.name,
@@ -234,12 +235,8 @@ impl ObjectWriter<'_> {
             .key(&self.key)
             .upload_id(upload);
         if let Err(error) = abort.send().await {
-            tracing::warn!(
-                key = self.key,
-                "the parts of {} remain: {}",
-                self.key,
-                describe(error)
-            );
+            let key = loggable(&self.key);
+            tracing::warn!(%key, "the parts of {key} remain: {}", describe(error));
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use aws_smithy_types::error::display::DisplayErrorContext;
+use domain::organization::loggable;
 
 /// A service of AWS failed, or what it has stored cannot be read. It is never a caller's fault.
 ///
-/// The text says what was being done and why it failed, with all causes: nobody handles one cause otherwise than another.
+/// The text says what was being done and why it failed, with all causes: nobody handles one cause otherwise than another. It is
+/// for logs, so it has no organization's id.
 #[derive(Debug)]
 pub struct Error(String);
 
@@ -16,12 +17,12 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error for this reason.
     pub(crate) fn new(reason: impl fmt::Display) -> Self {
-        Self(reason.to_string())
+        Self(loggable(&reason.to_string()).into_owned())
     }
 
     /// Says what was being done.
     pub(crate) fn during(self, operation: impl fmt::Display) -> Self {
-        Self(format!("{operation}: {self}"))
+        Self::new(format_args!("{operation}: {self}"))
     }
 }
 
@@ -34,8 +35,13 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// An error of the SDK with its causes: by itself it says only "service error".
+///
+/// Without `Debug`, which the SDK's own `DisplayErrorContext` adds: that has the whole answer of the service in it, and the
+/// answer repeats what was asked for.
 pub fn describe<E: std::error::Error + Send + Sync + 'static>(error: E) -> Error {
-    Error::new(DisplayErrorContext(error))
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |it| it.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    Error::new(causes.join(": "))
 }
 
 #[cfg(feature = "tables")]
@@ -68,11 +74,11 @@ pub(crate) trait Context<T> {
 
 impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
     fn context(self, operation: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| Error(format!("{operation}: {error}")))
+        self.map_err(|error| Error::new(error).during(operation))
     }
 
     fn with_context<D: fmt::Display>(self, operation: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|error| Error(format!("{}: {error}", operation())))
+        self.map_err(|error| Error::new(error).during(operation()))
     }
 }
 

@@ -9,6 +9,8 @@ use aws_sdk_s3::config::{Builder, ResponseChecksumValidation, StalledStreamProte
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
+use domain::organization::loggable;
+
 use crate::error::{Error, Result, describe};
 
 /// How long a connection may take to the first byte, and between bytes, before it counts as broken.
@@ -109,7 +111,7 @@ impl ObjectRead {
 
     /// Connects anew until it succeeds or is given up. `failure` is what went wrong before.
     async fn reconnect(&mut self, mut failure: ConnectError) -> Result<()> {
-        let key = self.key.clone();
+        let key = loggable(&self.key).into_owned();
         loop {
             let broken = match failure {
                 ConnectError::Final(error) => return Err(error),

@@ -168,7 +168,7 @@ impl ReportStore {
                 .send()
                 .await
                 .map_err(describe)
-                .with_context(|| format!("query the reports of organization {org}"))?;
+                .with_context(|| format!("query the reports of organization {}", org.digest()))?;
             page.read_units += output
                 .consumed_capacity
                 .and_then(|it| it.capacity_units)
@@ -195,7 +195,7 @@ impl ReportStore {
     pub async fn get(&self, key: ReportKey) -> Result<Option<Report>> {
         get(&self.client, &self.table, table_key(key))
             .await
-            .with_context(|| format!("get report {} of organization {}", key.id, key.org))
+            .with_context(|| format!("get report {}", key.id))
     }
 
     /// Those of the reports that exist, as they are now, in no particular order. The ids must differ from each other.
@@ -205,7 +205,9 @@ impl ReportStore {
         let keys = ids.iter().map(|&id| table_key(ReportKey { org, id }));
         let items = batch_get(&self.client, &self.table, keys)
             .await
-            .with_context(|| format!("get {} reports of organization {org}", ids.len()))?;
+            .with_context(|| {
+                format!("get {} reports of organization {}", ids.len(), org.digest())
+            })?;
         items
             .into_iter()
             .map(|item| from_item(item).context("read the item of a report"))

@@ -47,7 +47,7 @@ impl TokenStore {
             .send()
             .await
             .map_err(describe)
-            .with_context(|| format!("put token '{}' of organization {}", token.name, token.org))?;
+            .with_context(|| format!("put token {}", token.id))?;
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl TokenStore {
                 .send()
                 .await
                 .map_err(describe)
-                .with_context(|| format!("query the tokens of organization {org}"))?;
+                .with_context(|| format!("query the tokens of organization {}", org.digest()))?;
             for item in output.items.unwrap_or_default() {
                 tokens.push(from_item(item).context("read the item of a token")?);
             }

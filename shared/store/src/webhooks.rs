@@ -69,7 +69,7 @@ impl WebhookStore {
                 .send()
                 .await
                 .map_err(describe)
-                .with_context(|| format!("query the webhooks of organization {org}"))?;
+                .with_context(|| format!("query the webhooks of organization {}", org.digest()))?;
             for item in output.items.unwrap_or_default() {
                 webhooks.push(from_item(item).context("read the item of a webhook")?);
             }
@@ -92,7 +92,7 @@ impl WebhookStore {
             .send()
             .await
             .map_err(describe)
-            .with_context(|| format!("get the generation of organization {org}'s webhooks"))?;
+            .with_context(|| format!("get the generation of the webhooks of {}", org.digest()))?;
         let generation = output.item.as_ref().and_then(|item| item.get("generation"));
         Ok(Webhooks {
             // First: what is added while the webhooks are read is a generation that was not seen.
