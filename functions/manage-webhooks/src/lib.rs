@@ -16,7 +16,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use web::api::ApiError;
+use web::api::{ApiError, ErrorCode};
 use web::query::Query;
 
 pub use crate::deliveries::DELIVERIES_PARAMETERS;
@@ -62,8 +62,7 @@ pub fn router(managing: Managing) -> Router {
             TOKENS_PATH,
             get(tokens::list).merge(post(tokens::create).route_layer(from_fn(without_query))),
         );
-    Router::new()
-        .route(EVENTS_PATH, get(events::list))
+    let managed = Router::new()
         .route(WEBHOOKS_PATH, get(webhooks::list).post(webhooks::create))
         .route(TEST_PATH, post(webhooks::test_unstored))
         .route(
@@ -83,7 +82,22 @@ pub fn router(managing: Managing) -> Router {
         .route(TOKEN_PATH, delete(tokens::revoke))
         .route_layer(from_fn(without_query))
         .merge(with_query)
+        .route_layer(from_fn(without_loop));
+    let events = get(events::list).route_layer(from_fn(without_query));
+    Router::new()
+        .route(EVENTS_PATH, events)
+        .merge(managed)
         .with_state(managing)
+}
+
+/// Refuses messages that webhooks send: one whose URL leads here, with a token of ours among its headers, would test or send
+/// itself again without end.
+async fn without_loop(request: Request, next: Next) -> Result<Response, ApiError> {
+    if outbound::format::is_ours(request.headers()) {
+        let message = "a webhook's message manages nothing; its url must not lead back here";
+        return Err(ApiError::new(ErrorCode::Loop, message));
+    }
+    Ok(next.run(request).await)
 }
 
 /// Refuses query parameters: who writes `?dryRun=true` must not get what it did not ask for.

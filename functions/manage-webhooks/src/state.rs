@@ -22,6 +22,8 @@ pub struct Managing {
     pub tokens: TokenStore,
     /// Who may call with a token of theirs.
     pub identity: IdentityProvider,
+    /// How many tokens that are not revoked an organization may have.
+    pub max_tokens: u64,
     /// Where what is to be delivered goes.
     pub queue: EventsQueue,
     /// What makes test calls, and says which addresses are allowed.
@@ -49,6 +51,7 @@ impl Managing {
                 audience: required("OIDC_AUDIENCE")?,
                 roles_claim: required("OIDC_ROLES_CLAIM")?,
             })?,
+            max_tokens: environment.number("TOKENS_PER_ORGANIZATION")?,
             queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
             sender,
         })

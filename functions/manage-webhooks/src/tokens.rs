@@ -10,6 +10,7 @@ use domain::date::GivenDate;
 use domain::token::{Right, Token};
 use serde::Serialize;
 use serde_json::Value;
+use store::dynamodb::Changed;
 use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode};
 use web::cursor::Scope;
@@ -74,7 +75,13 @@ pub(crate) async fn create(
     let expires_at = expiry(&mut fields, now)?;
 
     let (token, secret) = Token::new(caller.org, name, rights, expires_at, now)?;
-    managing.tokens.put(&token).await?;
+    let most = managing.max_tokens;
+    if managing.tokens.add(&token, most).await? == Changed::Lost {
+        let message = format!(
+            "the organization has {most} tokens already; revoke those that nobody needs, also such as have expired"
+        );
+        return Err(ApiError::new(ErrorCode::TooManyTokens, message));
+    }
 
     tracing::info!(
         token = %token.id, caller = caller.name,

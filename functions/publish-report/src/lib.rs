@@ -11,14 +11,15 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::post;
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::report::{Metadata, ReportId};
 use serde::Serialize;
-use time::OffsetDateTime;
+use store::dynamodb::Changed;
+use time::{Duration, OffsetDateTime, Time, UtcOffset};
 use web::api::{self, ApiError, ErrorCode};
 use web::json;
 
@@ -28,7 +29,7 @@ use crate::upload::{DeclaredFile, UPLOAD_VALIDITY, Upload, UploadId};
 
 pub use crate::bucket::Bucket;
 pub use crate::state::Publishing;
-pub use crate::upload::UploadStore;
+pub use crate::upload::{UploadLimits, UploadStore};
 
 /// The path of the first step.
 pub const BEGIN_PATH: &str = "/security/report";
@@ -84,6 +85,14 @@ async fn begin(
         );
     }
 
+    let bytes = declaration.files.iter().map(|file| file.size).sum();
+    let counted = publishing
+        .uploads
+        .count(token.org, bytes, now, publishing.limits)
+        .await?;
+    if counted == Changed::Lost {
+        return Err(too_many_uploads(publishing.limits, now));
+    }
     let upload = Upload::new(token.org, declaration.metadata, declaration.files, now);
     let mut files = Vec::with_capacity(upload.files.len());
     for (position, file) in upload.files.iter().enumerate() {
@@ -110,6 +119,22 @@ async fn begin(
         files,
     };
     api::json(StatusCode::CREATED, &body)
+}
+
+fn too_many_uploads(limits: UploadLimits, now: OffsetDateTime) -> ApiError {
+    let message = format!(
+        "an organization may begin {} uploads of {} bytes in all on a day (UTC); go on tomorrow",
+        limits.uploads_per_day, limits.bytes_per_day
+    );
+    let of_day = now
+        .to_offset(UtcOffset::UTC)
+        .time()
+        .duration_since(Time::MIDNIGHT);
+    let left = Duration::DAY - of_day;
+    ApiError::new(ErrorCode::TooManyUploads, message).header(
+        header::RETRY_AFTER,
+        HeaderValue::from(left.whole_seconds() + 1),
+    )
 }
 
 /// The answer to the last step: the report as this upload made it.

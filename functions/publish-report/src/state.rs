@@ -12,13 +12,18 @@ use web::api::ApiError;
 use web::bearer::{bearer, refused};
 
 use crate::bucket::Bucket;
-use crate::upload::UploadStore;
+use crate::upload::{UploadLimits, UploadStore};
+
+/// In bytes.
+const GIGABYTE: u64 = 1_000_000_000;
 
 /// What the function works with.
 #[derive(Clone, Debug)]
 pub struct Publishing {
     /// Who may publish.
     pub tokens: TokenStore,
+    /// How much of it there may be.
+    pub limits: UploadLimits,
     /// Where uploads are described.
     pub uploads: UploadStore,
     /// Where uploaded files are.
@@ -45,6 +50,12 @@ impl Publishing {
         let client = aws_sdk_s3::Client::from_conf(s3.clone().build());
         Ok(Self {
             tokens: TokenStore::new(dynamodb.clone(), table("TOKENS_TABLE")?),
+            limits: UploadLimits {
+                uploads_per_day: environment.number("UPLOADS_PER_DAY")?,
+                bytes_per_day: environment
+                    .number("UPLOAD_GIGABYTES_PER_DAY")?
+                    .saturating_mul(GIGABYTE),
+            },
             uploads: UploadStore::new(dynamodb.clone(), table("UPLOADS_TABLE")?),
             uploaded: Bucket::new(client.clone(), s3, bucket.clone()),
             files: ReportFiles::new(client, bucket),

@@ -1,5 +1,7 @@
 //! Uploads: what was declared, and, once it is completed, what became of it.
 
+use std::collections::HashMap;
+
 use anyhow::Context as _;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
@@ -9,6 +11,8 @@ use publishing::{Attempt, SupersededObject};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 use store::describe;
+use store::dynamodb::Changed;
+use store::quota::{Wanted, take};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -90,6 +94,15 @@ impl Upload {
     }
 }
 
+/// How much an organization may begin to upload within a day (UTC), whether it completes it or not.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadLimits {
+    /// How many uploads.
+    pub uploads_per_day: u64,
+    /// How many bytes all their files have together, as declared.
+    pub bytes_per_day: u64,
+}
+
 /// The table of uploads.
 #[derive(Clone, Debug)]
 pub struct UploadStore {
@@ -104,6 +117,36 @@ impl UploadStore {
             client,
             table: table.into(),
         }
+    }
+
+    /// Counts an upload of so many bytes that is begun at `now`, if the organization's day has room for it. It is `Lost`
+    /// otherwise.
+    pub async fn count(
+        &self,
+        org: OrganizationId,
+        bytes: u64,
+        now: OffsetDateTime,
+        limits: UploadLimits,
+    ) -> anyhow::Result<Changed> {
+        // No upload has such an id.
+        let day = AttributeValue::S(format!("~day/{org}/{}", now.date()));
+        let window = HashMap::from([("id".to_owned(), day)]);
+        let wanted = [
+            Wanted {
+                name: "uploads",
+                amount: 1,
+                most: limits.uploads_per_day,
+            },
+            Wanted {
+                name: "uploadBytes",
+                amount: bytes,
+                most: limits.bytes_per_day,
+            },
+        ];
+        let end = now + Duration::days(2);
+        take(&self.client, &self.table, window, &wanted, end)
+            .await
+            .with_context(|| format!("count an upload of organization {}", org.digest()))
     }
 
     pub(crate) async fn put(&self, upload: &Upload) -> anyhow::Result<()> {

@@ -24,6 +24,8 @@ const WEBHOOK_EVENT: HeaderName = HeaderName::from_static("x-webhook-event");
 const SONAR_SIGNATURE: HeaderName = HeaderName::from_static("x-sonar-webhook-hmac-sha256");
 const SONAR_PROJECT: HeaderName = HeaderName::from_static("x-sonarqube-project");
 
+/// The product in [`USER_AGENT`] (RFC 9110, section 10.1.5).
+const PRODUCT: &str = "SonarQube-Reports/";
 const USER_AGENT: &str = concat!("SonarQube-Reports/", env!("CARGO_PKG_VERSION"));
 
 /// Messages of a format that tell of these changes, in their order; as few as its limits allow.
@@ -104,36 +106,94 @@ impl Outgoing {
 ///
 /// The name is in lower case.
 pub fn is_reserved(name: &str) -> bool {
-    const RESERVED: [&str; 15] = [
-        "accept-encoding",
-        "connection",
-        "cookie",
-        "date",
-        "expect",
-        "forwarded",
-        "host",
-        "keep-alive",
-        "range",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-        "via",
-    ];
-    const RESERVED_PREFIXES: [&str; 7] = [
-        "content-",
-        "proxy-",
-        "sec-",
-        "webhook-",
-        "x-forwarded-",
-        "x-sonar",
-        "x-webhook-",
-    ];
     RESERVED.contains(&name)
         || RESERVED_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix))
+}
+
+/// Whole names, by why they are reserved.
+const RESERVED: &[&str] = &[
+    // The connection and the framing of the message, which are the client's (RFC 9110, sections 7.6.1, 7.7 and 10.1).
+    "connection",
+    "date",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    // What we say of ourselves. By the last one we also know our own messages when they come back to us.
+    "accept-encoding",
+    "from",
+    "range",
+    "user-agent",
+    // The state of a browser, which we are not; the second one belongs into answers.
+    "cookie",
+    "set-cookie",
+    // Who called before: proxies and the servers behind them believe it, and may let in whom it names (RFC 7239).
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "true-client-ip",
+    "via",
+    "wl-proxy-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    // Another path or method than the request line's, past whatever has checked that one.
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-rewrite-url",
+    // By these, networks for delivery and tracing find loops and follow requests (RFC 8586, W3C Trace Context).
+    "b3",
+    "baggage",
+    "cdn-loop",
+    "traceparent",
+    "tracestate",
+];
+
+/// Beginnings of names, by why they are reserved.
+const RESERVED_PREFIXES: &[&str] = &[
+    // The body is ours.
+    "content-",
+    // For the next proxy, and for what only browsers say (RFC 9110, section 11.7; Fetch, "Forbidden request-header").
+    "access-control-",
+    "proxy-",
+    "sec-",
+    // Ours, and those of SonarQube that we set.
+    "webhook-",
+    "x-sonar",
+    "x-webhook-",
+    // What proxies and clouds add, and what stands behind them believes.
+    "cf-",
+    "cloudfront-",
+    "x-amz-cf-",
+    "x-amzn-",
+    "x-appengine-",
+    "x-arr-",
+    "x-azure-",
+    "x-b3-",
+    "x-cloud-trace-",
+    "x-envoy-",
+    "x-forward",
+    "x-ms-client-",
+    "x-original-",
+];
+
+/// Whether a request came from one of us: a message that a webhook sends, also where its own headers or what stands between
+/// have changed a part of them.
+pub fn is_ours(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    headers.contains_key(WEBHOOK_ID)
+        || headers.contains_key(WEBHOOK_EVENT)
+        || agent.is_some_and(|agent| agent.starts_with(PRODUCT.as_bytes()))
 }
 
 /// The names of events as they stand in `X-Webhook-Event`: a list (RFC 9110, section 5.6.1), almost always of one.

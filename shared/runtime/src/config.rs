@@ -67,6 +67,16 @@ impl Environment {
         }
     }
 
+    /// The value of a variable that is a number, not below 0.
+    ///
+    /// # Errors
+    /// There is none, or it is no whole number.
+    pub fn number(&self, name: &str) -> anyhow::Result<u64> {
+        let text = self.required(name)?;
+        text.parse()
+            .with_context(|| format!("read the number {name}"))
+    }
+
     /// The value of a variable that is a number of days.
     ///
     /// # Errors

@@ -16,13 +16,14 @@ use domain::organization::OrganizationId;
 use domain::webhook::WebhookId;
 use serde::Deserialize;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use self::items::{
     DUE_SHARDS, MessageBody, attempt_prefix, beside_key, body_key, state_order, table_key,
 };
-use crate::dynamodb::{Item, get, string};
+use crate::dynamodb::{Changed, Item, get, string};
 use crate::error::{Context as _, Result, describe};
+use crate::quota::{Wanted, take};
 
 /// The index of the deliveries that are to be tried at some time.
 pub const DUE: &str = "due";
@@ -82,6 +83,31 @@ impl DeliveryStore {
             client,
             table: table.into(),
         }
+    }
+
+    /// Counts a test call of an organization at `now`, if there were fewer than `most` in this minute. It is `Lost`
+    /// otherwise.
+    pub async fn count_test(
+        &self,
+        org: OrganizationId,
+        now: OffsetDateTime,
+        most: u64,
+    ) -> Result<Changed> {
+        let minute = now.unix_timestamp().div_euclid(60);
+        // Beside no delivery: no webhook has such an id. These items lie here since this table forgets by itself.
+        let window = Item::from([
+            ("webhook".to_owned(), string(format_args!("~tests/{org}"))),
+            ("id".to_owned(), string(minute)),
+        ]);
+        let test = Wanted {
+            name: "tests",
+            amount: 1,
+            most,
+        };
+        let end = now + Duration::HOUR;
+        take(&self.client, &self.table, window, &[test], end)
+            .await
+            .with_context(|| format!("count a test call of organization {}", org.digest()))
     }
 
     /// Forgets a delivery whose webhook is gone. What lies beside it goes with its time to live.

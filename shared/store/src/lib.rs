@@ -17,6 +17,8 @@ pub mod outbox;
 #[cfg(feature = "queue")]
 pub mod queue;
 #[cfg(feature = "tables")]
+pub mod quota;
+#[cfg(feature = "tables")]
 pub mod reports;
 #[cfg(feature = "tables")]
 pub mod tokens;

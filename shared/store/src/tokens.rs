@@ -1,13 +1,15 @@
 //! The table of tokens.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::token::{Token, TokenId, TokenRefused, TokenSecret};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Item, get, string};
+use crate::dynamodb::{Changed, Item, get, string, transact};
 use crate::error::{Context as _, Result, describe};
 
 /// The index of an organization's tokens by id.
@@ -38,17 +40,34 @@ impl TokenStore {
         }
     }
 
-    /// Stores a token.
-    pub async fn put(&self, token: &Token) -> Result<()> {
-        self.client
-            .put_item()
+    /// Adds a token, if the organization has fewer than `most` that are not revoked. It is `Lost` otherwise.
+    pub async fn add(&self, token: &Token, most: u64) -> Result<Changed> {
+        let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(to_item(token).context("make the item of a token")?))
-            .send()
+            .condition_expression("attribute_not_exists(sha256)");
+        let count = self
+            .count(token.org, "1")
+            .condition_expression("attribute_not_exists(notRevoked) OR notRevoked < :most")
+            .expression_attribute_values(":most", AttributeValue::N(most.to_string()));
+        let items = vec![
+            TransactWriteItem::builder().put(put.build()?).build(),
+            TransactWriteItem::builder().update(count.build()?).build(),
+        ];
+        transact(&self.client, items)
             .await
-            .map_err(describe)
-            .with_context(|| format!("put token {}", token.id))?;
-        Ok(())
+            .with_context(|| format!("add token {}", token.id))
+    }
+
+    /// An update of the item that counts an organization's tokens that are not revoked. Those that have expired count, so
+    /// that the count changes with the tokens' items and at no other time.
+    fn count(&self, org: OrganizationId, more: &str) -> UpdateBuilder {
+        Update::builder()
+            .table_name(&self.table)
+            // No hash of a secret looks like this.
+            .key("sha256", string(format_args!("~count/{org}")))
+            .update_expression("ADD notRevoked :more")
+            .expression_attribute_values(":more", AttributeValue::N(more.to_owned()))
     }
 
     /// The token with this secret, when it is good at `now`. Its use is noted.
@@ -148,17 +167,21 @@ impl TokenStore {
             return Ok(false);
         };
         let token: Token = from_item(item).context("read the item of a token")?;
-        self.client
-            .update_item()
+        let revoke = Update::builder()
             .table_name(&self.table)
             .key("sha256", string(&token.sha256))
-            // Once it is revoked it stays revoked at that time.
-            .update_expression("SET revokedAt = if_not_exists(revokedAt, :now)")
-            .condition_expression("attribute_exists(sha256)")
-            .expression_attribute_values(":now", string(timestamp(now)))
-            .send()
+            .update_expression("SET revokedAt = :now")
+            // Once it is revoked it stays revoked at that time, and is counted no more.
+            .condition_expression("attribute_exists(sha256) AND attribute_not_exists(revokedAt)")
+            .expression_attribute_values(":now", string(timestamp(now)));
+        let items = vec![
+            TransactWriteItem::builder().update(revoke.build()?).build(),
+            TransactWriteItem::builder()
+                .update(self.count(org, "-1").build()?)
+                .build(),
+        ];
+        transact(&self.client, items)
             .await
-            .map_err(describe)
             .with_context(|| format!("revoke token {id}"))?;
         Ok(true)
     }

@@ -133,6 +133,8 @@ error_codes! {
     InvalidState = BAD_REQUEST "invalid_state",
     /// A role that is too little for the call.
     InsufficientRole = FORBIDDEN "insufficient_role",
+    /// A message of ours that calls us.
+    Loop = FORBIDDEN "loop",
     /// No organization in which the caller has a part.
     OrganizationNotFound = NOT_FOUND "organization_not_found",
     /// No such webhook of the organization.
@@ -143,6 +145,12 @@ error_codes! {
     TokenNotFound = NOT_FOUND "token_not_found",
     /// As many webhooks as there may be.
     TooManyWebhooks = CONFLICT "too_many_webhooks",
+    /// As many test calls as there may be in a minute.
+    TooManyTests = TOO_MANY_REQUESTS "too_many_tests",
+    /// As many tokens as there may be.
+    TooManyTokens = CONFLICT "too_many_tokens",
+    /// As many uploads, or bytes, as there may be on a day.
+    TooManyUploads = TOO_MANY_REQUESTS "too_many_uploads",
     /// The webhook is disabled.
     WebhookDisabled = CONFLICT "webhook_disabled",
     /// The delivery is being tried.

@@ -1,13 +1,20 @@
 //! Uploads: what they take, and how they are completed.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use axum::body::Body;
+use axum::http::Request;
 use domain::organization::OrganizationId;
 use domain::token::Right;
+use local::Stack;
 use local::client::{File, Publisher};
+use publish_report::UploadLimits;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use store::dynamodb::Changed;
 use tests::samples::{files, metadata};
 use tests::system::{Reply, System, organization, text};
+use time::{Duration, OffsetDateTime};
+use tower::ServiceExt as _;
 
 /// Where an upload is completed.
 pub(crate) fn complete_path(upload_id: &str) -> String {
@@ -304,4 +311,90 @@ async fn of_two_completions_at_once_one_writes_and_both_answer_the_same() {
         5,
         "each report is announced once"
     );
+}
+
+/// The answer to a declaration of a file of so many bytes, by a function with these limits.
+async fn declared_with(
+    system: &System,
+    org: OrganizationId,
+    limits: UploadLimits,
+    bytes: u64,
+) -> Reply {
+    let mut publishing = system.stack.publishing.clone();
+    publishing.limits = limits;
+    let mut declaration = metadata("1.0");
+    declaration["files"] = json!([{"name": "a.html", "size": bytes, "sha256": "0".repeat(64)}]);
+    let token = system.stack.create_token("t", org, &[Right::Publish]);
+    let request = Request::post("/security/report")
+        .header(
+            "authorization",
+            format!("Bearer {}", token.await.unwrap().reveal()),
+        )
+        .body(Body::from(declaration.to_string()))
+        .unwrap();
+    let Stack {
+        listing,
+        files,
+        managing,
+        ..
+    } = &system.stack;
+    let response = local::service(listing, files, &publishing, managing);
+    let (parts, body) = response.oneshot(request).await.unwrap().into_parts();
+    let reply = Reply {
+        status: parts.status,
+        headers: parts.headers,
+        body: axum::body::to_bytes(body, usize::MAX).await.unwrap(),
+    };
+    tests::contract::check("POST", "/security/report", &reply);
+    reply
+}
+
+#[tokio::test]
+async fn a_day_has_so_many_uploads_and_bytes_for_an_organization() {
+    let system = System::start().await;
+    let (org, other) = (organization(), organization());
+    let few = UploadLimits {
+        uploads_per_day: 2,
+        bytes_per_day: 1_000,
+    };
+    let small = UploadLimits {
+        uploads_per_day: 1_000,
+        bytes_per_day: 1_000,
+    };
+    // A day may end meanwhile, but not two.
+    for (org, limits, bytes) in [(org, few, 1), (other, small, 400)] {
+        let mut begun = 0;
+        let refused = loop {
+            let reply = declared_with(&system, org, limits, bytes).await;
+            if reply.status != StatusCode::CREATED {
+                break reply;
+            }
+            begun += 1;
+            assert!(begun <= 4, "{begun} uploads were begun");
+        };
+        assert!(begun >= 2, "only {begun} uploads were begun");
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.json()["code"], "too_many_uploads");
+        let wait: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((1..=24 * 3600).contains(&wait), "{wait}");
+    }
+    let larger = declared_with(&system, organization(), small, 1_001).await;
+    assert_eq!(larger.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn the_next_day_begins_with_nothing_and_two_at_once_do_not_pass() {
+    let system = System::start().await;
+    let (org, now) = (organization(), OffsetDateTime::now_utc());
+    let uploads = &system.stack.publishing.uploads;
+    let limits = UploadLimits {
+        uploads_per_day: 5,
+        bytes_per_day: 100,
+    };
+    let count = |at| uploads.count(org, 20, at, limits);
+    let counted = futures_util::future::join_all((0..9).map(|_| count(now))).await;
+    let counted = counted.into_iter().map(Result::unwrap);
+    assert_eq!(counted.filter(|it| *it == Changed::Stored).count(), 5);
+    let tomorrow = now + Duration::DAY;
+    assert_eq!(count(tomorrow).await.unwrap(), Changed::Stored);
 }

@@ -101,7 +101,13 @@ async fn token(
         OffsetDateTime::now_utc() - Duration::HOUR,
     )
     .unwrap();
-    system.stack.tables.tokens.put(&token).await.unwrap();
+    system
+        .stack
+        .tables
+        .tokens
+        .add(&token, u64::MAX)
+        .await
+        .unwrap();
     (token, secret.reveal().to_owned())
 }
 

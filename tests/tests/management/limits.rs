@@ -1,4 +1,4 @@
-//! How many webhooks there may be.
+//! How many webhooks and tokens there may be.
 
 use domain::organization::OrganizationId;
 use domain::webhook::{WebhookId, WebhookKey};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::system::{System, organization, text};
 use uuid::Uuid;
 
-use crate::stage::{URL, assert_refused, create, expect, list, path_of, with};
+use crate::stage::{URL, assert_refused, create, expect, list, manage_through, path_of, with};
 
 /// Creates ten webhooks for a project, or for all of them.
 async fn fill(system: &System, org: OrganizationId, project: Option<&str>) -> Vec<Value> {
@@ -132,4 +132,33 @@ async fn an_organization_has_a_thousand_webhooks() {
     assert_eq!(list(&system, org).await.len(), 1000);
     system.manage(org, "DELETE", &path_of(&first), None).await;
     expect(&create(&system, org, another).await, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn an_organization_has_as_many_tokens_as_it_may_that_are_not_revoked() {
+    let system = System::start().await;
+    let org = organization();
+    let mut managing = system.stack.managing.clone();
+    managing.max_tokens = 3;
+    let token = || Some(json!({"name": "t", "rights": ["publish"]}));
+    let make = || manage_through(&system, &managing, org, ("POST", "/tokens"), token());
+    let made = futures_util::future::join_all((0..6).map(|_| make())).await;
+    let (made, refused): (Vec<_>, Vec<_>) = made
+        .iter()
+        .partition(|reply| reply.status == StatusCode::CREATED);
+    assert_eq!(made.len(), 3, "of any number at once");
+    for refused in refused {
+        assert_refused(refused, 409, "too_many_tokens");
+    }
+    // Revoking a token makes room for one, however often it is revoked.
+    let path = format!("/tokens/{}", text(&made[0].json()["id"]));
+    for _ in 0..2 {
+        let revoked = system.manage(org, "DELETE", &path, None).await;
+        assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    }
+    expect(&make().await, StatusCode::CREATED);
+    assert_refused(&make().await, 409, "too_many_tokens");
+    let other = organization();
+    let others = manage_through(&system, &managing, other, ("POST", "/tokens"), token());
+    expect(&others.await, StatusCode::CREATED);
 }

@@ -6,6 +6,7 @@ mod addresses;
 mod authorization;
 mod changing;
 mod limits;
+mod loops;
 mod reading;
 mod secrets;
 mod stage;

@@ -214,7 +214,7 @@ async fn whatever_fails_is_in_the_attempt() {
         ..Options::default()
     })
     .await;
-    let (org, receiver) = (organization(), Receiver::start().await);
+    let receiver = Receiver::start().await;
     let other = Receiver::start().await;
     let body = |status| Answer::Full {
         status,
@@ -243,7 +243,7 @@ async fn whatever_fails_is_in_the_attempt() {
         (Answer::TrickleHead, "timeout", Value::Null, Value::Null),
     ] {
         receiver.answer(answer.clone());
-        for result in try_out(&system, org, &json!({"url": receiver.url})).await {
+        for result in try_out(&system, organization(), &json!({"url": receiver.url})).await {
             let attempt = &result["attempt"];
             assert_eq!(attempt["error"]["kind"], kind, "{answer:?}: {result}");
             assert_eq!(attempt["status"], status, "{answer:?}: {result}");
@@ -253,16 +253,22 @@ async fn whatever_fails_is_in_the_attempt() {
     assert!(other.received().is_empty(), "redirects are not followed");
 
     receiver.answer(Answer::TrickleBody { status: 200 });
-    for result in try_out(&system, org, &json!({"url": receiver.url})).await {
+    for result in try_out(&system, organization(), &json!({"url": receiver.url})).await {
         assert_eq!(result["attempt"]["error"]["kind"], "timeout", "{result}");
         assert_eq!(result["attempt"]["status"], 200, "{result}");
     }
     for url in [receiver.gone().await.as_str(), "https://127.0.0.1:9/"] {
-        for result in try_out(&system, org, &json!({"url": url})).await {
+        for result in try_out(&system, organization(), &json!({"url": url})).await {
             assert_eq!(result["attempt"]["error"]["kind"], "connect", "{result}");
         }
     }
-    for result in try_out(&system, org, &json!({"url": "http://receiver.invalid/"})).await {
+    for result in try_out(
+        &system,
+        organization(),
+        &json!({"url": "http://receiver.invalid/"}),
+    )
+    .await
+    {
         assert_eq!(result["attempt"]["error"]["kind"], "dns", "{result}");
     }
 }

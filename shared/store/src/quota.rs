@@ -1,0 +1,62 @@
+//! How much of something an organization may do within a window of time, counted in an item of the window's own.
+//!
+//! Each count is one conditional write, so of any number of callers at once none gets more than there is. A write that the
+//! SDK sends twice counts twice, which errs on the safe side.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use time::OffsetDateTime;
+
+use crate::dynamodb::{Changed, Item, changed};
+use crate::error::Result;
+
+/// What is counted, how much of it is wanted now, and how much there may be in a window.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The attribute that counts it.
+    pub name: &'static str,
+    /// How much is wanted.
+    pub amount: u64,
+    /// The most in one window.
+    pub most: u64,
+}
+
+/// Takes what is wanted from the window with this key, all of it or nothing. After `expires_at` the table may forget the
+/// window.
+///
+/// It is `Lost` when less is left of one of them than is wanted.
+pub async fn take(
+    client: &Client,
+    table: &str,
+    window: Item,
+    wanted: &[Wanted],
+    expires_at: OffsetDateTime,
+) -> Result<Changed> {
+    let mut conditions = Vec::new();
+    let mut additions = Vec::new();
+    let mut update = client
+        .update_item()
+        .table_name(table)
+        .set_key(Some(window))
+        .expression_attribute_values(":end", number(expires_at.unix_timestamp()));
+    for Wanted { name, amount, most } in wanted {
+        let Some(before) = most.checked_sub(*amount) else {
+            return Ok(Changed::Lost);
+        };
+        conditions.push(format!(
+            "(attribute_not_exists({name}) OR {name} <= :{name}Before)"
+        ));
+        additions.push(format!("{name} :{name}"));
+        update = update
+            .expression_attribute_values(format!(":{name}"), number(amount))
+            .expression_attribute_values(format!(":{name}Before"), number(before));
+    }
+    let update = update
+        .update_expression(format!("SET expiresAt = :end ADD {}", additions.join(", ")))
+        .condition_expression(conditions.join(" AND "));
+    changed(update.send().await)
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
