@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use access::Reading;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
@@ -36,6 +37,7 @@ use axum::http::Request;
 use domain::organization::OrganizationId;
 use domain::token::Right;
 use download_files::Files;
+use list_reports::Listing;
 use local::Clients;
 use local::client::{File, Publisher};
 use retry_webhooks::Round;
@@ -309,9 +311,12 @@ async fn list(system: &System, meter: &Meter, org: OrganizationId) -> Cost {
     system
         .seed((0..300).map(|number| stored_report(org, number)))
         .await;
-    let reports = meter.of(system, "ListReports").tables().reports;
+    let listing = Listing {
+        reports: meter.of(system, "ListReports").tables().reports,
+        reading: Reading::Open,
+    };
     let request = get(&format!("/security/report/list?org={org}&minver=0"));
-    let response = list_reports::router(reports)
+    let response = list_reports::router(listing)
         .oneshot(request)
         .await
         .unwrap();

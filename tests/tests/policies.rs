@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::presigning::PresigningConfig;
 use domain::organization::OrganizationId;
 use domain::report::ReportKey;
+use domain::token::Right;
 use local::client::File;
 use local::{Options, Permission, Stack};
 use serde_json::{Value, json};
@@ -42,6 +43,8 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 5] = [
     ),
     (
         &[
+            "ListReports",
+            "DownloadFiles",
             "PublishReport",
             "ManageWebhooks",
             "DeliverWebhooks",
@@ -79,10 +82,13 @@ async fn whatever_is_allowed_is_needed() {
     manage(&system, org).await;
     deliver(&system, org).await;
     retry(&system, org).await;
+    let by_token = read_by_token().await;
 
-    let policies = &system.stack.policies;
-    let allowed: BTreeSet<Permission> = policies.allowed().into_iter().collect();
-    let used: BTreeSet<Permission> = policies.used().into_iter().collect();
+    let (mut allowed, mut used) = (BTreeSet::new(), BTreeSet::new());
+    for policies in [&system.stack.policies, &by_token.stack.policies] {
+        allowed.extend(policies.allowed());
+        used.extend(policies.used());
+    }
     let unseen = unseen();
     let needed = &used | &unseen;
     let problems = [
@@ -148,6 +154,27 @@ async fn download(system: &System, org: OrganizationId) {
     let ids = system.listed(&format!("org={org}&minver=0")).await;
     let path = format!("/security/report/files?org={org}&reports={}", ids[0]);
     assert_eq!(system.get(&path).await.status, 200);
+}
+
+/// A system where reading takes a token, in which somebody has read.
+async fn read_by_token() -> System {
+    let options = Options {
+        read_by_token: true,
+        ..Options::default()
+    };
+    let system = System::start_with(options).await;
+    let org = organization();
+    let report = system.publish(org, &metadata("1.0"), &files("a")).await;
+    let rights = [Right::ReadReports];
+    let token = system.stack.create_token("t", org, &rights).await.unwrap();
+    for path in [
+        format!("/security/report/list?org={org}&minver=0"),
+        format!("/security/report/files?org={org}&reports={report}"),
+    ] {
+        let reply = system.call("GET", &path, token.reveal(), None).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    system
 }
 
 async fn manage(system: &System, org: OrganizationId) {

@@ -9,6 +9,7 @@ mod range;
 use std::collections::HashMap;
 use std::time::Instant;
 
+use access::Reading;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -25,7 +26,6 @@ use store::reports::ReportStore;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use web::api::{ApiError, ErrorCode};
-use web::cors;
 use web::query::Query;
 use web::text::shortened;
 
@@ -56,6 +56,8 @@ const MISSING_REPORTS: HeaderName = HeaderName::from_static("x-missing-reports")
 pub struct Files {
     /// Where the reports are described.
     pub reports: ReportStore,
+    /// Who may read them.
+    pub reading: Reading,
     /// Where their files are.
     pub bucket: Bucket,
     /// How many bytes a response may carry; [`MAX_RESPONSE_BYTES`] on Lambda.
@@ -68,7 +70,7 @@ impl Files {
     /// What the function works with, of these clients and by these variables.
     ///
     /// # Errors
-    /// A variable is missing.
+    /// A variable is missing or wrong.
     pub fn new(
         environment: &Environment,
         dynamodb: &aws_sdk_dynamodb::Client,
@@ -77,6 +79,7 @@ impl Files {
         let table = environment.required("REPORTS_TABLE")?;
         Ok(Self {
             reports: ReportStore::new(dynamodb.clone(), table),
+            reading: Reading::new(environment, dynamodb)?,
             bucket: Bucket::new(s3, environment.required("BUCKET")?),
             max_response_bytes: MAX_RESPONSE_BYTES,
             metrics: environment.metrics()?,
@@ -100,7 +103,7 @@ pub fn router(files: Files) -> Router {
         header::ETAG,
         MISSING_REPORTS,
     ];
-    let routes = cors::public(get(download), understood, exposed);
+    let routes = files.reading.routes(get(download), understood, exposed);
     Router::new().route(PATH, routes).with_state(files)
 }
 
@@ -125,7 +128,8 @@ async fn download(
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
     let query = Query::parse(raw.as_deref(), &PARAMETERS)?;
-    let org = query.organization()?;
+    let now = OffsetDateTime::now_utc();
+    let org = files.reading.organization(&headers, &query, now).await?;
     let ids = report_ids(&query)?;
     let (reports, missing) = find(&files.reports, org, &ids).await?;
     if reports.is_empty() {

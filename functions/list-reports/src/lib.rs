@@ -2,9 +2,10 @@
 
 mod cursor;
 
+use access::Reading;
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::organization::OrganizationId;
@@ -13,8 +14,8 @@ use domain::version::{Version, VersionRange};
 use runtime::config::Environment;
 use serde::Serialize;
 use store::reports::{Order, ReportStore};
+use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode};
-use web::cors;
 use web::query::Query;
 use web::text::shortened;
 
@@ -27,23 +28,37 @@ pub const PARAMETERS: [&str; 7] = [
     "org", "version", "minver", "maxver", "limit", "cursor", "order",
 ];
 
-/// What the function works with, of this client and by these variables.
-///
-/// # Errors
-/// A variable is missing.
-pub fn reports(
-    environment: &Environment,
-    dynamodb: &aws_sdk_dynamodb::Client,
-) -> anyhow::Result<ReportStore> {
-    let table = environment.required("REPORTS_TABLE")?;
-    Ok(ReportStore::new(dynamodb.clone(), table))
+/// What the function works with.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// What there is to list.
+    pub reports: ReportStore,
+    /// Who may.
+    pub reading: Reading,
+}
+
+impl Listing {
+    /// What the function works with, of this client and by these variables.
+    ///
+    /// # Errors
+    /// A variable is missing or wrong.
+    pub fn new(
+        environment: &Environment,
+        dynamodb: &aws_sdk_dynamodb::Client,
+    ) -> anyhow::Result<Self> {
+        let table = environment.required("REPORTS_TABLE")?;
+        Ok(Self {
+            reports: ReportStore::new(dynamodb.clone(), table),
+            reading: Reading::new(environment, dynamodb)?,
+        })
+    }
 }
 
 /// The routes of this function.
-pub fn router(reports: ReportStore) -> Router {
+pub fn router(listing: Listing) -> Router {
     Router::new()
-        .route(PATH, cors::public(get(list), [], []))
-        .with_state(reports)
+        .route(PATH, listing.reading.routes(get(list), [], []))
+        .with_state(listing)
 }
 
 /// A page of the list. Names and order of the fields are part of the contract.
@@ -57,11 +72,13 @@ struct ListBody {
 }
 
 async fn list(
-    State(reports): State<ReportStore>,
+    State(Listing { reports, reading }): State<Listing>,
+    headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = Query::parse(raw.as_deref(), &PARAMETERS)?;
-    let org = query.organization()?;
+    let now = OffsetDateTime::now_utc();
+    let org = reading.organization(&headers, &query, now).await?;
     let versions = version_range(&query)?;
     let limit = query.limit()?;
     let order = order(&query)?;

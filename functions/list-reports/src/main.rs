@@ -2,6 +2,7 @@
 
 use lambda_http::tower::ServiceExt;
 use lambda_http::{Error, Request, run};
+use list_reports::Listing;
 use runtime::config::{self, Environment};
 use runtime::telemetry;
 use web::api;
@@ -11,8 +12,8 @@ async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment = Environment::of_process();
     let aws = config::aws(&environment).await?;
-    let reports = list_reports::reports(&environment, &aws_sdk_dynamodb::Client::new(&aws))?;
-    let service = api::service(list_reports::router(reports));
+    let listing = Listing::new(&environment, &aws_sdk_dynamodb::Client::new(&aws))?;
+    let service = api::service(list_reports::router(listing));
     run(ServiceExt::<Request>::map_response(
         service,
         api::without_needless_length,

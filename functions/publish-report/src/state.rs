@@ -6,10 +6,9 @@ use publishing::{Publisher, ReportFiles};
 use runtime::config::Environment;
 use store::queue::EventsQueue;
 use store::reports::ReportStore;
-use store::tokens::{Found, TokenStore};
+use store::tokens::TokenStore;
 use time::OffsetDateTime;
 use web::api::ApiError;
-use web::bearer::{bearer, refused};
 
 use crate::bucket::Bucket;
 use crate::upload::{UploadLimits, UploadStore};
@@ -75,13 +74,6 @@ impl Publishing {
         headers: &HeaderMap,
         now: OffsetDateTime,
     ) -> Result<Token, ApiError> {
-        let token = match self.tokens.find(bearer(headers)?, now).await? {
-            Found::Good(token) => token,
-            Found::Refused(reason) => return Err(refused(&reason)),
-        };
-        token
-            .check_right(Right::Publish)
-            .map_err(|reason| refused(&reason))?;
-        Ok(token)
+        access::authorize(&self.tokens, headers, Right::Publish, now).await
     }
 }

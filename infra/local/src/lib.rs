@@ -23,13 +23,13 @@ use domain::organization::OrganizationId;
 use domain::token::{Right, Token, TokenSecret};
 use download_files::Files;
 use identity::Role;
+use list_reports::Listing;
 use manage_webhooks::Managing;
 use outbound::address::AddressPolicy;
 use outbound::sender::{DEADLINE, Sender, SenderOptions};
 use publish_report::Publishing;
 use retry_webhooks::Retrying;
 use runtime::config::Environment;
-use store::reports::ReportStore;
 use store::tokens::TokenStore;
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -80,6 +80,8 @@ pub struct Options {
     /// How often what is due goes back on the queue. Without it there are neither rounds nor deliveries, unless
     /// [`Stack::deliver`] makes them.
     pub retry_every: Option<Duration>,
+    /// Whether reading reports takes a token with the right to.
+    pub read_by_token: bool,
     /// How long a delivery may take.
     pub delivery_deadline: Duration,
 }
@@ -91,6 +93,7 @@ impl Default for Options {
             port: 0,
             max_response_bytes: None,
             retry_every: None,
+            read_by_token: false,
             delivery_deadline: DEADLINE,
         }
     }
@@ -102,7 +105,7 @@ pub struct Stack {
     /// Where the API answers, without a slash at the end.
     pub api_url: String,
     /// What the function that lists works with.
-    pub listing: ReportStore,
+    pub listing: Listing,
     /// What the download function works with.
     pub files: Files,
     /// What the publishing function works with.
@@ -192,7 +195,11 @@ impl Stack {
             .get(EVENTS_QUEUE)
             .context("template.yaml has no EventsQueue")?;
 
-        let policies = Policies::read(&definition)?;
+        let holds = |condition: &str| match condition {
+            "ReadsByToken" => Some(options.read_by_token),
+            _ => None,
+        };
+        let policies = Policies::read(&definition, holds)?;
         let clients: BTreeMap<String, Clients> = policies
             .of_functions()
             .map(|(id, policy)| (id.to_owned(), Clients::under(policy, &sdk, &endpoints)))
@@ -202,7 +209,7 @@ impl Stack {
             clients.with_context(|| format!("template.yaml has no {function}"))
         };
         let issuer = DevelopmentIssuer::open(&api_url, options.data.as_deref())?;
-        let environment = environment(&endpoints, events, &issuer);
+        let environment = environment(&endpoints, events, &issuer, options.read_by_token);
         let given = |function: &str| given(&definition, &environment, function);
         // Receivers on this machine are what somebody who tries it has.
         let sender = Sender::new(SenderOptions {
@@ -212,7 +219,7 @@ impl Stack {
         })?;
         // Each function works with clients of its own, with which comes its policy, and by the variables that it is given.
         let (env, its) = (given("ListReports")?, of("ListReports")?);
-        let listing = list_reports::reports(&env, &its.dynamodb)?;
+        let listing = Listing::new(&env, &its.dynamodb)?;
         let (env, its) = (given("DownloadFiles")?, of("DownloadFiles")?);
         let mut files = Files::new(&env, &its.dynamodb, its.s3.clone())?;
         if let Some(max) = options.max_response_bytes {
@@ -353,7 +360,7 @@ impl Stack {
 
 /// Every route of the system.
 pub fn service(
-    listing: &ReportStore,
+    listing: &Listing,
     files: &Files,
     publishing: &Publishing,
     managing: &Managing,
@@ -382,8 +389,10 @@ fn environment(
     endpoints: &Endpoints,
     events: &str,
     issuer: &DevelopmentIssuer,
+    read_by_token: bool,
 ) -> Vec<(&'static str, String)> {
     let identity = issuer.options();
+    let reading = if read_by_token { "token" } else { "open" };
     vec![
         ("AWS_REGION", REGION.to_owned()),
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
@@ -397,6 +406,7 @@ fn environment(
         ("WEBHOOKS_TABLE", WEBHOOKS_TABLE.to_owned()),
         ("DELIVERIES_TABLE", DELIVERIES_TABLE.to_owned()),
         ("BUCKET", bucket_name(BUCKET)),
+        ("READING", reading.to_owned()),
         ("OIDC_ISSUER", identity.issuer),
         ("OIDC_AUDIENCE", identity.audience),
         ("OIDC_ROLES_CLAIM", identity.roles_claim),

@@ -44,6 +44,9 @@ struct Arguments {
     /// How many bytes a download may have [default: 200000000, as on Lambda]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_response_bytes: Option<u64>,
+    /// Have reading reports take a token with the right read-reports
+    #[arg(long)]
+    read_by_token: bool,
     /// How often webhooks that failed are tried again: an hour on AWS; try 10s, or 5m
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "1h")]
     retry_every: Duration,
@@ -74,7 +77,7 @@ enum TokenCommand {
         /// The organization that it is for
         #[arg(long)]
         org: OrganizationId,
-        /// What it allows: publish, manage-webhooks or read-deliveries; may be repeated
+        /// What it allows: publish, manage-webhooks, read-deliveries or read-reports; may be repeated
         #[arg(long = "right", required = true, value_parser = right)]
         rights: Vec<Right>,
         /// What to call it
@@ -171,6 +174,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         port: arguments.port,
         max_response_bytes: arguments.max_response_bytes,
         retry_every: Some(arguments.retry_every),
+        read_by_token: arguments.read_by_token,
         ..Options::default()
     };
     let stack = Stack::start(options)

@@ -52,11 +52,19 @@ impl fmt::Display for Permission {
 }
 
 impl Policies {
-    pub(crate) fn read(definition: &Definition) -> anyhow::Result<Self> {
+    /// The policies of the template, when its conditions hold as `holds` says: `None` of one that is not known.
+    pub(crate) fn read(
+        definition: &Definition,
+        holds: impl Fn(&str) -> Option<bool>,
+    ) -> anyhow::Result<Self> {
         let functions = definition.of_type::<Function>("AWS::Serverless::Function")?;
         let policies = functions.into_iter().map(|(function, properties)| {
-            let policy = Policy::new(function, properties.policies)
-                .with_context(|| format!("read the policy of {function} in template.yaml"))?;
+            let context = || format!("read the policy of {function} in template.yaml");
+            let documents = properties.policies.into_iter();
+            let documents = documents.map(|it| it.document(&holds));
+            let documents: anyhow::Result<Vec<_>> = documents.collect();
+            let documents = documents.with_context(context)?.into_iter().flatten();
+            let policy = Policy::new(function, documents.collect()).with_context(context)?;
             Ok(Enforced(Arc::new(policy)))
         });
         policies.collect::<anyhow::Result<_>>().map(Self)
@@ -96,7 +104,29 @@ impl Policies {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Function {
-    policies: Vec<Document>,
+    policies: Vec<Policied>,
+}
+
+/// A document, or `!If [condition, document, !Ref AWS::NoValue]`, where reading drops the tags.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a policy or one of two")]
+enum Policied {
+    Always(Document),
+    If(String, Document, String),
+}
+
+impl Policied {
+    fn document(self, holds: impl Fn(&str) -> Option<bool>) -> anyhow::Result<Option<Document>> {
+        match self {
+            Self::Always(document) => Ok(Some(document)),
+            Self::If(condition, document, otherwise) => {
+                anyhow::ensure!(otherwise == "AWS::NoValue", "{otherwise} is no policy");
+                let holds = holds(&condition);
+                let holds = holds.with_context(|| format!("{condition} is not known here"))?;
+                Ok(holds.then_some(document))
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -74,11 +74,18 @@ pub enum Right {
     ManageWebhooks,
     /// To read deliveries, without what was sent and answered.
     ReadDeliveries,
+    /// To list and download reports, where that takes a token.
+    ReadReports,
 }
 
 impl Right {
     /// Every right.
-    pub const ALL: [Self; 3] = [Self::Publish, Self::ManageWebhooks, Self::ReadDeliveries];
+    pub const ALL: [Self; 4] = [
+        Self::Publish,
+        Self::ManageWebhooks,
+        Self::ReadDeliveries,
+        Self::ReadReports,
+    ];
 
     /// The right's name.
     pub const fn as_str(self) -> &'static str {
@@ -86,6 +93,7 @@ impl Right {
             Self::Publish => "publish",
             Self::ManageWebhooks => "manage-webhooks",
             Self::ReadDeliveries => "read-deliveries",
+            Self::ReadReports => "read-reports",
         }
     }
 }

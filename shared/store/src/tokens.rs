@@ -72,22 +72,29 @@ impl TokenStore {
 
     /// The token with this secret, when it is good at `now`. Its use is noted.
     pub async fn find(&self, secret: &str, now: OffsetDateTime) -> Result<Found> {
+        let found = self.look_up(secret, now).await?;
+        if let Found::Good(token) = &found
+            && token.is_use_to_be_noted(now)
+            && let Err(error) = self.note_use(token, now).await
+        {
+            // That is no reason to refuse a good token.
+            tracing::warn!(token = %token.id, "the use of token {} was not noted: {error}", token.id);
+        }
+        Ok(found)
+    }
+
+    /// The same, and its use is not noted: this only reads.
+    pub async fn look_up(&self, secret: &str, now: OffsetDateTime) -> Result<Found> {
         let Some(secret) = TokenSecret::parse(secret) else {
             return Ok(Found::Refused(TokenRefused::Unknown));
         };
         let Some(token) = self.get(&secret).await? else {
             return Ok(Found::Refused(TokenRefused::Unknown));
         };
-        if let Err(refused) = token.check(now) {
-            return Ok(Found::Refused(refused));
-        }
-        if token.is_use_to_be_noted(now)
-            && let Err(error) = self.note_use(&token, now).await
-        {
-            // That is no reason to refuse a good token.
-            tracing::warn!(token = %token.id, "the use of token {} was not noted: {error}", token.id);
-        }
-        Ok(Found::Good(token))
+        Ok(match token.check(now) {
+            Ok(()) => Found::Good(token),
+            Err(refused) => Found::Refused(refused),
+        })
     }
 
     async fn note_use(&self, token: &Token, now: OffsetDateTime) -> Result<()> {

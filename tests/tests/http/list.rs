@@ -369,7 +369,7 @@ async fn a_page_costs_the_same_in_a_small_and_in_a_large_organization() {
     system
         .seed((0..20_000).map(|number| stored_report(large, number)))
         .await;
-    let store: &ReportStore = &system.stack.listing;
+    let store: &ReportStore = &system.stack.listing.reports;
     let range = VersionRange::ALL
         .at_least("1.5".parse().unwrap())
         .at_most("1.27".parse().unwrap());

@@ -8,5 +8,6 @@ mod cors;
 mod files;
 mod list;
 mod publish;
+mod reading_by_token;
 mod superseded;
 mod uploads;
