@@ -41,6 +41,7 @@ use list_reports::Listing;
 use local::Clients;
 use local::client::{File, Publisher};
 use retry_webhooks::Round;
+use runtime::metrics::Metrics;
 use store::queue::work::Work;
 use tests::receiver::Receiver;
 use tests::samples::{change, metadata, noise, stored_report};
@@ -314,6 +315,7 @@ async fn list(system: &System, meter: &Meter, org: OrganizationId) -> Cost {
     let listing = Listing {
         reports: meter.of(system, "ListReports").tables().reports,
         reading: Reading::Open,
+        metrics: Metrics::off(),
     };
     let request = get(&format!("/security/report/list?org={org}&minver=0"));
     let response = list_reports::router(listing)
@@ -433,7 +435,8 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
 async fn idle_round(system: &System, meter: &Meter) -> Cost {
     let clients = meter.of(system, "RetryWebhooks");
     let retrying = system.stack.retrying_with(&clients).unwrap();
-    let round = retry_webhooks::round(&retrying, OffsetDateTime::now_utc()).await;
+    let round =
+        retry_webhooks::round(&retrying, OffsetDateTime::now_utc(), retry_webhooks::BUDGET).await;
     assert_eq!(round, Round::default());
     Cost {
         what: "A round with nothing to do, of 730 a month",

@@ -131,7 +131,7 @@ impl System {
 
     /// Makes the hourly round, as if it were `now`, and delivers what it put on the queue.
     pub async fn round(&self, now: OffsetDateTime) -> Round {
-        let round = retry_webhooks::round(&self.stack.retrying, now).await;
+        let round = retry_webhooks::round(&self.stack.retrying, now, retry_webhooks::BUDGET).await;
         self.deliver(now).await;
         round
     }

@@ -201,7 +201,7 @@ impl World {
     }
 
     async fn round(&mut self, broken: Option<Break>, now: OffsetDateTime) {
-        retry_webhooks::round(&self.process().retrying, now).await;
+        retry_webhooks::round(&self.process().retrying, now, retry_webhooks::BUDGET).await;
         self.note_kill(broken);
         self.consume(broken, now).await;
     }
@@ -255,7 +255,12 @@ async fn live(broken: Option<Break>) -> usize {
     for (receiver, webhook) in receivers.iter().zip(&webhooks) {
         check(&world, receiver, webhook, &expected, broken).await;
     }
-    let due = retry_webhooks::round(&world.fresh.retrying, start + Duration::DAY).await;
+    let due = retry_webhooks::round(
+        &world.fresh.retrying,
+        start + Duration::DAY,
+        retry_webhooks::BUDGET,
+    )
+    .await;
     assert_eq!(
         due,
         retry_webhooks::Round::default(),

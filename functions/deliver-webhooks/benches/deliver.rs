@@ -129,7 +129,7 @@ impl Counted {
 
     /// A round, and what it puts on the queue.
     async fn round(&mut self, what: &str, now: OffsetDateTime) {
-        retry_webhooks::round(&self.retrying, now).await;
+        retry_webhooks::round(&self.retrying, now, retry_webhooks::BUDGET).await;
         self.print(&format!("{what}: the round"));
         let works = self.system.queued().await;
         self.deliver(&works, now).await;

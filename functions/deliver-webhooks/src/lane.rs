@@ -18,13 +18,13 @@ use domain::webhook::{Webhook, WebhookKey};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use outbound::format;
+use runtime::clock::Clock;
 use store::deliveries::creation::Created;
 use store::deliveries::lease::{Claimed, LEASE_VALIDITY};
 use store::dynamodb::Changed;
 use store::queue::work::Work;
 use tokio::sync::Semaphore;
 
-use crate::clock::Clock;
 use crate::receipt::Receipt;
 use crate::state::Delivering;
 use crate::tally::Tally;

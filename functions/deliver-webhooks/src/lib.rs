@@ -7,7 +7,6 @@
 //! what came of it: that it is delivered, or that it is due again, or that it waits for its webhook.
 
 mod batch;
-mod clock;
 mod lane;
 mod receipt;
 mod replay;
@@ -18,11 +17,11 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use futures_util::{StreamExt as _, stream};
+use runtime::clock::Clock;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
 use crate::batch::Batch;
-use crate::clock::Clock;
 use crate::receipt::Records;
 use crate::tally::Tally;
 
@@ -54,18 +53,17 @@ pub async fn handle(
         .map(|lane| lane.run(delivering, &slots, &clock, &tally));
     // All at once: how many deliveries are under way is limited by the slots.
     let mut running = stream::iter(running).buffer_unordered(usize::MAX);
-    while running.next().await.is_some() {}
+    let lanes = async { while running.next().await.is_some() {} };
+    // Beside them, and not after: behind a slow receiver there would be no time left, again and again.
+    tokio::join!(lanes, replay::all(delivering, replays, &clock));
     drop(running);
     if let Some(metrics) = tally.metrics() {
         delivering.metrics.record(clock.now(), &metrics);
     }
-    for (replay, receipt) in replays {
-        match replay::make(delivering, &replay, &clock).await {
-            Ok(()) => receipt.settle(),
-            Err(error) => {
-                tracing::error!(webhook = %replay.webhook, "a replay for webhook {} stopped: {error:#}", replay.webhook);
-            }
-        }
-    }
+    let unreadable =
+        delivering.webhooks.unreadable.take() + delivering.deliveries.unreadable.take();
+    delivering
+        .metrics
+        .record_unreadable(clock.now(), unreadable);
     records.response()
 }

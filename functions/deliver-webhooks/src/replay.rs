@@ -4,11 +4,12 @@ use domain::date::timestamp;
 use domain::delivery::DeliveryKey;
 use domain::delivery::{Delivery, DeliveryId};
 use futures_util::{StreamExt as _, stream};
+use runtime::clock::Clock;
 use store::deliveries::Range;
 use store::deliveries::lease::MadeDue;
 use store::queue::work::{Replay, Work};
 
-use crate::clock::Clock;
+use crate::receipt::Receipt;
 use crate::state::Delivering;
 
 /// How many deliveries are read at a time.
@@ -16,15 +17,23 @@ const PAGE: usize = 100;
 /// How many of them are written at a time.
 const AT_ONCE: usize = 16;
 
+/// Makes replays, one after the other, and settles those that are made.
+pub(crate) async fn all(delivering: &Delivering, replays: Vec<(Replay, Receipt)>, clock: &Clock) {
+    for (replay, receipt) in replays {
+        match make(delivering, &replay, clock).await {
+            Ok(()) => receipt.settle(),
+            Err(error) => {
+                tracing::error!(webhook = %replay.webhook, "a replay for webhook {} stopped: {error:#}", replay.webhook);
+            }
+        }
+    }
+}
+
 /// Puts deliveries on the queue, and makes them due before, if that is wanted. What there is no time for is put on the
 /// queue as a further replay.
 ///
 /// An error leaves some undone; the same replay may then be made once more.
-pub(crate) async fn make(
-    delivering: &Delivering,
-    replay: &Replay,
-    clock: &Clock,
-) -> anyhow::Result<()> {
+async fn make(delivering: &Delivering, replay: &Replay, clock: &Clock) -> anyhow::Result<()> {
     let mut range = Range {
         webhook: replay.webhook,
         state: Some(replay.replay),

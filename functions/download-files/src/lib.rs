@@ -132,6 +132,8 @@ async fn download(
     let org = files.reading.organization(&headers, &query, now).await?;
     let ids = report_ids(&query)?;
     let (reports, missing) = find(&files.reports, org, &ids).await?;
+    let unreadable = files.reports.unreadable.take();
+    files.metrics.record_unreadable(now, unreadable);
     if reports.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -12,6 +12,7 @@ use domain::organization::OrganizationId;
 use domain::report::summary::Summary;
 use domain::version::{Version, VersionRange};
 use runtime::config::Environment;
+use runtime::metrics::Metrics;
 use serde::Serialize;
 use store::reports::{Order, ReportStore};
 use time::OffsetDateTime;
@@ -35,6 +36,8 @@ pub struct Listing {
     pub reports: ReportStore,
     /// Who may.
     pub reading: Reading,
+    /// What is counted of it.
+    pub metrics: Metrics,
 }
 
 impl Listing {
@@ -50,6 +53,7 @@ impl Listing {
         Ok(Self {
             reports: ReportStore::new(dynamodb.clone(), table),
             reading: Reading::new(environment, dynamodb)?,
+            metrics: environment.metrics()?,
         })
     }
 }
@@ -72,12 +76,17 @@ struct ListBody {
 }
 
 async fn list(
-    State(Listing { reports, reading }): State<Listing>,
+    State(listing): State<Listing>,
     headers: HeaderMap,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = Query::parse(raw.as_deref(), &PARAMETERS)?;
     let now = OffsetDateTime::now_utc();
+    let Listing {
+        reports,
+        reading,
+        metrics,
+    } = &listing;
     let org = reading.organization(&headers, &query, now).await?;
     let versions = version_range(&query)?;
     let limit = query.limit()?;
@@ -92,6 +101,7 @@ async fn list(
         .page(org, &versions, order, after.as_ref(), limit)
         .await?;
 
+    metrics.record_unreadable(now, reports.unreadable.take());
     let organization = org.digest();
     tracing::debug!(
         organization,

@@ -31,6 +31,9 @@ use crate::target::delivery_not_found;
 /// The query parameters of a webhook's deliveries.
 pub const DELIVERIES_PARAMETERS: [&str; 5] = ["state", "since", "until", "limit", "cursor"];
 
+/// So far deliveries are counted: a few reads of a megabyte each.
+const MAX_COUNT: usize = 10_000;
+
 const REPLAY_FIELDS: [&str; 4] = ["since", "until", "states", "dryRun"];
 
 #[derive(Serialize)]
@@ -44,8 +47,18 @@ struct DeliveriesBody {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ReplayBody {
-    count: u64,
     dry_run: bool,
+    #[serde(flatten)]
+    counted: Option<Counted>,
+}
+
+/// How many deliveries a replay means. They are counted only for who asks, and up to [`MAX_COUNT`]: counting reads them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counted {
+    count: usize,
+    /// Whether there are more.
+    has_more: bool,
 }
 
 pub(crate) async fn list(
@@ -174,12 +187,21 @@ pub(crate) async fn replay(
         .into_iter()
         .map(|state| (state, range(&webhook, Some(state), since, until, now)))
         .collect();
-    let mut count = 0;
-    for (_, range) in &ranges {
-        count += managing.deliveries.count(range).await?;
-    }
     if dry_run {
-        return api::json(StatusCode::OK, &ReplayBody { count, dry_run });
+        let mut count = 0;
+        for (_, range) in &ranges {
+            // One more tells whether there are more.
+            count += managing
+                .deliveries
+                .count(range, MAX_COUNT + 1 - count)
+                .await?;
+        }
+        let counted = Counted {
+            count: count.min(MAX_COUNT),
+            has_more: count > MAX_COUNT,
+        };
+        let counted = Some(counted);
+        return api::json(StatusCode::OK, &ReplayBody { dry_run, counted });
     }
     managing.prepare(&webhook).await?;
     let messages: Vec<Work> = ranges
@@ -195,13 +217,14 @@ pub(crate) async fn replay(
             })
         })
         .collect();
-    // Nothing is written yet: if the queue does not take it, the caller has to know.
+    // If the queue does not take all of it, the caller has to know: what it took is done, and asking again does the rest.
     managing.queue.send(&messages).await?;
     tracing::info!(
-        webhook = %webhook.id, caller = caller.name, count,
-        "a replay of {count} deliveries to webhook {} was begun by {}", webhook.id, caller.name
+        webhook = %webhook.id, caller = caller.name,
+        "a replay of deliveries to webhook {} was begun by {}", webhook.id, caller.name
     );
-    api::json(StatusCode::ACCEPTED, &ReplayBody { count, dry_run })
+    let counted = None;
+    api::json(StatusCode::ACCEPTED, &ReplayBody { dry_run, counted })
 }
 
 impl Managing {

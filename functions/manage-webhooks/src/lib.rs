@@ -12,10 +12,11 @@ mod tokens;
 mod webhooks;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
+use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
 use web::query::Query;
 
@@ -82,12 +83,28 @@ pub fn router(managing: Managing) -> Router {
         .route(TOKEN_PATH, delete(tokens::revoke))
         .route_layer(from_fn(without_query))
         .merge(with_query)
-        .route_layer(from_fn(without_loop));
+        .route_layer(from_fn(without_loop))
+        .layer(from_fn_with_state(managing.clone(), counting_unreadable));
     let events = get(events::list).route_layer(from_fn(without_query));
     Router::new()
         .route(EVENTS_PATH, events)
         .merge(managed)
         .with_state(managing)
+}
+
+/// Records what could not be read on the way.
+async fn counting_unreadable(
+    State(managing): State<Managing>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    let unreadable = managing.webhooks.unreadable.take()
+        + managing.deliveries.unreadable.take()
+        + managing.tokens.unreadable.take();
+    let now = OffsetDateTime::now_utc();
+    managing.metrics.record_unreadable(now, unreadable);
+    response
 }
 
 /// Refuses messages that webhooks send: one whose URL leads here, with a token of ours among its headers, would test or send

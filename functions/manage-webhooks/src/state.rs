@@ -3,6 +3,7 @@
 use identity::{IdentityOptions, IdentityProvider};
 use outbound::sender::Sender;
 use runtime::config::Environment;
+use runtime::metrics::Metrics;
 use store::deliveries::DeliveryStore;
 use store::queue::EventsQueue;
 use store::tokens::TokenStore;
@@ -24,6 +25,8 @@ pub struct Managing {
     pub identity: IdentityProvider,
     /// How many tokens that are not revoked an organization may have.
     pub max_tokens: u64,
+    /// What is counted of it.
+    pub metrics: Metrics,
     /// Where what is to be delivered goes.
     pub queue: EventsQueue,
     /// What makes test calls, and says which addresses are allowed.
@@ -51,6 +54,7 @@ impl Managing {
                 audience: required("OIDC_AUDIENCE")?,
                 roles_claim: required("OIDC_ROLES_CLAIM")?,
             })?,
+            metrics: environment.metrics()?,
             max_tokens: environment.number("TOKENS_PER_ORGANIZATION")?,
             queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
             sender,

@@ -20,7 +20,7 @@ use serde_json::Value;
 use store::deliveries::Range;
 use store::dynamodb::Changed;
 use store::queue::work::Work;
-use store::webhooks::Webhooks;
+use store::webhooks::{Deleted, Webhooks};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use web::api::{self, ApiError, ErrorCode};
@@ -159,16 +159,17 @@ pub(crate) async fn delete(
     Call { caller, target, .. }: Call<ManageWebhooks>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    for _ in 0..MAX_TRIES {
-        let webhook = managing.webhook(&caller, &target).await?;
-        check_precondition(&headers, &webhook)?;
-        let deleted = managing.webhooks.delete(webhook.key(), webhook.revision);
-        if deleted.await? == Changed::Stored {
-            note(&caller, webhook.id, "deleted");
-            return Ok(StatusCode::NO_CONTENT.into_response());
+    let key = key(&caller, &target)?;
+    let wanted = Precondition::of(&headers);
+    let deleted = managing.webhooks.delete(key, wanted.revisions());
+    match deleted.await? {
+        Deleted::Done => {
+            note(&caller, key.id, "deleted");
+            Ok(StatusCode::NO_CONTENT.into_response())
         }
+        Deleted::OtherRevision => Err(precondition_failed()),
+        Deleted::Gone => Err(webhook_not_found()),
     }
-    Err(conflict())
 }
 
 pub(crate) async fn rotate(
@@ -283,10 +284,7 @@ impl Managing {
         caller: &Caller,
         target: &Target,
     ) -> Result<Webhook, ApiError> {
-        let key = WebhookKey {
-            org: caller.org,
-            id: target.webhook()?,
-        };
+        let key = key(caller, target)?;
         self.webhooks.get(key).await?.ok_or_else(webhook_not_found)
     }
 
@@ -365,7 +363,9 @@ impl Managing {
     ) -> Result<(Webhook, bool), ApiError> {
         for _ in 0..MAX_TRIES {
             let current = self.webhook(caller, target).await?;
-            check_precondition(headers, &current)?;
+            if !Precondition::of(headers).holds(&current) {
+                return Err(precondition_failed());
+            }
             let mut webhook = current.clone();
             let record = change(&mut webhook)?;
             if record == Record::Forgotten {
@@ -467,22 +467,61 @@ fn check_limits(among: &Webhooks, webhook: &Webhook) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::TooManyWebhooks, message))
 }
 
-/// `If-Match` (RFC 9110, section 13.1.1): entity tags, one of which must be the webhook's, or `*`.
-fn check_precondition(headers: &HeaderMap, webhook: &Webhook) -> Result<(), ApiError> {
-    let mut given = headers.get_all(header::IF_MATCH).iter().peekable();
-    if given.peek().is_none() {
-        return Ok(());
+/// What `If-Match` wants (RFC 9110, section 13.1.1).
+enum Precondition {
+    /// Any webhook: it is absent, or `*`.
+    Any,
+    /// One with an entity tag of these revisions. Other tags are no webhook's.
+    Revisions(Vec<u64>),
+}
+
+impl Precondition {
+    /// The most tags that are compared: as many as one condition of DynamoDB takes (DynamoDB, "Quotas").
+    const MOST: usize = 100;
+
+    fn of(headers: &HeaderMap) -> Self {
+        let given = headers.get_all(header::IF_MATCH);
+        if given.iter().next().is_none() {
+            return Self::Any;
+        }
+        let tags = given.iter().filter_map(|value| value.to_str().ok());
+        let tags = tags.flat_map(|value| value.split(',')).map(str::trim);
+        let tags: Vec<&str> = tags.collect();
+        if tags.contains(&"*") {
+            return Self::Any;
+        }
+        let revision = |tag: &str| {
+            let text = tag.strip_prefix('"')?.strip_suffix('"')?;
+            let revision = text.parse().ok()?;
+            (text == u64::to_string(&revision)).then_some(revision)
+        };
+        let revisions = tags.into_iter().filter_map(revision);
+        Self::Revisions(revisions.take(Self::MOST).collect())
     }
-    let tag = tag(webhook);
-    let matches = given
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|value| matches!(value.trim(), it if it == "*" || it == tag));
-    if matches {
-        return Ok(());
+
+    fn revisions(&self) -> Option<&[u64]> {
+        match self {
+            Self::Any => None,
+            Self::Revisions(revisions) => Some(revisions),
+        }
     }
+
+    fn holds(&self, webhook: &Webhook) -> bool {
+        self.revisions()
+            .is_none_or(|revisions| revisions.contains(&webhook.revision))
+    }
+}
+
+fn precondition_failed() -> ApiError {
     let message = "the webhook has been changed; read it again";
-    Err(ApiError::new(ErrorCode::PreconditionFailed, message))
+    ApiError::new(ErrorCode::PreconditionFailed, message)
+}
+
+fn key(caller: &Caller, target: &Target) -> Result<WebhookKey, ApiError> {
+    Ok(WebhookKey {
+        org: caller.org,
+        id: target.webhook()?,
+    })
 }
 
 /// The entity tag: of what administrators set, so that a delivery does not make it stale.

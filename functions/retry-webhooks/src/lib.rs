@@ -6,19 +6,28 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use domain::delivery::DeliveryId;
 use domain::webhook::health::Admission;
 use domain::webhook::{Webhook, WebhookKey};
+use runtime::clock::Clock;
 use runtime::config::Environment;
 use runtime::metrics::{Metric, Metrics};
-use store::deliveries::{DeliveryStore, DueDelivery};
-use store::outbox::{Swept, sweep};
+use store::deliveries::{DUE_SHARDS, DeliveryStore, DueDelivery};
+use store::outbox::{Swept, rotated, sweep};
 use store::queue::EventsQueue;
 use store::queue::work::{MAX_DUE, Work};
 use store::reports::ReportStore;
 use store::webhooks::WebhookStore;
 use time::OffsetDateTime;
+
+/// How long a round works when nobody says otherwise: template.yaml gives the function 5 minutes, and [`RESERVE`] is for what
+/// has been begun.
+pub const BUDGET: Duration = Duration::from_secs(280);
+/// So much of the function's time is kept for what has been begun, when DynamoDB and the queue are slow: a read of a webhook,
+/// or of a report, and a message; and the round's figures.
+pub const RESERVE: Duration = Duration::from_secs(20);
 
 /// What the function works with.
 #[derive(Clone, Debug)]
@@ -69,22 +78,32 @@ pub struct Round {
     pub waiting: usize,
     /// Shards, and webhooks' deliveries, that could not be read or put on the queue. They are due still.
     pub failed: usize,
+    /// Whether there was no time for all of it. What is left is due still.
+    pub is_cut_short: bool,
 }
 
-/// Makes a round. What fails does not keep the rest from being done: it is logged and counted.
-pub async fn round(retrying: &Retrying, now: OffsetDateTime) -> Round {
+/// Makes the round of `now`. What fails does not keep the rest from being done: it is logged and counted. When `budget` is
+/// over it begins nothing new: what is left is due still.
+pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -> Round {
+    let clock = Clock::new(now, budget);
+    let swept = sweep(&retrying.reports, &retrying.queue, now, || clock.is_over()).await;
     let mut round = Round {
-        swept: sweep(&retrying.reports, &retrying.queue, now).await,
+        swept,
+        is_cut_short: swept.is_cut_short,
         ..Round::default()
     };
     let mut webhooks = Webhooks::default();
-    for shard in DeliveryStore::due_shards() {
+    for shard in rotated(DUE_SHARDS, now) {
         let mut start = None;
         loop {
+            if clock.is_over() {
+                round.is_cut_short = true;
+                break;
+            }
             match retrying.deliveries.due(shard, now, start).await {
                 Ok((due, next)) => {
                     round.due += due.len();
-                    enqueue(retrying, due, &mut webhooks, now, &mut round).await;
+                    enqueue(retrying, due, &mut webhooks, &clock, &mut round).await;
                     start = next;
                 }
                 Err(error) => {
@@ -104,6 +123,11 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime) -> Round {
         Metric::count("ChangesUnannounced", round.swept.found),
     ];
     retrying.metrics.record(now, &metrics);
+    let unreadable = retrying.reports.unreadable.take() + retrying.deliveries.unreadable.take();
+    retrying.metrics.record_unreadable(now, unreadable);
+    if round.is_cut_short {
+        tracing::warn!("there was no time for all of the round: the next one goes on");
+    }
     if round == Round::default() {
         tracing::debug!("nothing is due");
     } else {
@@ -134,7 +158,7 @@ async fn enqueue(
     retrying: &Retrying,
     due: Vec<DueDelivery>,
     webhooks: &mut Webhooks,
-    now: OffsetDateTime,
+    clock: &Clock,
     round: &mut Round,
 ) {
     let mut groups: BTreeMap<WebhookKey, Vec<DeliveryId>> = BTreeMap::new();
@@ -146,7 +170,11 @@ async fn enqueue(
         groups.entry(key).or_default().push(delivery.id);
     }
     for (key, deliveries) in groups {
-        match enqueue_of(retrying, key, &deliveries, webhooks, now).await {
+        if clock.is_over() {
+            round.is_cut_short = true;
+            return;
+        }
+        match enqueue_of(retrying, key, &deliveries, webhooks, clock.now()).await {
             Ok(queued) => {
                 round.queued += queued;
                 round.waiting += deliveries.len() - queued;

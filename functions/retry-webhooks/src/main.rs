@@ -1,7 +1,9 @@
 //! The Lambda function `retry-webhooks`.
 
+use std::time::SystemTime;
+
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use retry_webhooks::{Retrying, round};
+use retry_webhooks::{RESERVE, Retrying, round};
 use runtime::config::{self, Environment};
 use runtime::telemetry;
 use serde_json::Value;
@@ -17,8 +19,11 @@ async fn main() -> Result<(), Error> {
         aws_sdk_sqs::Client::new(&aws),
     );
     let retrying = Retrying::new(&environment, &dynamodb, sqs)?;
-    let handle = |_: LambdaEvent<Value>| async {
-        let round = round(&retrying, OffsetDateTime::now_utc()).await;
+    let retrying = &retrying;
+    let handle = async |event: LambdaEvent<Value>| {
+        let left = event.context.deadline().duration_since(SystemTime::now());
+        let budget = left.unwrap_or_default().saturating_sub(RESERVE);
+        let round = round(retrying, OffsetDateTime::now_utc(), budget).await;
         // An error makes Lambda try again soon, which does no harm, and shows in the function's metrics.
         match round.failed + round.swept.failed {
             0 => Ok(()),

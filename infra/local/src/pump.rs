@@ -166,6 +166,6 @@ pub(crate) async fn rounds(retrying: Retrying, every: Duration) {
     interval.tick().await;
     loop {
         interval.tick().await;
-        retry_webhooks::round(&retrying, OffsetDateTime::now_utc()).await;
+        retry_webhooks::round(&retrying, OffsetDateTime::now_utc(), retry_webhooks::BUDGET).await;
     }
 }

@@ -46,6 +46,13 @@ impl Metrics {
         })))
     }
 
+    /// Records that stored items could not be read, if there were any. There is an alarm for it.
+    pub fn record_unreadable(&self, now: OffsetDateTime, count: usize) {
+        if count > 0 {
+            self.record(now, &[Metric::count("ItemsUnreadable", count)]);
+        }
+    }
+
     /// Records what was measured at `now`.
     pub fn record(&self, now: OffsetDateTime, metrics: &[Metric]) {
         let Some(recorder) = &self.0 else {

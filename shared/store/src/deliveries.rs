@@ -15,13 +15,11 @@ use domain::delivery::{Delivery, DeliveryId, DeliveryKey, DeliveryState};
 use domain::organization::OrganizationId;
 use domain::webhook::WebhookId;
 use serde::Deserialize;
-use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 use time::{Duration, OffsetDateTime};
 
-use self::items::{
-    DUE_SHARDS, MessageBody, attempt_prefix, beside_key, body_key, state_order, table_key,
-};
-use crate::dynamodb::{Changed, Item, get, string};
+pub use self::items::DUE_SHARDS;
+use self::items::{MessageBody, attempt_prefix, beside_key, body_key, state_order, table_key};
+use crate::dynamodb::{Changed, Item, Unreadable, get, string};
 use crate::error::{Context as _, Result, describe};
 use crate::quota::{Wanted, take};
 
@@ -35,6 +33,8 @@ pub const BY_STATE: &str = "by-state";
 pub struct DeliveryStore {
     client: Client,
     table: String,
+    /// Deliveries and attempts that could not be read.
+    pub unreadable: Unreadable,
 }
 
 /// Some of a webhook's deliveries.
@@ -82,6 +82,7 @@ impl DeliveryStore {
         Self {
             client,
             table: table.into(),
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -154,12 +155,8 @@ impl DeliveryStore {
             .await
             .map_err(describe)
             .with_context(|| format!("query the attempts at delivery {}", key.id))?;
-        let mut attempts: Vec<Attempt> = output
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| from_item(item).context("read the item of an attempt"))
-            .collect::<Result<_>>()?;
+        let attempts = self.unreadable.rest(output.items, "attempt", "id");
+        let mut attempts: Vec<Attempt> = attempts.collect();
         attempts.sort_by_key(|attempt| attempt.number);
         Ok(attempts)
     }
@@ -190,9 +187,7 @@ impl DeliveryStore {
                 .await
                 .map_err(describe)
                 .with_context(|| format!("query the deliveries of webhook {}", range.webhook))?;
-            for item in output.items.unwrap_or_default() {
-                deliveries.push(from_item(item).context("read the item of a delivery")?);
-            }
+            deliveries.extend(self.unreadable.rest(output.items, "delivery", "id"));
             start = output.last_evaluated_key;
             if deliveries.len() > limit || start.is_none() {
                 let has_more = deliveries.len() > limit;
@@ -202,9 +197,9 @@ impl DeliveryStore {
         }
     }
 
-    /// How many deliveries a range has. Reads all of them.
-    pub async fn count(&self, range: &Range) -> Result<u64> {
-        if range.is_empty() {
+    /// How many deliveries a range has, counted up to `most`: that many are read, and no more.
+    pub async fn count(&self, range: &Range, most: usize) -> Result<usize> {
+        if range.is_empty() || most == 0 {
             return Ok(0);
         }
         let mut count = 0;
@@ -213,14 +208,15 @@ impl DeliveryStore {
             let output = self
                 .query_of(range)
                 .select(Select::Count)
+                .limit(i32::try_from(most - count)?)
                 .set_exclusive_start_key(start)
                 .send()
                 .await
                 .map_err(describe)
                 .with_context(|| format!("count the deliveries of webhook {}", range.webhook))?;
-            count += u64::try_from(output.count)?;
+            count += usize::try_from(output.count)?;
             start = output.last_evaluated_key;
-            if start.is_none() {
+            if start.is_none() || count >= most {
                 return Ok(count);
             }
         }
@@ -269,17 +265,9 @@ impl DeliveryStore {
             .await
             .map_err(describe)
             .with_context(|| format!("query the due deliveries of shard {shard}"))?;
-        let due = output
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| from_item(item).context("read an item of the index of due deliveries"))
-            .collect::<Result<_>>()?;
-        Ok((due, output.last_evaluated_key))
-    }
-
-    /// The shards of the index [`DUE`].
-    pub fn due_shards() -> std::ops::Range<u8> {
-        0..DUE_SHARDS
+        let due = self
+            .unreadable
+            .rest(output.items, "the key of delivery", "id");
+        Ok((due.collect(), output.last_evaluated_key))
     }
 }

@@ -1,6 +1,8 @@
 //! What is common to the tables.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -32,6 +34,45 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 /// After a pause of this length it is given up.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
+/// Items that a store came upon and could not read. One such item costs only itself: it is left out of what was asked for,
+/// logged, and counted here. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Unreadable(Arc<AtomicUsize>);
+
+impl Unreadable {
+    /// How many there were since this was asked last.
+    pub fn take(&self) -> usize {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+
+    /// Those of the items that can be read. `what` they are, and `id`, the name of the attribute that tells which, are for
+    /// the log.
+    pub(crate) fn rest<T: DeserializeOwned>(
+        &self,
+        items: Option<Vec<Item>>,
+        what: &'static str,
+        id: &'static str,
+    ) -> impl Iterator<Item = T> {
+        let items = items.unwrap_or_default().into_iter();
+        items.filter_map(move |item| {
+            let named = item.get(id).and_then(|id| id.as_s().ok()).cloned();
+            match from_item(item) {
+                Ok(thing) => Some(thing),
+                Err(error) => {
+                    self.0.fetch_add(1, Ordering::Relaxed);
+                    let id = named.unwrap_or_default();
+                    tracing::error!(
+                        what,
+                        id,
+                        "{what} {id} cannot be read and is left out: {error}"
+                    );
+                    None
+                }
+            }
+        })
+    }
+}
+
 /// A string as DynamoDB has it.
 pub(crate) fn string(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
@@ -56,6 +97,17 @@ pub(crate) async fn get<T: DeserializeOwned>(
         .map(from_item)
         .transpose()
         .context("read the item")
+}
+
+/// Whether the item exists now, whatever is in it.
+pub(crate) async fn exists(client: &Client, table: &str, key: Item) -> Result<bool> {
+    let get = client
+        .get_item()
+        .table_name(table)
+        .set_key(Some(key))
+        .consistent_read(true);
+    let output = get.send().await.map_err(describe)?;
+    Ok(output.item.is_some())
 }
 
 /// Those of the items that exist, as they are now, in no particular order. The keys must differ from each other.

@@ -40,14 +40,26 @@ pub struct Swept {
     /// Reports whose changes could not be put there, and shards that could not be read. The marks remain for the next
     /// sweep.
     pub failed: usize,
+    /// Whether there was no time for all of it.
+    pub is_cut_short: bool,
 }
 
 /// Announces what has been marked for longer than [`GRACE`]. Safe to run twice at the same moment.
 ///
-/// What fails does not keep the other reports from being announced: it is logged and counted.
-pub async fn sweep(reports: &ReportStore, queue: &EventsQueue, now: OffsetDateTime) -> Swept {
+/// It begins with another shard each hour, and ends early when `is_over` says that the time is: what is left is for the next
+/// one. What fails does not keep the other reports from being announced: it is logged and counted.
+pub async fn sweep(
+    reports: &ReportStore,
+    queue: &EventsQueue,
+    now: OffsetDateTime,
+    is_over: impl Fn() -> bool,
+) -> Swept {
     let mut swept = Swept::default();
-    for shard in 0..UNANNOUNCED_SHARDS {
+    for shard in rotated(UNANNOUNCED_SHARDS, now) {
+        if is_over() {
+            swept.is_cut_short = true;
+            break;
+        }
         let keys = match reports.unannounced(shard, now - GRACE).await {
             Ok(keys) => keys,
             Err(error) => {
@@ -60,6 +72,10 @@ pub async fn sweep(reports: &ReportStore, queue: &EventsQueue, now: OffsetDateTi
             }
         };
         for key in keys {
+            if is_over() {
+                swept.is_cut_short = true;
+                break;
+            }
             match announce_stored(reports, queue, key).await {
                 Ok(false) => {}
                 Ok(true) => {
@@ -77,6 +93,13 @@ pub async fn sweep(reports: &ReportStore, queue: &EventsQueue, now: OffsetDateTi
     swept
 }
 
+/// The shards, from another one on each hour: a round that has no time for all of them does not leave the same ones each time.
+pub fn rotated(shards: u8, now: OffsetDateTime) -> impl Iterator<Item = u8> {
+    let hour = now.unix_timestamp().div_euclid(3600);
+    let first = u8::try_from(hour.rem_euclid(i64::from(shards))).unwrap_or_default();
+    (0..shards).map(move |position| (first + position) % shards)
+}
+
 /// Announces a report, unless it needs none: the index is eventually consistent, and the report itself tells.
 async fn announce_stored(
     reports: &ReportStore,
@@ -89,5 +112,25 @@ async fn announce_stored(
             Ok(true)
         }
         _ => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hour_begins_with_another_shard_and_none_is_left_out() {
+        let hour = |hour| OffsetDateTime::UNIX_EPOCH + Duration::hours(hour);
+        let order = |at| rotated(8, at).collect::<Vec<u8>>();
+        assert_eq!(order(hour(0)), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(order(hour(3)), [3, 4, 5, 6, 7, 0, 1, 2]);
+        assert_eq!(order(hour(3) + Duration::minutes(59)), order(hour(3)));
+        for from in 100..108 {
+            let mut shards = order(hour(from));
+            assert_ne!(shards[0], order(hour(from + 1))[0]);
+            shards.sort_unstable();
+            assert_eq!(shards, [0, 1, 2, 3, 4, 5, 6, 7]);
+        }
     }
 }

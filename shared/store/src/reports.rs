@@ -8,10 +8,10 @@ use domain::report::summary::Summary;
 use domain::report::{Report, ReportId, ReportKey};
 use domain::version::{Version, VersionRange};
 use serde::{Deserialize, Serialize};
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Item, NotMade, batch_get, changed, get, string};
+use crate::dynamodb::{Item, NotMade, Unreadable, batch_get, changed, get, string};
 use crate::error::{Context as _, Error, Result, describe};
 
 /// The index in which an organization's reports lie in the order of their versions.
@@ -30,6 +30,8 @@ const MAX_SORT_KEY: usize = 1024;
 pub struct ReportStore {
     client: Client,
     table: String,
+    /// Reports that could not be read.
+    pub unreadable: Unreadable,
 }
 
 /// Where a report lies among its organization's: by version, then by the date of its first upload, then by id.
@@ -124,6 +126,7 @@ impl ReportStore {
         Self {
             client,
             table: table.into(),
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -173,9 +176,7 @@ impl ReportStore {
                 .consumed_capacity
                 .and_then(|it| it.capacity_units)
                 .unwrap_or_default();
-            for item in output.items.unwrap_or_default() {
-                listed.push(from_item(item).context("read an item of the index of reports")?);
-            }
+            listed.extend(self.unreadable.rest(output.items, "report", "id"));
             start = output.last_evaluated_key;
             if start.is_none() {
                 break;
@@ -208,10 +209,7 @@ impl ReportStore {
             .with_context(|| {
                 format!("get {} reports of organization {}", ids.len(), org.digest())
             })?;
-        items
-            .into_iter()
-            .map(|item| from_item(item).context("read the item of a report"))
-            .collect()
+        Ok(self.unreadable.rest(Some(items), "report", "id").collect())
     }
 
     /// Stores the next revision of a report, with the mark that it is to be announced, and writes `alongside` in the same
@@ -310,11 +308,10 @@ impl ReportStore {
                 .await
                 .map_err(describe)
                 .with_context(|| format!("query the unannounced reports of shard {shard}"))?;
-            for item in output.items.unwrap_or_default() {
-                keys.push(
-                    from_item(item).context("read an item of the index of unannounced reports")?,
-                );
-            }
+            let found = self
+                .unreadable
+                .rest(output.items, "the key of report", "id");
+            keys.extend::<Vec<ReportKey>>(found.collect());
             start = output.last_evaluated_key;
             if start.is_none() {
                 return Ok(keys);

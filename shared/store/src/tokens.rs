@@ -6,10 +6,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::token::{Token, TokenId, TokenRefused, TokenSecret};
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, get, string, transact};
+use crate::dynamodb::{Changed, Item, Unreadable, get, string, transact};
 use crate::error::{Context as _, Result, describe};
 
 /// The index of an organization's tokens by id.
@@ -29,6 +29,8 @@ pub enum Found {
 pub struct TokenStore {
     client: Client,
     table: String,
+    /// Tokens that could not be read.
+    pub unreadable: Unreadable,
 }
 
 impl TokenStore {
@@ -37,6 +39,7 @@ impl TokenStore {
         Self {
             client,
             table: table.into(),
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -139,9 +142,7 @@ impl TokenStore {
                 .await
                 .map_err(describe)
                 .with_context(|| format!("query the tokens of organization {}", org.digest()))?;
-            for item in output.items.unwrap_or_default() {
-                tokens.push(from_item(item).context("read the item of a token")?);
-            }
+            tokens.extend(self.unreadable.rest(output.items, "token", "id"));
             start = output.last_evaluated_key;
             if tokens.len() > limit || start.is_none() {
                 let has_more = tokens.len() > limit;
@@ -173,10 +174,12 @@ impl TokenStore {
         let Some(item) = output.items.unwrap_or_default().pop() else {
             return Ok(false);
         };
-        let token: Token = from_item(item).context("read the item of a token")?;
+        // The token itself is not read: one that cannot be read can be revoked.
+        let sha256 = item.get("sha256").cloned();
+        let sha256 = sha256.context("an item of the index of tokens has no key")?;
         let revoke = Update::builder()
             .table_name(&self.table)
-            .key("sha256", string(&token.sha256))
+            .key("sha256", sha256)
             .update_expression("SET revokedAt = :now")
             // Once it is revoked it stays revoked at that time, and is counted no more.
             .condition_expression("attribute_exists(sha256) AND attribute_not_exists(revokedAt)")

@@ -9,10 +9,10 @@ use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::webhook::health::{DisabledReason, Pause};
 use domain::webhook::{Disabled, Webhook, WebhookKey};
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
+use serde_dynamo::aws_sdk_dynamodb_1::{to_attribute_value, to_item};
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, NotMade, changed, get, string};
+use crate::dynamodb::{Changed, Item, NotMade, Unreadable, changed, exists, get, string};
 use crate::error::{Context as _, Result, describe};
 
 /// In the place of an id: an item per organization that counts the changes of which webhooks there are. `~` lies behind
@@ -31,6 +31,19 @@ const REMOVE_HEALTH: &str = "REMOVE failingSince, pausedUntil, isAnswering, isTo
 pub struct WebhookStore {
     client: Client,
     table: String,
+    /// Webhooks that could not be read.
+    pub unreadable: Unreadable,
+}
+
+/// What became of deleting a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is deleted.
+    Done,
+    /// It has another revision.
+    OtherRevision,
+    /// There is none.
+    Gone,
 }
 
 /// An organization's webhooks, for a change of which there are.
@@ -48,10 +61,11 @@ impl WebhookStore {
         Self {
             client,
             table: table.into(),
+            unreadable: Unreadable::default(),
         }
     }
 
-    /// Every webhook of an organization, as they are now, in the order of their ids.
+    /// Every webhook of an organization that can be read, as they are now, in the order of their ids.
     pub async fn all(&self, org: OrganizationId) -> Result<Vec<Webhook>> {
         let mut webhooks = Vec::new();
         let mut start = None;
@@ -70,9 +84,7 @@ impl WebhookStore {
                 .await
                 .map_err(describe)
                 .with_context(|| format!("query the webhooks of organization {}", org.digest()))?;
-            for item in output.items.unwrap_or_default() {
-                webhooks.push(from_item(item).context("read the item of a webhook")?);
-            }
+            webhooks.extend(self.unreadable.rest(output.items, "webhook", "id"));
             start = output.last_evaluated_key;
             if start.is_none() {
                 return Ok(webhooks);
@@ -236,20 +248,46 @@ impl WebhookStore {
         }
     }
 
-    /// Deletes the webhook, if it has this revision.
-    pub async fn delete(&self, key: WebhookKey, revision: u64) -> Result<Changed> {
-        let result = self
+    /// Deletes the webhook, if it has one of these revisions; without any, whatever it has. It is not read for that: one that
+    /// cannot be read can be deleted.
+    pub async fn delete(&self, key: WebhookKey, revisions: Option<&[u64]>) -> Result<Deleted> {
+        let mut delete = self
             .client
             .delete_item()
             .table_name(&self.table)
-            .set_key(Some(table_key(key)))
-            .condition_expression("revision = :revision")
-            .expression_attribute_values(":revision", AttributeValue::N(revision.to_string()))
-            .send()
-            .await;
+            .set_key(Some(table_key(key)));
+        let mut condition = "attribute_exists(id)".to_owned();
+        for (position, revision) in revisions.unwrap_or_default().iter().enumerate() {
+            condition += if position == 0 {
+                " AND revision IN ("
+            } else {
+                ", "
+            };
+            condition += &format!(":revision{position}");
+            delete = delete.expression_attribute_values(
+                format!(":revision{position}"),
+                AttributeValue::N(revision.to_string()),
+            );
+        }
+        match revisions {
+            // No webhook has one of none.
+            Some([]) => condition += " AND attribute_not_exists(id)",
+            Some(_) => condition.push(')'),
+            None => {}
+        }
+        let result = delete.condition_expression(condition).send().await;
         match result.map_err(SdkError::into_service_error) {
-            Ok(_) => Ok(Changed::Stored),
-            Err(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
+            Ok(_) => Ok(Deleted::Done),
+            Err(DeleteItemError::ConditionalCheckFailedException(_)) => {
+                let is_there = exists(&self.client, &self.table, table_key(key))
+                    .await
+                    .with_context(|| format!("see whether there is a webhook {}", key.id))?;
+                Ok(if is_there {
+                    Deleted::OtherRevision
+                } else {
+                    Deleted::Gone
+                })
+            }
             Err(error) => {
                 Err(describe(error)).with_context(|| format!("delete webhook {}", key.id))
             }

@@ -234,7 +234,7 @@ pub(crate) async fn deliver(system: &System, now: OffsetDateTime) {
 /// Makes the hourly round, and delivers what it put on the queue.
 pub(crate) async fn round(system: &System, now: OffsetDateTime) -> Round {
     let begun = Instant::now();
-    let round = retry_webhooks::round(&system.stack.retrying, now).await;
+    let round = retry_webhooks::round(&system.stack.retrying, now, retry_webhooks::BUDGET).await;
     deliver(system, now + begun.elapsed()).await;
     round
 }

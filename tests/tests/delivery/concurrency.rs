@@ -7,7 +7,6 @@ use domain::delivery::DeliveryState;
 use domain::delivery::attempt::Attempt;
 use domain::delivery::exchange::Exchange;
 use store::deliveries::lease::{Claimed, LEASE_VALIDITY, Outcome};
-use store::dynamodb::Changed;
 use store::queue::work::Work;
 use tests::receiver::{Answer, Received, Receiver};
 use tests::system::{System, organization};
@@ -115,8 +114,8 @@ async fn two_rounds_at_once_send_each_delivery_once() {
     let now = start + hours(1);
     let retrying = &system.stack.retrying;
     let (one, other) = tokio::join!(
-        retry_webhooks::round(retrying, now),
-        retry_webhooks::round(retrying, now)
+        retry_webhooks::round(retrying, now, retry_webhooks::BUDGET),
+        retry_webhooks::round(retrying, now, retry_webhooks::BUDGET)
     );
     assert_eq!((one.queued, other.queued), (60, 60));
     // Each message is handled at the same time as all the others.
@@ -149,8 +148,8 @@ async fn two_rounds_at_once_try_a_dead_receiver_once() {
     let now = start + hours(1);
     let retrying = &system.stack.retrying;
     tokio::join!(
-        retry_webhooks::round(retrying, now),
-        retry_webhooks::round(retrying, now)
+        retry_webhooks::round(retrying, now, retry_webhooks::BUDGET),
+        retry_webhooks::round(retrying, now, retry_webhooks::BUDGET)
     );
     let consumers: Vec<_> = taken(&system)
         .await
@@ -203,8 +202,8 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
     let before = kept(&system, webhook).await;
 
     let failed = Outcome::Failed(now + hours(1));
-    let recorded = store.record(&late, late_lease, &attempt(2), failed).await;
-    assert_eq!(recorded.unwrap(), Changed::Lost);
+    let recorded = store.record(&late, late_lease, attempt(2), failed).await;
+    assert_eq!(recorded.unwrap(), None);
     store.release(delivery, late_lease, now).await.unwrap();
     assert_eq!(
         kept(&system, webhook).await,
@@ -212,10 +211,8 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
         "who is late changes nothing"
     );
     let delivered = Outcome::Delivered;
-    let recorded = store
-        .record(&late, late_lease, &attempt(2), delivered)
-        .await;
-    assert_eq!(recorded.unwrap(), Changed::Stored);
+    let recorded = store.record(&late, late_lease, attempt(2), delivered).await;
+    assert_eq!(recorded.unwrap().unwrap().number, 2);
     let expected = [(DeliveryState::Delivered, 2)];
     assert_eq!(
         states(&system, webhook).await,
@@ -223,10 +220,8 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
         "the receiver has it"
     );
     let attempt = attempt(2);
-    let recorded = store
-        .record(&current, current_lease, &attempt, failed)
-        .await;
-    assert_eq!(recorded.unwrap(), Changed::Lost);
+    let recorded = store.record(&current, current_lease, attempt, failed).await;
+    assert_eq!(recorded.unwrap(), None);
     assert_eq!(states(&system, webhook).await, expected);
     let never = now + hours(100);
     assert_eq!(
@@ -279,4 +274,44 @@ async fn eight_at_once_go_to_a_receiver() {
     permits.add_permits(17);
     assert!(running.await.unwrap().is_empty());
     assert_eq!(slow.take().len(), 20);
+}
+
+#[tokio::test]
+async fn a_late_success_and_a_failure_have_a_number_each() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, start) = (organization(), OffsetDateTime::now_utc());
+    let webhook = key(org, &system.webhook(org, &receiver.url).await);
+    receiver.answer(Answer::Status(404));
+    tell(&system, &stored(&system, org, 1).await[0], start).await;
+    let store = &system.stack.tables.deliveries;
+    let delivery = key_of(&kept(&system, webhook).await[0]);
+    let attempt = |status| {
+        let exchange = Exchange {
+            status: Some(status),
+            duration: std::time::Duration::ZERO,
+            response: None,
+            retry_after: None,
+            failure: None,
+        };
+        Attempt::of(2, start, &exchange, BTreeMap::new())
+    };
+    let claim = async |now| match store.claim(delivery, now).await.unwrap() {
+        Claimed::Started(delivery, lease) => (delivery, lease),
+        other => panic!("{other:?}"),
+    };
+    let now = start + hours(1);
+    let (late, late_lease) = claim(now).await;
+    let now = now + LEASE_VALIDITY + SECOND;
+    let (current, current_lease) = claim(now).await;
+    let failed = Outcome::Failed(now + hours(1));
+    let failed = store.record(&current, current_lease, attempt(500), failed);
+    assert_eq!(failed.await.unwrap().unwrap().number, 2);
+    let delivered = store.record(&late, late_lease, attempt(200), Outcome::Delivered);
+    assert_eq!(delivered.await.unwrap().unwrap().number, 3);
+
+    let expected = [(DeliveryState::Delivered, 3)];
+    assert_eq!(states(&system, webhook).await, expected);
+    let attempts = store.attempts(delivery).await.unwrap();
+    let attempts: Vec<_> = attempts.iter().map(|it| (it.number, it.status)).collect();
+    assert_eq!(attempts, [(1, Some(404)), (2, Some(500)), (3, Some(200))]);
 }

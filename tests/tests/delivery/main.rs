@@ -12,3 +12,4 @@ mod messages;
 mod metrics;
 mod replay;
 mod retries;
+mod unreadable;

@@ -104,15 +104,15 @@ async fn a_round_records_what_it_found() {
     let stored = reports.store(&unannounced, Vec::new(), now).await.unwrap();
     assert!(matches!(stored, Commit::Stored), "{stored:?}");
 
-    retry_webhooks::round(&retrying, now).await;
-    retry_webhooks::round(&retrying, now + hours(1)).await;
+    retry_webhooks::round(&retrying, now, retry_webhooks::BUDGET).await;
+    retry_webhooks::round(&retrying, now + hours(1), retry_webhooks::BUDGET).await;
     let queued = taken(&system).await;
     assert_eq!(queued.len(), 2, "what is due, and the change: {queued:?}");
     // What waits for its webhook is due all the same.
     let path = format!("/webhooks/{}", text(&webhook["id"]));
     let disabled = json!({"enabled": false});
     system.manage(org, "PATCH", &path, Some(disabled)).await;
-    retry_webhooks::round(&retrying, now + hours(1)).await;
+    retry_webhooks::round(&retrying, now + hours(1), retry_webhooks::BUDGET).await;
 
     let found: Vec<_> = records
         .figures()
@@ -126,4 +126,34 @@ async fn a_round_records_what_it_found() {
         .collect();
     let figures = |due, unannounced| (vec![due], vec![unannounced]);
     assert_eq!(found, [figures(0, 0), figures(2, 1), figures(2, 0)]);
+}
+
+#[tokio::test]
+async fn a_round_without_time_says_so_and_records_what_it_has_seen() {
+    let (system, records) = (System::start().await, Records::default());
+    let (org, now) = (organization(), OffsetDateTime::now_utc());
+    let receiver = Receiver::start().await;
+    receiver.answer(Answer::Status(400));
+    system.webhook(org, &receiver.url).await;
+    for report in &stored(&system, org, 2).await {
+        tell(&system, report, now).await;
+    }
+    let mut unannounced = stored_report(org, 2);
+    unannounced.announced_revision = 0;
+    let reports = &system.stack.tables.reports;
+    let stored = reports.store(&unannounced, Vec::new(), now).await.unwrap();
+    assert!(matches!(stored, Commit::Stored), "{stored:?}");
+    let retrying = Retrying {
+        metrics: records.metrics(),
+        ..system.stack.retrying.clone()
+    };
+    let later = now + hours(1);
+    let cut = retry_webhooks::round(&retrying, later, std::time::Duration::ZERO).await;
+    assert!(cut.is_cut_short && cut.swept.is_cut_short, "{cut:?}");
+    assert_eq!((cut.queued, cut.swept.announced, cut.failed), (0, 0, 0));
+    assert_eq!(records.figures().len(), 1, "it shows that there was one");
+    assert!(taken(&system).await.is_empty());
+    let whole = retry_webhooks::round(&retrying, later, retry_webhooks::BUDGET).await;
+    assert!(!whole.is_cut_short, "{whole:?}");
+    assert_eq!((whole.queued, whole.swept.announced), (2, 1));
 }

@@ -82,6 +82,7 @@ async fn sweep_at(system: &System, now: OffsetDateTime) -> Swept {
         &system.stack.retrying.reports,
         &system.stack.retrying.queue,
         now,
+        || false,
     )
     .await
 }
@@ -169,7 +170,8 @@ async fn the_sweep_announces_what_was_left() {
         Swept {
             found: 1,
             announced: 1,
-            failed: 0
+            failed: 0,
+            ..Swept::default()
         }
     );
     assert_eq!(
@@ -280,13 +282,14 @@ async fn a_sweep_without_a_queue_leaves_the_marks() {
         format!("{}-gone", system.stack.events_queue()),
     );
     let later = OffsetDateTime::now_utc() + GRACE * 2;
-    let swept = sweep(&system.stack.retrying.reports, &gone, later).await;
+    let swept = sweep(&system.stack.retrying.reports, &gone, later, || false).await;
     assert_eq!(
         swept,
         Swept {
             found: 1,
             announced: 0,
-            failed: 1
+            failed: 1,
+            ..Swept::default()
         }
     );
     assert!(is_marked(&system, org, &id).await);

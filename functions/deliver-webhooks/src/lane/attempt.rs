@@ -7,7 +7,6 @@ use domain::webhook::health::Verdict;
 use outbound::format::{Outgoing, event_names, shown};
 use outbound::sender::mask;
 use store::deliveries::lease::Outcome;
-use store::dynamodb::Changed;
 
 use super::Running;
 
@@ -45,21 +44,21 @@ impl Running<'_> {
             .post(&webhook.settings.url, headers, outgoing.body)
             .await?;
         mask(&mut exchange, webhook.settings.signing_secrets(at));
-        let number = delivery.attempts + 1;
-        let attempt = Attempt::of(number, at, &exchange, shown_headers);
+        // Its number is what the write gives it.
+        let attempt = Attempt::of(delivery.attempts + 1, at, &exchange, shown_headers);
         let now = self.clock.now();
         let verdict = exchange.verdict(now);
         let outcome = match verdict.due_again(now, &self.policy) {
             None => Outcome::Delivered,
             Some(due_at) => Outcome::Failed(due_at),
         };
-        let recorded = deliveries
-            .record(delivery, lease, &attempt, outcome)
-            .await?;
-        if recorded == Changed::Stored {
+        let recorded = deliveries.record(delivery, lease, attempt.clone(), outcome);
+        let recorded = recorded.await?;
+        if recorded.is_some() {
             self.tally
                 .attempted(verdict == Verdict::Success, attempt.duration_ms);
         }
+        let number = recorded.map_or(attempt.number, |attempt| attempt.number);
         let what = match (&attempt.error, attempt.status) {
             (Some(error), _) => format!("failed: {}", error.message),
             (None, Some(status)) => status.to_string(),

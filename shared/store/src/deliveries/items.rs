@@ -11,7 +11,7 @@ use crate::dynamodb::{Item, string};
 use crate::error::Result;
 
 /// Over how many keys the index `due` spreads its writes. DynamoDB gives one key 1,000 writes a second.
-pub(super) const DUE_SHARDS: u8 = 8;
+pub const DUE_SHARDS: u8 = 8;
 
 /// The attributes that put a delivery into the indexes.
 #[derive(Serialize)]

@@ -120,11 +120,46 @@ impl DeliveryStore {
         Ok(())
     }
 
-    /// Records an attempt and what it came to, in one write.
+    /// Records an attempt and what it came to, in one write, which also numbers it: whatever number it has. `None` when it is
+    /// not recorded.
     ///
     /// A failure counts only for whoever still has the lease: if it has ended, somebody else is trying. A success always
-    /// counts, since the receiver has the message.
+    /// counts, since the receiver has the message; if somebody else has recorded an attempt meanwhile, it is the next one.
     pub async fn record(
+        &self,
+        delivery: &Delivery,
+        lease: Lease,
+        attempt: Attempt,
+        outcome: Outcome,
+    ) -> Result<Option<Attempt>> {
+        /// Each time somebody else has recorded an attempt. Two may be at work at once, when a lease has ended.
+        const MAX_TRIES: usize = 5;
+        let mut recorded = delivery.attempts;
+        for _ in 0..MAX_TRIES {
+            let attempt = Attempt {
+                number: recorded + 1,
+                ..attempt.clone()
+            };
+            let written = self.record_as(delivery, lease, &attempt, outcome).await?;
+            if written == Changed::Stored {
+                return Ok(Some(attempt));
+            }
+            match self.get(delivery.key()).await? {
+                Some(now) if now.attempts != recorded && outcome == Outcome::Delivered => {
+                    recorded = now.attempts;
+                }
+                _ => break,
+            }
+        }
+        tracing::warn!(
+            delivery = %delivery.id,
+            "an attempt at delivery {} is not recorded: somebody else tries it, or it is gone", delivery.id
+        );
+        Ok(None)
+    }
+
+    /// Records an attempt under its number, if that is the next one.
+    async fn record_as(
         &self,
         delivery: &Delivery,
         lease: Lease,
@@ -143,6 +178,10 @@ impl DeliveryStore {
             .expression_attribute_values(":state", to_attribute_value(state)?)
             .expression_attribute_values(":order", string(state_order(state, delivery.id)))
             .expression_attribute_values(":count", AttributeValue::N(attempt.number.to_string()))
+            .expression_attribute_values(
+                ":before",
+                AttributeValue::N((attempt.number - 1).to_string()),
+            )
             .expression_attribute_values(":attempt", to_attribute_value(attempt.summary())?);
         let update = match outcome {
             Outcome::Delivered => update
@@ -150,13 +189,13 @@ impl DeliveryStore {
                     "SET #state = :state, stateOrder = :order, attempts = :count, lastAttempt = :attempt \
                      REMOVE lease, dueAt, dueShard",
                 )
-                .condition_expression("attribute_exists(id)"),
+                .condition_expression("attempts = :before"),
             Outcome::Failed(due_at) => update
                 .update_expression(
                     "SET #state = :state, stateOrder = :order, attempts = :count, lastAttempt = :attempt, \
                      dueAt = :due REMOVE lease",
                 )
-                .condition_expression("lease = :lease")
+                .condition_expression("lease = :lease AND attempts = :before")
                 .expression_attribute_values(":due", string(timestamp(due_at)))
                 .expression_attribute_values(":lease", string(lease.uuid())),
         };
@@ -173,16 +212,9 @@ impl DeliveryStore {
             TransactWriteItem::builder().update(update.build()?).build(),
             TransactWriteItem::builder().put(attempt).build(),
         ];
-        let recorded = transact(&self.client, items)
+        transact(&self.client, items)
             .await
-            .with_context(|| format!("record an attempt at delivery {}", key.id))?;
-        if recorded == Changed::Lost {
-            tracing::warn!(
-                delivery = %key.id,
-                "an attempt at delivery {} is not recorded: somebody else tries it, or it is gone", key.id
-            );
-        }
-        Ok(recorded)
+            .with_context(|| format!("record an attempt at delivery {}", key.id))
     }
 
     /// Makes a delivery due at `now`, whatever its state; one that was delivered becomes pending.

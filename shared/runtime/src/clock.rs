@@ -1,4 +1,4 @@
-//! What time it is while a batch is handled.
+//! What time it is while a function works, and how much of it is left.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,15 @@ use time::OffsetDateTime;
 
 /// A clock that was set when it was made: tests set it to whatever time they are about.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     begin: OffsetDateTime,
     begun: Instant,
     budget: Duration,
 }
 
 impl Clock {
-    pub(crate) fn new(now: OffsetDateTime, budget: Duration) -> Self {
+    /// It is `now`, and nothing new is begun when `budget` is over.
+    pub fn new(now: OffsetDateTime, budget: Duration) -> Self {
         Self {
             begin: now,
             begun: Instant::now(),
@@ -21,12 +22,13 @@ impl Clock {
         }
     }
 
-    pub(crate) fn now(&self) -> OffsetDateTime {
+    /// What time it is.
+    pub fn now(&self) -> OffsetDateTime {
         self.begin + self.begun.elapsed()
     }
 
     /// Whether nothing new may be begun.
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.begun.elapsed() >= self.budget
     }
 }
