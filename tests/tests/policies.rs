@@ -28,7 +28,7 @@ use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
 
 /// What functions need on AWS although no call of theirs shows it here: functions, actions, resource, and why.
-const UNSEEN: [(&[&str], &[&str], &str, &str); 5] = [
+const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
     (
         &["DownloadFiles"],
         &["s3:GetObjectVersion"],
@@ -50,9 +50,21 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 5] = [
             "DeliverWebhooks",
             "RetryWebhooks",
         ],
-        &["kms:Decrypt"],
+        &["kms:Decrypt", "kms:DescribeKey"],
         "SecretsKey",
         "DynamoDB decrypts the tables of webhooks and tokens in the name of who reads them",
+    ),
+    (
+        &["PublishReport", "ManageWebhooks", "DeliverWebhooks"],
+        &[
+            "kms:Encrypt",
+            "kms:ReEncryptFrom",
+            "kms:ReEncryptTo",
+            "kms:GenerateDataKey",
+            "kms:GenerateDataKeyWithoutPlaintext",
+        ],
+        "SecretsKey",
+        "and it may encrypt in the name of who writes them",
     ),
     (
         &["PublishReport"],
