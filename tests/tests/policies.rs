@@ -121,6 +121,7 @@ fn unseen() -> BTreeSet<Permission> {
                     function: (*function).to_owned(),
                     action: (*action).to_owned(),
                     resource: resource.to_owned(),
+                    attribute: None,
                 });
             }
         }
@@ -254,6 +255,14 @@ async fn deliver(system: &System, org: OrganizationId) {
     system.manage(org, "DELETE", &path, None).await;
     let round = system.round(start + Duration::HOUR * 3).await;
     assert_eq!((round.queued, round.failed), (1, 0));
+
+    // A receiver that is gone, whose webhook is disabled.
+    let gone = Receiver::start().await;
+    gone.answer(Answer::Status(410));
+    system.webhook(org, &gone.url).await;
+    system.publish(org, &metadata("2.0"), &files("c")).await;
+    system.deliver(start + Duration::HOUR * 3).await;
+    assert_eq!(gone.take().len(), 1);
 }
 
 async fn retry(system: &System, org: OrganizationId) {
@@ -294,8 +303,30 @@ async fn whatever_is_not_allowed_is_refused() {
     presign("uploads/a").await.unwrap();
     let elsewhere = presign("elsewhere/a").await.unwrap_err();
 
+    // What a role may not update, also beside what it may, or under another name.
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let update = publisher.dynamodb.update_item().table_name("TokensTable");
+    let update = update
+        .key("sha256", text("a"))
+        .update_expression("SET lastUsedAt = :now, rights = :now")
+        .expression_attribute_values(":now", text("now"));
+    let rights = describe(update.send().await.unwrap_err());
+    let deliverer = &stack.clients["DeliverWebhooks"].dynamodb;
+    let update = deliverer.update_item().table_name("WebhooksTable");
+    let update = update
+        .key("org", text("a"))
+        .key("id", text("a"))
+        .update_expression("SET #revision = :url")
+        .expression_attribute_names("#revision", "url")
+        .expression_attribute_values(":url", text("http://127.0.0.1:9/"));
+    let url = describe(update.send().await.unwrap_err());
+
     let refused = stack.policies.refused();
     let expected = [
+        (
+            url,
+            "DeliverWebhooks does not allow dynamodb:UpdateItem of url on WebhooksTable",
+        ),
         (
             whole,
             "ListReports does not allow dynamodb:Query on ReportsTable",
@@ -304,6 +335,10 @@ async fn whatever_is_not_allowed_is_refused() {
         (
             elsewhere,
             "PublishReport does not allow s3:PutObject on reportsbucket/elsewhere/a",
+        ),
+        (
+            rights,
+            "PublishReport does not allow dynamodb:UpdateItem of rights on TokensTable",
         ),
     ];
     assert_eq!(refused.len(), expected.len(), "{refused:?}");

@@ -4,11 +4,13 @@
 //! and a statement stands in the template only because something needs it.
 //!
 //! What keeps this small is checked while it is read: statements allow, actions are spelled out, and a resource is one of
-//! the template's, with at most one `*` at its end. Conditions are taken to hold. They are about what only AWS knows, such
-//! as the service through which a key is used.
+//! the template's, with at most one `*` at its end. Of conditions two are known: which attributes a write of DynamoDB may
+//! name, which is in force here, and the service through which a key is used, which only AWS knows.
 
+mod attributes;
 mod operations;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +40,8 @@ pub struct Permission {
     /// The logical id of a resource and what follows its ARN, such as `ReportsBucket/reports/*`; or a whole ARN, where
     /// the template has one.
     pub resource: String,
+    /// The attribute of items, where only some may be named.
+    pub attribute: Option<String>,
 }
 
 impl fmt::Display for Permission {
@@ -46,8 +50,13 @@ impl fmt::Display for Permission {
             function,
             action,
             resource,
+            attribute,
         } = self;
-        write!(formatter, "{function}: {action} on {resource}")
+        write!(formatter, "{function}: {action} on {resource}")?;
+        match attribute {
+            None => Ok(()),
+            Some(attribute) => write!(formatter, ", attribute {attribute}"),
+        }
     }
 }
 
@@ -82,13 +91,14 @@ impl Policies {
 
     /// What is allowed and was used so far. Of permissions that allow the same, the first counts.
     pub fn used(&self) -> Vec<Permission> {
-        self.permissions(|grant| grant.is_used.load(Ordering::Relaxed))
+        self.permissions(|is_used| is_used.load(Ordering::Relaxed))
     }
 
-    fn permissions(&self, filter: impl Fn(&Grant) -> bool) -> Vec<Permission> {
+    fn permissions(&self, is_wanted: impl Fn(&AtomicBool) -> bool) -> Vec<Permission> {
         let grants = self.0.iter().flat_map(|it| &it.0.grants);
-        let wanted = grants.filter(|grant| filter(grant));
-        wanted.map(|grant| grant.permission.clone()).collect()
+        let permissions = grants.flat_map(Grant::permissions);
+        let wanted = permissions.filter(|(_, is_used)| is_wanted(is_used));
+        wanted.map(|(permission, _)| permission).collect()
     }
 
     /// What was refused so far, in words.
@@ -146,9 +156,12 @@ struct Statement {
     _effect: Effect,
     action: OneOrMany,
     resource: OneOrMany,
-    #[serde(rename = "Condition")]
-    _condition: Option<IgnoredAny>,
+    #[serde(default)]
+    condition: Condition,
 }
+
+/// What has to hold: by its operator, and by the key of what it is about.
+type Condition = BTreeMap<String, BTreeMap<String, OneOrMany>>;
 
 #[derive(Deserialize)]
 enum Effect {
@@ -184,6 +197,8 @@ struct Grant {
     permission: Permission,
     /// The resource as calls name it here; a `*` at its end stands for anything.
     pattern: String,
+    /// The only attributes of items that a call may name, if not all, and whether one did.
+    attributes: Option<BTreeMap<String, AtomicBool>>,
     is_used: AtomicBool,
 }
 
@@ -193,7 +208,7 @@ impl Policy {
         for statement in documents.iter().flat_map(|it| &it.statement) {
             for action in statement.action.all() {
                 for resource in statement.resource.all() {
-                    let grant = Grant::new(function, action, resource)?;
+                    let grant = Grant::new(function, action, resource, &statement.condition)?;
                     let is_new = grants.iter().all(|it| it.permission != grant.permission);
                     anyhow::ensure!(is_new, "{action} on {resource} is allowed twice");
                     grants.push(grant);
@@ -219,14 +234,25 @@ impl Policy {
                     self.function, need.action, need.resource
                 ));
             };
-            grant.is_used.store(true, Ordering::Relaxed);
+            if let Some(refused) = grant.attributes_refused(need) {
+                return Err(format!(
+                    "AccessDenied: in template.yaml the policy of {} does not allow {} of {refused} on {}",
+                    self.function, need.action, need.resource
+                ));
+            }
+            grant.note_use(need);
         }
         Ok(())
     }
 }
 
 impl Grant {
-    fn new(function: &str, action: &str, resource: &str) -> anyhow::Result<Self> {
+    fn new(
+        function: &str,
+        action: &str,
+        resource: &str,
+        condition: &Condition,
+    ) -> anyhow::Result<Self> {
         anyhow::ensure!(
             !action.contains(['*', '?']),
             "the action {action} has a wildcard"
@@ -238,10 +264,47 @@ impl Grant {
                 function: function.to_owned(),
                 action: action.to_owned(),
                 resource,
+                attribute: None,
             },
             pattern,
+            attributes: attributes_of(action, condition)?,
             is_used: AtomicBool::new(false),
         })
+    }
+
+    /// What is allowed, and whether it was used: an attribute is a permission of its own.
+    fn permissions(&self) -> Vec<(Permission, &AtomicBool)> {
+        let Some(attributes) = &self.attributes else {
+            return vec![(self.permission.clone(), &self.is_used)];
+        };
+        let of = |(attribute, is_used)| {
+            let permission = Permission {
+                attribute: Some(String::clone(attribute)),
+                ..self.permission.clone()
+            };
+            (permission, is_used)
+        };
+        attributes.iter().map(of).collect()
+    }
+
+    /// What a call names that it may not, in words.
+    fn attributes_refused(&self, need: &Need) -> Option<String> {
+        let allowed = self.attributes.as_ref()?;
+        let Some(named) = &need.attributes else {
+            return Some("any attribute".to_owned());
+        };
+        let others = named.iter().filter(|it| !allowed.contains_key(*it));
+        let others: Vec<&str> = others.map(String::as_str).collect();
+        (!others.is_empty()).then(|| others.join(", "))
+    }
+
+    fn note_use(&self, need: &Need) {
+        self.is_used.store(true, Ordering::Relaxed);
+        for (attribute, is_used) in self.attributes.iter().flatten() {
+            if need.attributes.iter().flatten().any(|it| it == attribute) {
+                is_used.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     fn covers(&self, need: &Need) -> bool {
@@ -251,6 +314,32 @@ impl Grant {
                 None => self.pattern == need.resource,
             }
     }
+}
+
+/// The only attributes that a call may name under this condition, if it is about them.
+fn attributes_of(
+    action: &str,
+    condition: &Condition,
+) -> anyhow::Result<Option<BTreeMap<String, AtomicBool>>> {
+    let mut attributes = None;
+    for (operator, compared) in condition {
+        for (key, values) in compared {
+            match (operator.as_str(), key.as_str()) {
+                ("StringEquals", "kms:ViaService") if action.starts_with("kms:") => {}
+                ("ForAllValues:StringEquals", "dynamodb:Attributes") => {
+                    // What is read as a whole names no attribute, so this would not restrict it.
+                    anyhow::ensure!(
+                        attributes::WRITING.contains(&action),
+                        "a condition on attributes restricts no {action}"
+                    );
+                    let names = values.all().iter().cloned();
+                    attributes = Some(names.map(|it| (it, AtomicBool::new(false))).collect());
+                }
+                _ => anyhow::bail!("the condition {operator} {key} of {action} is not known here"),
+            }
+        }
+    }
+    Ok(attributes)
 }
 
 /// A resource as [`Permission`] names it, and as calls do here. It is `!GetAtt Id.Arn` or `!Sub ${Id.Arn}/…` in the template,

@@ -21,12 +21,16 @@ use aws_sdk_s3::types::ObjectIdentifier;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchInput;
 use aws_smithy_runtime_api::client::interceptors::context::Input;
 
+use super::attributes::{self, Attributes};
+
 /// An action on a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Need {
     pub(super) action: &'static str,
     /// As it is called here: a table or `table/index/name`, `bucket/key`, a queue.
     pub(super) resource: String,
+    /// The attributes that it names, of what writes to DynamoDB.
+    pub(super) attributes: Attributes,
 }
 
 /// Everything that a call needs; `None` for an operation that is not known here.
@@ -38,14 +42,24 @@ pub(super) fn needs(input: &Input) -> Option<Vec<Need>> {
 
 fn of_dynamodb(input: &Input) -> Option<Vec<Need>> {
     let one = |action, table: Option<&str>| Some(vec![need(action, table.unwrap_or_default())]);
+    let write = |action, table: Option<&str>, attributes| {
+        Some(vec![writing_to(
+            action,
+            table.unwrap_or_default(),
+            attributes,
+        )])
+    };
     if let Some(get) = input.downcast_ref::<GetItemInput>() {
         one("dynamodb:GetItem", get.table_name())
     } else if let Some(put) = input.downcast_ref::<PutItemInput>() {
-        one("dynamodb:PutItem", put.table_name())
+        let attributes = attributes::of_put_item(put);
+        write("dynamodb:PutItem", put.table_name(), attributes)
     } else if let Some(update) = input.downcast_ref::<UpdateItemInput>() {
-        one("dynamodb:UpdateItem", update.table_name())
+        let attributes = attributes::of_update_item(update);
+        write("dynamodb:UpdateItem", update.table_name(), attributes)
     } else if let Some(delete) = input.downcast_ref::<DeleteItemInput>() {
-        one("dynamodb:DeleteItem", delete.table_name())
+        let attributes = attributes::of_delete_item(delete);
+        write("dynamodb:DeleteItem", delete.table_name(), attributes)
     } else if let Some(query) = input.downcast_ref::<QueryInput>() {
         let table = query.table_name().unwrap_or_default();
         // A policy for the table alone does not allow its indexes, nor the other way round.
@@ -68,18 +82,31 @@ fn of_dynamodb(input: &Input) -> Option<Vec<Need>> {
 
 /// A transaction needs the actions of its parts.
 fn of_part(part: &TransactWriteItem) -> Vec<Need> {
-    let put = part.put().map(|it| ("dynamodb:PutItem", it.table_name()));
-    let update = part
-        .update()
-        .map(|it| ("dynamodb:UpdateItem", it.table_name()));
-    let delete = part
-        .delete()
-        .map(|it| ("dynamodb:DeleteItem", it.table_name()));
-    let check = part
-        .condition_check()
-        .map(|it| ("dynamodb:ConditionCheckItem", it.table_name()));
-    let all = [put, update, delete, check].into_iter().flatten();
-    all.map(|(action, table)| need(action, table)).collect()
+    let put = part
+        .put()
+        .map(|it| writing_to("dynamodb:PutItem", it.table_name(), attributes::of_put(it)));
+    let update = part.update().map(|it| {
+        writing_to(
+            "dynamodb:UpdateItem",
+            it.table_name(),
+            attributes::of_update(it),
+        )
+    });
+    let delete = part.delete().map(|it| {
+        writing_to(
+            "dynamodb:DeleteItem",
+            it.table_name(),
+            attributes::of_delete(it),
+        )
+    });
+    let check = part.condition_check().map(|it| {
+        writing_to(
+            "dynamodb:ConditionCheckItem",
+            it.table_name(),
+            attributes::of_check(it),
+        )
+    });
+    [put, update, delete, check].into_iter().flatten().collect()
 }
 
 fn of_s3(input: &Input) -> Option<Vec<Need>> {
@@ -89,9 +116,9 @@ fn of_s3(input: &Input) -> Option<Vec<Need>> {
     } else if let Some(head) = input.downcast_ref::<HeadObjectInput>() {
         one(reading(head.version_id()), head.bucket(), head.key())
     } else if let Some(put) = input.downcast_ref::<PutObjectInput>() {
-        Some(writing(put.bucket(), put.key(), put.tagging()))
+        Some(putting(put.bucket(), put.key(), put.tagging()))
     } else if let Some(create) = input.downcast_ref::<CreateMultipartUploadInput>() {
-        Some(writing(create.bucket(), create.key(), create.tagging()))
+        Some(putting(create.bucket(), create.key(), create.tagging()))
     } else if let Some(part) = input.downcast_ref::<UploadPartInput>() {
         one("s3:PutObject", part.bucket(), part.key())
     } else if let Some(complete) = input.downcast_ref::<CompleteMultipartUploadInput>() {
@@ -126,7 +153,7 @@ fn reading(version: Option<&str>) -> &'static str {
     }
 }
 
-fn writing(bucket: Option<&str>, key: Option<&str>, tags: Option<&str>) -> Vec<Need> {
+fn putting(bucket: Option<&str>, key: Option<&str>, tags: Option<&str>) -> Vec<Need> {
     let put = object("s3:PutObject", bucket, key);
     let tag = tags.map(|_| object("s3:PutObjectTagging", bucket, key));
     std::iter::once(put).chain(tag).collect()
@@ -144,6 +171,14 @@ fn need(action: &'static str, resource: impl Into<String>) -> Need {
     Need {
         action,
         resource: resource.into(),
+        attributes: None,
+    }
+}
+
+fn writing_to(action: &'static str, table: &str, attributes: Attributes) -> Need {
+    Need {
+        attributes,
+        ..need(action, table)
     }
 }
 

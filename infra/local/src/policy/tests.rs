@@ -1,6 +1,8 @@
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
-use super::{Document, Need, Policy};
+use super::{Document, Grant, Need, Policy};
 
 fn policy(statement: Value) -> anyhow::Result<Policy> {
     let document = json!({"Version": "2012-10-17", "Statement": [statement]});
@@ -49,6 +51,7 @@ fn a_call_is_allowed_by_its_action_on_its_resource() {
         let need = |action| Need {
             action,
             resource: resource.to_owned(),
+            attributes: None,
         };
         let checked = policy.check(&[need(action)]);
         assert_eq!(checked.is_ok(), is_allowed, "{statement} {resource}");
@@ -62,25 +65,156 @@ fn a_call_that_needs_two_permissions_is_refused_without_one() {
     let need = |resource: &str| Need {
         action: "dynamodb:PutItem",
         resource: resource.to_owned(),
+        attributes: None,
     };
     policy.check(&[need("A"), need("A")]).unwrap();
     let refused = policy.check(&[need("A"), need("B")]).unwrap_err();
     assert!(refused.contains("Function does not allow dynamodb:PutItem on B"));
 }
 
+/// A statement that allows this under a condition.
+fn allow_if(action: &str, operator: &str, key: &str, values: Value) -> Value {
+    let mut statement = allow(action, "A.Arn");
+    statement["Condition"] = json!({operator: {key: values}});
+    statement
+}
+
+/// What is allowed, and of that what was used.
+fn shown(policy: &Policy) -> (Vec<String>, Vec<String>) {
+    let permissions = policy.grants.iter().flat_map(Grant::permissions);
+    let (mut allowed, mut used) = (Vec::new(), Vec::new());
+    for (permission, is_used) in permissions {
+        allowed.push(permission.to_string());
+        if is_used.load(Ordering::Relaxed) {
+            used.push(permission.to_string());
+        }
+    }
+    (allowed, used)
+}
+
 #[test]
-fn lists_and_conditions_are_read() {
+fn a_write_names_only_attributes_that_its_condition_has() {
+    let condition = json!(["id", "a", "b"]);
+    let (operator, key) = ("ForAllValues:StringEquals", "dynamodb:Attributes");
+    let policy = policy(allow_if("dynamodb:UpdateItem", operator, key, condition)).unwrap();
+    let check = |attributes: Option<&[&str]>| {
+        let named = attributes.map(|it| it.iter().map(|it| (*it).to_owned()).collect());
+        policy.check(&[Need {
+            action: "dynamodb:UpdateItem",
+            resource: "A".to_owned(),
+            attributes: named,
+        }])
+    };
+    check(Some(&["id", "c", "a", "d"])).unwrap_err();
+    assert!(shown(&policy).1.is_empty(), "what is refused uses nothing");
+    check(Some(&["id", "a"])).unwrap();
+    let refused = check(Some(&["id", "c", "a", "d"])).unwrap_err();
+    assert!(
+        refused.contains("does not allow dynamodb:UpdateItem of c, d on A"),
+        "{refused}"
+    );
+    let refused = check(None).unwrap_err();
+    assert!(refused.contains("of any attribute on A"), "{refused}");
+    assert_eq!(
+        shown(&policy),
+        (
+            vec![
+                "Function: dynamodb:UpdateItem on A, attribute a".to_owned(),
+                "Function: dynamodb:UpdateItem on A, attribute b".to_owned(),
+                "Function: dynamodb:UpdateItem on A, attribute id".to_owned(),
+            ],
+            vec![
+                "Function: dynamodb:UpdateItem on A, attribute a".to_owned(),
+                "Function: dynamodb:UpdateItem on A, attribute id".to_owned(),
+            ]
+        )
+    );
+}
+
+#[test]
+fn a_condition_that_only_aws_can_look_at_is_taken_to_hold() {
+    let statement = allow_if(
+        "kms:Decrypt",
+        "StringEquals",
+        "kms:ViaService",
+        json!("dynamodb"),
+    );
+    let (allowed, _) = shown(&policy(statement).unwrap());
+    assert_eq!(allowed, ["Function: kms:Decrypt on A"]);
+}
+
+#[test]
+fn a_condition_that_is_not_understood_is_an_error() {
+    let attributes = "dynamodb:Attributes";
+    let cases = [
+        (
+            "dynamodb:UpdateItem",
+            "StringEquals",
+            attributes,
+            "StringEquals dynamodb:Attributes",
+        ),
+        (
+            "dynamodb:UpdateItem",
+            "ForAnyValue:StringEquals",
+            attributes,
+            "ForAnyValue",
+        ),
+        (
+            "dynamodb:UpdateItem",
+            "ForAllValues:StringLike",
+            attributes,
+            "StringLike",
+        ),
+        (
+            "dynamodb:UpdateItem",
+            "ForAllValues:StringEquals",
+            "dynamodb:LeadingKeys",
+            "LeadingKeys",
+        ),
+        (
+            "dynamodb:UpdateItem",
+            "StringEquals",
+            "kms:ViaService",
+            "kms:ViaService",
+        ),
+        (
+            "kms:Decrypt",
+            "StringEquals",
+            "aws:SourceAccount",
+            "aws:SourceAccount",
+        ),
+        // Whoever reads whole items names no attribute.
+        (
+            "dynamodb:GetItem",
+            "ForAllValues:StringEquals",
+            attributes,
+            "restricts no dynamodb:GetItem",
+        ),
+    ];
+    for (action, operator, key, expected) in cases {
+        let statement = allow_if(action, operator, key, json!(["a"]));
+        let error = format!("{:#}", policy(statement.clone()).unwrap_err());
+        assert!(error.contains(expected), "{statement}: {error}");
+    }
+    let statement = allow_if(
+        "kms:Decrypt",
+        "StringEquals",
+        "kms:ViaService",
+        json!({"Fn::If": []}),
+    );
+    assert!(policy(statement).is_err());
+}
+
+#[test]
+fn lists_are_read() {
     let policy = policy(json!({
         "Sid": "Both",
         "Effect": "Allow",
         "Action": ["s3:GetObject", "s3:PutObject"],
         "Resource": ["${A.Arn}/a/*", "${A.Arn}/b/*"],
-        "Condition": {"StringEquals": {"kms:ViaService": "dynamodb"}},
     }));
-    let grants = policy.unwrap().grants;
-    let shown: Vec<String> = grants.iter().map(|it| it.permission.to_string()).collect();
     assert_eq!(
-        shown,
+        shown(&policy.unwrap()).0,
         [
             "Function: s3:GetObject on A/a/*",
             "Function: s3:GetObject on A/b/*",

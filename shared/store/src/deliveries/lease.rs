@@ -48,7 +48,7 @@ pub enum Outcome {
 /// What became of making a delivery due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MadeDue {
-    /// It is due, and this is it now.
+    /// It is due. This is it as it was read, with what makes it due: an attempt that ended in between is not in it.
     Due(Box<Delivery>),
     /// Somebody is trying it.
     InProgress,
@@ -229,7 +229,7 @@ impl DeliveryStore {
             DeliveryState::Delivered => DeliveryState::Pending,
             state => state,
         };
-        let result = self
+        let update = self
             .client
             .update_item()
             .table_name(&self.table)
@@ -245,22 +245,19 @@ impl DeliveryStore {
             .expression_attribute_values(":seen", to_attribute_value(delivery.state)?)
             .expression_attribute_values(":order", string(state_order(state, key.id)))
             .expression_attribute_values(":now", string(timestamp(now)))
-            .expression_attribute_values(":shard", string(shard_of(key.webhook)))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match result.map_err(SdkError::into_service_error) {
-            Ok(output) => {
-                let item = output.attributes.context("DynamoDB gave no attributes")?;
-                Ok(MadeDue::Due(Box::new(
-                    from_item(item).context("read the item of a delivery")?,
-                )))
-            }
+            // It asks for no attributes back: who may update only some of them must not ask for all.
+            .expression_attribute_values(":shard", string(shard_of(key.webhook)));
+        let made_due = changed(update.send().await)
+            .with_context(|| format!("make delivery {} due", key.id))?;
+        Ok(match made_due {
+            Changed::Stored => MadeDue::Due(Box::new(Delivery {
+                state,
+                due_at: Some(timestamp(now)),
+                lease: None,
+                ..delivery
+            })),
             // Somebody has begun to try it, or has just ended.
-            Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(MadeDue::InProgress),
-            Err(error) => {
-                Err(describe(error)).with_context(|| format!("make delivery {} due", key.id))
-            }
-        }
+            Changed::Lost => MadeDue::InProgress,
+        })
     }
 }

@@ -1,5 +1,9 @@
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::operation::list_tables::ListTablesInput;
-use aws_sdk_dynamodb::types::{ConditionCheck, Delete, KeysAndAttributes, Put, Update};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, Update,
+};
 use aws_sdk_s3::types::Delete as DeletedObjects;
 
 use super::*;
@@ -11,39 +15,48 @@ macro_rules! of_object {
     };
 }
 
+fn item(name: &str) -> HashMap<String, AttributeValue> {
+    [(name.to_owned(), AttributeValue::Bool(true))].into()
+}
+
+/// What a write of these attributes needs.
+fn need_of(action: &'static str, table: &str, attributes: &[&str]) -> Need {
+    let attributes = attributes.iter().map(|it| (*it).to_owned()).collect();
+    writing_to(action, table, Some(attributes))
+}
+
 #[test]
 fn an_operation_on_one_item_needs_its_action_on_the_table() {
-    let table = "T";
+    let get = GetItemInput::builder().table_name("T");
+    let put = PutItemInput::builder()
+        .table_name("T")
+        .item("a", AttributeValue::Bool(true));
+    let update = UpdateItemInput::builder()
+        .table_name("T")
+        .set_key(Some(item("b")));
+    let delete = DeleteItemInput::builder()
+        .table_name("T")
+        .set_key(Some(item("c")));
     let cases = [
         (
-            Input::erase(GetItemInput::builder().table_name(table).build().unwrap()),
-            "dynamodb:GetItem",
+            Input::erase(get.build().unwrap()),
+            need("dynamodb:GetItem", "T"),
         ),
         (
-            Input::erase(PutItemInput::builder().table_name(table).build().unwrap()),
-            "dynamodb:PutItem",
+            Input::erase(put.build().unwrap()),
+            need_of("dynamodb:PutItem", "T", &["a"]),
         ),
         (
-            Input::erase(
-                UpdateItemInput::builder()
-                    .table_name(table)
-                    .build()
-                    .unwrap(),
-            ),
-            "dynamodb:UpdateItem",
+            Input::erase(update.build().unwrap()),
+            need_of("dynamodb:UpdateItem", "T", &["b"]),
         ),
         (
-            Input::erase(
-                DeleteItemInput::builder()
-                    .table_name(table)
-                    .build()
-                    .unwrap(),
-            ),
-            "dynamodb:DeleteItem",
+            Input::erase(delete.build().unwrap()),
+            need_of("dynamodb:DeleteItem", "T", &["c"]),
         ),
     ];
-    for (input, action) in cases {
-        assert_eq!(needs(&input), Some(vec![need(action, table)]));
+    for (input, expected) in cases {
+        assert_eq!(needs(&input), Some(vec![expected]));
     }
 }
 
@@ -74,12 +87,12 @@ fn a_transaction_needs_the_actions_of_its_parts() {
     let part = TransactWriteItem::builder;
     let (put, update) = (Put::builder(), Update::builder());
     let (delete, check) = (Delete::builder(), ConditionCheck::builder());
-    let put = put.table_name("A").set_item(Some([].into()));
-    let update = update.table_name("B").set_key(Some([].into()));
+    let put = put.table_name("A").set_item(Some(item("id")));
+    let update = update.table_name("B").set_key(Some(item("id")));
     let update = update.update_expression("SET a = b");
-    let delete = delete.table_name("C").set_key(Some([].into()));
-    let check = check.table_name("D").set_key(Some([].into()));
-    let check = check.condition_expression("a = b");
+    let delete = delete.table_name("C").set_key(Some(item("id")));
+    let check = check.table_name("D").set_key(Some(item("id")));
+    let check = check.condition_expression("a = c");
     let transaction = TransactWriteItemsInput::builder()
         .transact_items(part().put(put.build().unwrap()).build())
         .transact_items(part().update(update.build().unwrap()).build())
@@ -88,10 +101,10 @@ fn a_transaction_needs_the_actions_of_its_parts() {
     assert_eq!(
         needs(&Input::erase(transaction.build().unwrap())),
         Some(vec![
-            need("dynamodb:PutItem", "A"),
-            need("dynamodb:UpdateItem", "B"),
-            need("dynamodb:DeleteItem", "C"),
-            need("dynamodb:ConditionCheckItem", "D"),
+            need_of("dynamodb:PutItem", "A", &["id"]),
+            need_of("dynamodb:UpdateItem", "B", &["a", "b", "id"]),
+            need_of("dynamodb:DeleteItem", "C", &["id"]),
+            need_of("dynamodb:ConditionCheckItem", "D", &["a", "c", "id"]),
         ])
     );
 }
