@@ -12,7 +12,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Whether the address belongs to the public Internet.
 ///
-/// Of IPv4 that is everything but the special blocks. Of IPv6 it is only what is handed out as global unicast, so every
+/// Of IPv4 that is everything but the special blocks and one address. Of IPv6 it is only what is handed out as global unicast, so every
 /// form that carries an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) is refused without being unpacked.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -26,7 +26,12 @@ pub fn is_public(address: IpAddr) -> bool {
 
 /// The blocks that are not public, of IANA's registry of special-purpose IPv4 addresses and its registry of the whole
 /// space. 192.0.0.0/24 has two public anycast addresses, neither of them of web servers.
-const SPECIAL_V4: [(Ipv4Addr, u32); 15] = [
+///
+/// The last one is no block of IANA's: 168.63.129.16 lies among public addresses, and on every machine of Azure it is the
+/// machine's own host, which hands out its configuration
+/// (<https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>). What other clouds serve
+/// metadata from lies in one of IANA's blocks.
+const SPECIAL_V4: [(Ipv4Addr, u32); 16] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),  // this network: RFC 791, section 3.2
     (Ipv4Addr::new(10, 0, 0, 0), 8), // private: RFC 1918
     (Ipv4Addr::new(100, 64, 0, 0), 10), // shared behind a carrier's NAT: RFC 6598
@@ -42,6 +47,7 @@ const SPECIAL_V4: [(Ipv4Addr, u32); 15] = [
     (Ipv4Addr::new(203, 0, 113, 0), 24), // documentation: RFC 5737
     (Ipv4Addr::new(224, 0, 0, 0), 4), // multicast: RFC 5771
     (Ipv4Addr::new(240, 0, 0, 0), 4), // reserved, and broadcast: RFC 1112, section 4, and RFC 919
+    (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's host of a virtual machine: see above
 ];
 
 /// All that IANA hands out as global unicast: RFC 4291, section 2.4.

@@ -9,6 +9,11 @@ use url::{Host, Url};
 
 /// SonarQube's limit.
 const MAX_CHARACTERS: usize = 512;
+/// The longest name of a host, written with dots: the 255 octets of RFC 1035, section 2.3.4, without the length of the
+/// first label and the empty label at the end.
+const MAX_NAME_BYTES: usize = 253;
+/// The longest label of a name (RFC 1035, section 2.3.4).
+const MAX_LABEL_BYTES: usize = 63;
 /// Stands for what is not shown.
 pub const MASK: &str = "***";
 
@@ -137,7 +142,9 @@ impl FromStr for WebhookUrl {
             url::ParseError::EmptyHost => InvalidUrl::Host,
             error => InvalidUrl::Syntax(error),
         })?;
-        if !matches!(url.scheme(), "http" | "https") {
+        // The URL standard finds a host in `https:host` too, and RFC 3986 finds none.
+        let has_authority = text[url.scheme().len()..].starts_with("://");
+        if !matches!(url.scheme(), "http" | "https") || !has_authority {
             return Err(InvalidUrl::Scheme);
         }
         if url.host().is_none() {
@@ -155,8 +162,9 @@ impl FromStr for WebhookUrl {
             return Err(InvalidUrl::TooLong);
         }
         // Some hosts, as `a"b`, are in order for the URL standard and not for RFC 3986, so a request would never go out.
+        // Others can never resolve.
         let is_sendable = match url.host() {
-            Some(Host::Domain(name)) => name.bytes().all(is_of_a_name),
+            Some(Host::Domain(name)) => name.bytes().all(is_of_a_name) && has_lengths_of_dns(name),
             _ => true,
         };
         if is_sendable {
@@ -170,6 +178,14 @@ impl FromStr for WebhookUrl {
 /// Whether a registered name may hold this byte (RFC 3986, section 3.2.2; a `%` never comes out of parsing a URL).
 fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
+
+/// Whether the domain name system could know such a name: with its dots it is not too long, and so is each of its labels,
+/// none of which is empty. The dot at the end of an absolute name is not followed by one.
+fn has_lengths_of_dns(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let mut labels = name.split('.');
+    name.len() <= MAX_NAME_BYTES && labels.all(|label| (1..=MAX_LABEL_BYTES).contains(&label.len()))
 }
 
 fn check_userinfo(url: &Url) -> Result<(), InvalidUrl> {
@@ -219,6 +235,9 @@ impl<'de> Deserialize<'de> for WebhookUrl {
         Ok(Self(url))
     }
 }
+
+#[cfg(test)]
+mod tables;
 
 #[cfg(test)]
 mod tests {

@@ -32,11 +32,33 @@ async fn ask(resolver: &GuardedResolver) -> Result<Vec<String>, Box<dyn Error + 
 
 #[tokio::test]
 async fn a_name_that_changes_to_an_inner_address_is_refused_then() {
-    let resolver = guarded(AddressPolicy::Public, &[&["8.8.8.8"], &["127.0.0.1"]]);
-    assert_eq!(ask(&resolver).await.unwrap(), ["8.8.8.8:0"]);
-    let error = ask(&resolver).await.unwrap_err();
-    let refused = error.downcast_ref::<AddressRefused>().unwrap();
-    assert_eq!(refused.host, "receiver.example");
+    for inner in [
+        "0.0.0.0",
+        "10.0.0.1",
+        "100.64.0.1",
+        "127.0.0.1",
+        "168.63.129.16",
+        "169.254.169.254",
+        "172.16.0.1",
+        "192.168.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::10.0.0.1",
+        "::ffff:10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "2001:0:4136:e378:8000:63bf:f5ff:fffe",
+        "2002:a00:1::1",
+        "fd00::1",
+        "fe80::1",
+    ] {
+        let resolver = guarded(AddressPolicy::Public, &[&["8.8.8.8"], &[inner]]);
+        assert_eq!(ask(&resolver).await.unwrap(), ["8.8.8.8:0"]);
+        let error = ask(&resolver).await.expect_err(inner);
+        let refused = error.downcast_ref::<AddressRefused>().unwrap();
+        assert_eq!(refused.host, "receiver.example", "{inner}");
+    }
 }
 
 #[tokio::test]
@@ -71,7 +93,7 @@ async fn a_name_without_addresses_does_not_resolve() {
 proptest! {
     #[test]
     fn no_address_that_carries_an_ipv4_address_is_public(bits: u32, prefix in prop::sample::select(vec![
-        "::", "::ffff:0:0", "64:ff9b::", "64:ff9b:1::", "64:ff9b:1:2:3:4::",
+        "::", "::ffff:0:0", "::ffff:0:0:0", "64:ff9b::", "64:ff9b:1::", "64:ff9b:1:2:3:4::",
     ])) {
         let prefix: Ipv6Addr = prefix.parse().unwrap();
         let address = Ipv6Addr::from_bits(prefix.to_bits() | u128::from(bits));
@@ -116,9 +138,11 @@ const BLOCKS: &[(&str, Verdict)] = &[
     ("127.0.0.1", No),
     ("127.255.255.255", No),
     ("128.0.0.0", Allowed),
+    ("168.63.129.15", Allowed),
+    ("168.63.129.16", No),
+    ("168.63.129.17", Allowed),
     ("169.253.255.255", Allowed),
     ("169.254.0.0", No),
-    ("169.254.169.254", No),
     ("169.254.255.255", No),
     ("169.255.0.0", Allowed),
     ("172.15.255.255", Allowed),
@@ -211,6 +235,33 @@ const BLOCKS: &[(&str, Verdict)] = &[
     ("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
 ];
 
+/// Where clouds serve a machine's metadata, credentials and configuration.
+const METADATA: &[(&str, Verdict)] = &[
+    // AWS: instances, containers of ECS and of EKS, and the same over IPv6; its resolver and its clock.
+    ("169.254.169.254", No),
+    ("169.254.170.2", No),
+    ("169.254.170.23", No),
+    ("[fd00:ec2::254]", No),
+    ("[fd00:ec2::23]", No),
+    ("169.254.169.253", No),
+    ("[fd00:ec2::253]", No),
+    ("169.254.169.123", No),
+    ("[fd00:ec2::123]", No),
+    // Azure beside 169.254.169.254: the host of a virtual machine, also in IPv6's spellings.
+    ("168.63.129.16", No),
+    ("[::ffff:168.63.129.16]", No),
+    ("[64:ff9b::168.63.129.16]", No),
+    // Google Cloud, Alibaba, Oracle, Tencent, Scaleway, Akamai, Rancher.
+    ("[fd20:ce::254]", No),
+    ("100.100.100.200", No),
+    ("192.0.0.192", No),
+    ("[fd00:c1::a9fe:a9fe]", No),
+    ("169.254.0.23", No),
+    ("169.254.42.42", No),
+    ("[fd00:a9fe:a9fe::1]", No),
+    ("169.254.169.250", No),
+];
+
 /// What stands between `https://` and the end, and how it is meant to be misread.
 const DISGUISES: &[(&str, Verdict)] = &[
     // Numbers: decimal, octal, hexadecimal, fewer than four.
@@ -223,22 +274,47 @@ const DISGUISES: &[(&str, Verdict)] = &[
     ("127.0.1/", No),
     ("0/", No),
     ("0x7F.0X1/", No),
+    ("0300.0250.1/", No),
+    ("0x/", No),
+    ("0xa9.254.0251.254/", No),
+    ("0xa83f8110/", No),
+    ("168.63.33040/", No),
+    ("127.0.0.08/", Invalid),
+    ("127.0.0.1.5/", Invalid),
     ("%31%32%37.0.0.1/", No),
+    ("127%2e0%2e0%2e1/", No),
+    ("127%2E0%2E0%2E1/", No),
+    ("127%252e0%252e0%252e1/", Invalid),
+    ("127.0.0.1%00.public.example/", Invalid),
+    ("public.example%00.127.0.0.1/", Invalid),
     ("134744072/", Allowed),
     ("127.0.0.256/", Invalid),
     ("4294967296/", Invalid),
     // Trailing dots, ports, paths.
     ("127.0.0.1./", No),
+    ("127.0.0.1../", Invalid),
     ("localhost./", No),
+    ("localhost../", Invalid),
+    (".localhost/", Invalid),
+    ("[::1]./", Invalid),
     ("127.0.0.1:8443/", No),
     ("[::1]:8443/", No),
     ("8.8.8.8:8443/127.0.0.1", Allowed),
     ("8.8.8.8/?to=127.0.0.1", Allowed),
+    ("127.0.0.1:0/", Invalid),
+    ("127.0.0.1:65536/", Invalid),
+    ("127.0.0.1:-1/", Invalid),
     // Which part is the host?
     ("8.8.8.8@127.0.0.1/", No),
     ("8.8.8.8:443@127.0.0.1/", No),
     ("127.0.0.1@8.8.8.8/", Allowed),
     ("127.0.0.1:443@8.8.8.8/", Allowed),
+    ("@127.0.0.1/", No),
+    (":@127.0.0.1/", No),
+    ("8.8.8.8:443:443@127.0.0.1/", No),
+    ("127.0.0.1:443:443@8.8.8.8/", Allowed),
+    ("8.8.8.8?@169.254.169.254", Allowed),
+    ("169.254.169.254?@8.8.8.8", No),
     ("8.8.8.8%40127.0.0.1/", Invalid),
     ("127.0.0.1#@8.8.8.8/", Invalid),
     ("8.8.8.8#@127.0.0.1/", Invalid),
@@ -257,7 +333,9 @@ const DISGUISES: &[(&str, Verdict)] = &[
     ("[::1%25lo]/", Invalid),
     // Other letters for the same name or number.
     ("\u{ff11}\u{ff12}\u{ff17}.0.0.1/", No),
+    ("\u{2460}\u{2461}\u{2466}.\u{24ea}.\u{24ea}.\u{2460}/", No),
     ("127\u{3002}0\u{3002}0\u{3002}1/", No),
+    ("127\u{ff61}0\u{ff61}0\u{ff61}1/", No),
     ("127\u{ff0e}0\u{ff0e}0\u{ff0e}1/", No),
     ("\u{24db}ocalhost/", No),
     ("loc\u{ad}alhost/", No),
@@ -274,6 +352,18 @@ const DISGUISES: &[(&str, Verdict)] = &[
     ("mapped.example/", No),
     ("nat64.example/", No),
     ("6to4.example/", No),
+    ("siit.example/", No),
+    ("compatible.example/", No),
+    ("teredo.example/", No),
+    ("carrier.example/", No),
+    ("this-host.example/", No),
+    ("unspecified.example/", No),
+    ("broadcast.example/", No),
+    ("multicast.example/", No),
+    ("link-local.example/", No),
+    ("link-local-6.example/", No),
+    ("unique-local.example/", No),
+    ("wireserver.example/", No),
     ("mixed.example/", Allowed),
     ("public.example/", Allowed),
     ("not-yet-there.example/", Allowed),
@@ -294,6 +384,18 @@ impl Resolve for Names {
             "mapped.example" => &["::ffff:10.0.0.1"],
             "nat64.example" => &["64:ff9b::10.0.0.1"],
             "6to4.example" => &["2002:a00:1::1"],
+            "siit.example" => &["::ffff:0:10.0.0.1"],
+            "compatible.example" => &["::10.0.0.1"],
+            "teredo.example" => &["2001:0:4136:e378:8000:63bf:f5ff:fffe"],
+            "carrier.example" => &["100.64.0.1"],
+            "this-host.example" => &["0.0.0.0"],
+            "unspecified.example" => &["::"],
+            "broadcast.example" => &["255.255.255.255"],
+            "multicast.example" => &["224.0.0.1", "ff02::1"],
+            "link-local.example" => &["169.254.1.1"],
+            "link-local-6.example" => &["fe80::1"],
+            "unique-local.example" => &["fc00::1", "fd00::1"],
+            "wireserver.example" => &["168.63.129.16"],
             "mixed.example" => &["10.0.0.1", "8.8.8.8"],
             "public.example" => &["8.8.8.8"],
             _ => &[],
@@ -325,10 +427,11 @@ async fn no_spelling_of_an_inner_address_is_let_out() {
         deadline: DEADLINE,
     };
     let sender = Sender::with_resolver(options, Arc::new(Names)).unwrap();
-    let blocks = BLOCKS.iter().map(|(host, no)| (format!("{host}/"), *no));
+    let literals = BLOCKS.iter().chain(METADATA);
+    let literals = literals.map(|(host, no)| (format!("{host}/"), *no));
     let disguises = DISGUISES.iter().map(|(rest, no)| (rest.to_string(), *no));
     let mut wrong = Vec::new();
-    for (rest, expected) in blocks.chain(disguises) {
+    for (rest, expected) in literals.chain(disguises) {
         let url = format!("https://{rest}");
         let got = verdict(&sender, &url).await;
         if got != expected {

@@ -111,6 +111,11 @@ impl Answers {
         let answers = answers.map(|answer| answer.map(|ip| ip.parse().unwrap()));
         Arc::new(Self(Mutex::new(answers.collect())))
     }
+
+    /// From now on it is this answer, and no other is left.
+    fn change(&self, answer: &str) {
+        *self.0.lock().unwrap() = vec![Ok(answer.parse().unwrap())];
+    }
 }
 
 impl Resolve for Answers {
@@ -470,6 +475,35 @@ async fn an_address_that_is_refused_is_not_connected_to() {
             format!("{shown} is not a public address, and nothing is sent to any other")
         );
         assert_eq!((exchange.status, exchange.response), (None, None));
+    }
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
+}
+
+/// The name is public while a person waits for the check, and this machine when a message is sent.
+#[tokio::test]
+async fn a_name_that_changes_after_the_check_is_not_connected_to() {
+    // On a port that somebody listens at, so that a connection would be seen.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let public = SenderOptions {
+        addresses: AddressPolicy::Public,
+        ..SHORT
+    };
+    for inner in ["127.0.0.1", "0.0.0.0", "::ffff:127.0.0.1", "::1"] {
+        let answers = Answers::new([Ok("8.8.8.8")]);
+        let resolver: Arc<dyn Resolve> = Arc::clone(&answers) as _;
+        let sender = Sender::with_resolver(public, resolver).unwrap();
+        let to = format!("http://receiver.example:{port}/");
+        assert_eq!(sender.check(&url(&to)).await, Ok(()));
+        answers.change(inner);
+        let exchange = send(&sender, to).await;
+        assert_eq!(
+            kind(&exchange),
+            Some(FailureKind::AddressRefused),
+            "{inner}"
+        );
     }
     let nobody = listener.accept().unwrap_err();
     assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
