@@ -14,7 +14,6 @@ use domain::webhook::url::WebhookUrl;
 use domain::webhook::{Disabled, Settings, Webhook, WebhookId, WebhookKey};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use outbound::format::{Outgoing, shown};
-use outbound::sender::mask;
 use serde::Serialize;
 use serde_json::Value;
 use store::deliveries::Range;
@@ -429,11 +428,11 @@ impl Managing {
         let headers = outgoing.headers(settings, now)?;
         let shown = shown(&headers);
         let payload = String::from_utf8_lossy(&outgoing.body).into_owned();
-        let mut exchange = self
+        let signing = settings.signing_secrets(now);
+        let exchange = self
             .sender
-            .post(&settings.url, headers, outgoing.body)
+            .post(&settings.url, headers, outgoing.body, signing)
             .await?;
-        mask(&mut exchange, settings.signing_secrets(now));
         let body = TestBody {
             delivered: exchange.failure.is_none(),
             payload,

@@ -3,4 +3,5 @@
 
 pub mod address;
 pub mod format;
+mod mask;
 pub mod sender;

@@ -27,6 +27,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Host;
 
 use crate::address::{AddressPolicy, AddressRefused, GuardedResolver, NotResolved, SystemResolver};
+use crate::mask::Secrets;
 
 /// SonarQube's: a receiver of its webhooks has as long.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -131,16 +132,18 @@ impl Sender {
         }
     }
 
-    /// Sends one message, once.
+    /// Sends one message, once. A receiver may well repeat in its answer what it was sent, and others may read that; so what
+    /// is secret is masked there: in the URL, in headers that are marked, and of `signing`, which the message is signed with.
     ///
     /// # Errors
     /// Our own fault, for which no receiver may be blamed: a request that cannot be built, or a machine that is out of
     /// file descriptors, ports or memory. Everything else is the receiver's and is in the [`Exchange`].
-    pub async fn post(
+    pub async fn post<'a>(
         &self,
         url: &WebhookUrl,
         headers: HeaderMap,
         body: Bytes,
+        signing: impl IntoIterator<Item = &'a WebhookSecret>,
     ) -> anyhow::Result<Exchange> {
         let started = Instant::now();
         let deadline = started + self.options.deadline;
@@ -157,7 +160,7 @@ impl Sender {
             return Ok(failed(Failure::new(FailureKind::AddressRefused, message)));
         }
         let request = request(url, headers, body)?;
-        let secrets = secrets(&request, url);
+        let secrets = Secrets::of(&request, url, signing);
         let response = match timeout_at(deadline, self.client.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
@@ -305,7 +308,11 @@ fn address(url: &WebhookUrl) -> Option<IpAddr> {
     }
 }
 
-fn request(url: &WebhookUrl, headers: HeaderMap, body: Bytes) -> anyhow::Result<Request> {
+pub(crate) fn request(
+    url: &WebhookUrl,
+    headers: HeaderMap,
+    body: Bytes,
+) -> anyhow::Result<Request> {
     let mut request = Request::new(Method::POST, url.without_userinfo());
     *request.headers_mut() = headers;
     if let Some((user, password)) = url.basic_auth() {
@@ -348,57 +355,11 @@ async fn read(mut response: Response, deadline: Instant) -> (Vec<u8>, End) {
     (bytes, End::Cut)
 }
 
-/// Masks these secrets in the response: a receiver may well show them in an error page of its own.
-pub fn mask<'a>(exchange: &mut Exchange, secrets: impl IntoIterator<Item = &'a WebhookSecret>) {
-    for secret in secrets {
-        exchange.response = exchange
-            .response
-            .take()
-            .map(|text| masked(text, secret.reveal()));
-    }
-}
-
-/// What of a request is secret. A receiver may well repeat it in its answer, which others may read.
-fn secrets(request: &Request, url: &WebhookUrl) -> Vec<String> {
-    let values = request.headers().values();
-    let of_headers = values.filter(|value| value.is_sensitive());
-    let of_headers = of_headers.filter_map(|value| value.to_str().ok());
-    // Whole, and part by part: a receiver may repeat a token without its scheme.
-    let of_headers = of_headers.flat_map(|value| std::iter::once(value).chain(value.split(' ')));
-    let mut secrets: Vec<String> = of_headers.map(str::to_owned).collect();
-    secrets.extend(url.basic_auth().map(|(_, password)| password));
-    secrets
-}
-
-/// The bytes as a text of at most [`MAX_RESPONSE_BYTES`] bytes, without secrets. It is cut last, because a byte that is no
-/// UTF-8 becomes three.
-fn text(bytes: &[u8], secrets: &[String]) -> String {
-    let mut text = String::from_utf8_lossy(bytes).into_owned();
-    for secret in secrets {
-        text = masked(text, secret);
-    }
+/// The bytes as a text of at most [`MAX_RESPONSE_BYTES`] bytes, without secrets. It is cut last: a byte that is no UTF-8
+/// becomes three, and a secret that begins before the cut is found whole.
+fn text(bytes: &[u8], secrets: &Secrets) -> String {
+    let mut text = secrets.mask(&String::from_utf8_lossy(bytes));
     text.truncate(text.floor_char_boundary(MAX_RESPONSE_BYTES));
-    text
-}
-
-/// The text with `***` in place of the secret, and of the beginning of it where the text was cut in its midst.
-fn masked(text: String, secret: &str) -> String {
-    /// What is shorter occurs in texts that have nothing to do with it.
-    const SHORTEST: usize = 6;
-    const MASK: &str = "***";
-    if secret.len() < SHORTEST {
-        return text;
-    }
-    let mut text = text.replace(secret, MASK);
-    let beginnings = (SHORTEST..secret.len()).rev();
-    let beginning = beginnings
-        .filter(|&length| secret.is_char_boundary(length))
-        .map(|length| &secret[..length])
-        .find(|beginning| text.ends_with(beginning));
-    if let Some(beginning) = beginning {
-        text.truncate(text.len() - beginning.len());
-        text.push_str(MASK);
-    }
     text
 }
 

@@ -7,7 +7,7 @@ use outbound::format::reports::{MAX_BODY_BYTES, MAX_REPORTS};
 use serde_json::json;
 use store::queue::work::Work;
 use tests::receiver::{
-    Received, Receiver, assert_signed, assert_sonar_signature, assert_standard_signature,
+    Answer, Received, Receiver, assert_signed, assert_sonar_signature, assert_standard_signature,
 };
 use tests::samples::stored_report;
 use tests::system::{System, organization, text};
@@ -389,6 +389,29 @@ async fn both_secrets_sign_for_a_day_after_a_rotation() {
     let received = &receiver.take()[0];
     assert_signed(received, &new);
     assert_eq!(received.header("webhook-signature").split(' ').count(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_that_signs_and_that_a_receiver_repeats_is_masked_in_what_is_kept() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, now) = (organization(), OffsetDateTime::now_utc());
+    let old = json!({"name": "a", "url": receiver.url, "secret": "the/old/secret/of/it"});
+    let webhook = system.webhook_with(org, old).await;
+    let path = format!("/webhooks/{}/secret", text(&webhook["id"]));
+    let new = json!({"secret": "the/new/secret/of/it"});
+    system.manage(org, "POST", &path, Some(new)).await;
+    receiver.answer(Answer::Full {
+        status: 400,
+        headers: Vec::new(),
+        body: "signed with 'the\\/new\\/secret\\/of\\/it' or 'the/old/secret/of/it'?".into(),
+    });
+    tell(&system, &stored(&system, org, 1).await[0], now).await;
+
+    let deliveries = kept(&system, key(org, &webhook)).await;
+    let store = &system.stack.tables.deliveries;
+    let attempts = store.attempts(deliveries[0].key()).await.unwrap();
+    let response = attempts[0].response.as_deref();
+    assert_eq!(response, Some("signed with '***' or '***'?"));
 }
 
 #[tokio::test]

@@ -163,11 +163,16 @@ async fn what_a_receiver_repeats_of_secrets_is_masked() {
     receiver.answer_by(|received| Answer::Full {
         status: 200,
         headers: Vec::new(),
-        body: format!("{:?} knows user password", received.headers).into(),
+        body: format!(
+            "{:?} knows user password and signed\\/with\\u0026this=secret",
+            received.headers
+        )
+        .into(),
     });
     let with_user = json!({
         "url": receiver.url.replace("http://", "http://user:password@"),
         "headers": [{"name": "x-key", "value": "the key of all"}],
+        "secret": "signed/with&this=secret",
     });
     let with_bearer = json!({
         "url": receiver.url,
@@ -175,8 +180,11 @@ async fn what_a_receiver_repeats_of_secrets_is_masked() {
     });
     let basic = STANDARD.encode("user:password");
     for (settings, secrets) in [
-        (with_user, ["the key of all", &basic, "knows user password"]),
-        (with_bearer, ["Bearer the-token"; 3]),
+        (
+            with_user,
+            ["the key of all", &basic, "knows user password", "signed"],
+        ),
+        (with_bearer, ["Bearer the-token"; 4]),
     ] {
         for result in try_out(&system, org, &settings).await {
             let response = text(&result["attempt"]["response"]);

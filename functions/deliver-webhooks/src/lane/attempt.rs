@@ -5,7 +5,6 @@ use domain::delivery::attempt::Attempt;
 use domain::delivery::{Delivery, Lease};
 use domain::webhook::health::Verdict;
 use outbound::format::{Outgoing, event_names, shown};
-use outbound::sender::mask;
 use store::deliveries::lease::Outcome;
 
 use super::Running;
@@ -40,10 +39,10 @@ impl Running<'_> {
         let headers = outgoing.headers(&webhook.settings, at)?;
         let shown_headers = shown(&headers);
         let sender = &self.delivering.sender;
-        let mut exchange = sender
-            .post(&webhook.settings.url, headers, outgoing.body)
+        let signing = webhook.settings.signing_secrets(at);
+        let exchange = sender
+            .post(&webhook.settings.url, headers, outgoing.body, signing)
             .await?;
-        mask(&mut exchange, webhook.settings.signing_secrets(at));
         // Its number is what the write gives it.
         let attempt = Attempt::of(delivery.attempts + 1, at, &exchange, shown_headers);
         let now = self.clock.now();

@@ -80,6 +80,11 @@ impl WebhookSecret {
         &self.0
     }
 
+    /// The key of Standard Webhooks as it is written behind the prefix, when there is one. It is as secret as the whole.
+    pub fn encoded_key(&self) -> Option<&str> {
+        self.0.strip_prefix(PREFIX)
+    }
+
     /// The value of `webhook-signature`: as Standard Webhooks signs, over the id, the time and the body.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let mut mac = mac(&self.key());
@@ -99,8 +104,7 @@ impl WebhookSecret {
 
     /// The key of Standard Webhooks: what is encoded behind the prefix, and the text itself where there is no such thing.
     fn key(&self) -> Vec<u8> {
-        self.0
-            .strip_prefix(PREFIX)
+        self.encoded_key()
             .and_then(|encoded| STANDARD.decode(encoded).ok())
             .unwrap_or_else(|| self.0.as_bytes().to_vec())
     }
