@@ -3,7 +3,7 @@
 pub mod archive;
 mod download;
 mod manifest;
-mod names;
+pub mod names;
 mod range;
 
 use std::collections::HashMap;
@@ -302,9 +302,8 @@ fn plan(org: OrganizationId, reports: &[Report], missing: &[ReportId]) -> Result
         let mut taken = names::Taken::default();
         let mut described = ManifestReport::new(report, folder.clone());
         for file in &report.files {
-            let safe = names::file(&file.name);
-            let (stem, extension) = safe.split_at(safe.rfind('.').unwrap_or(safe.len()));
-            let name = taken.unique(stem, extension);
+            let (stem, extension) = names::file(&file.name);
+            let name = taken.unique(&stem, &extension);
             files.push(Entry {
                 name: format!("{folder}/{name}"),
                 modified: report.metadata.date.instant(),

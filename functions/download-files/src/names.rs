@@ -3,48 +3,58 @@
 use std::collections::HashSet;
 
 use domain::report::Report;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// How much of a project's name and of a branch stands in a folder's name, in bytes. With a version and a report type of
-/// 100 characters, which are mostly ASCII and short, the whole stays below what common file systems allow (255).
-const MAX_NAME_BYTES: usize = 80;
-/// The longest folder name in bytes, less than 255 by some room for a number.
-const MAX_FOLDER_BYTES: usize = 240;
+/// The longest name of a folder and of a file, in bytes. A number that tells it from another one comes on top.
+///
+/// A path has at most 260 characters for many programs on Windows (`MAX_PATH`,
+/// <https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation>), so folder and file together leave some
+/// hundred for where the archive is unpacked. Info-ZIP writes what its locale does not have in up to three times as many
+/// bytes (`#U0416`), and common file systems take 255.
+const MAX_BYTES: usize = 80;
 
 /// Names that Windows keeps for devices, with any extension.
-const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
+const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
 /// And these followed by a digit.
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 
-/// The name of a report's folder: `Test product 1.0 CWE Top 25 2024`, with the branch at the end when it has one.
-pub(crate) fn folder(report: &Report) -> String {
+/// What the files of a report are.
+const EXTENSIONS: [&str; 2] = [".html", ".pdf"];
+
+/// The name of a report's folder: `Test product 1.0 CWE Top 25 2024`, with the branch at the end when it has one. Where that
+/// is too long each of them has its share, since each may be what tells the report from another one.
+pub fn folder(report: &Report) -> String {
     let it = &report.metadata;
-    let name = shortened(&it.project_name, MAX_NAME_BYTES);
-    let mut folder = format!(
-        "{name} {} {} {}",
-        it.project_version, it.report_type, it.report_version
-    );
-    if let Some(branch) = &it.branch {
-        folder = folder + " " + shortened(branch, MAX_NAME_BYTES);
-    }
-    safe(&folder, MAX_FOLDER_BYTES)
+    let version = it.project_version.to_string();
+    let number = it.report_version.to_string();
+    let parts = [&it.project_name, &version, &it.report_type, &number];
+    let parts = parts.into_iter().chain(&it.branch);
+    let parts: Vec<String> = parts.map(|part| harmless(part)).collect();
+    component(&joined(&parts, MAX_BYTES), MAX_BYTES)
 }
 
-/// A file's name as it stands in the archive.
-pub(crate) fn file(name: &str) -> String {
-    safe(name, usize::MAX)
+/// A file's name as it stands in the archive: what is before the extension, and the extension.
+pub fn file(name: &str) -> (String, String) {
+    let name = harmless(name);
+    let lower = name.to_ascii_lowercase();
+    let extension = EXTENSIONS.iter().find(|it| lower.ends_with(*it));
+    let (stem, extension) = name.split_at(name.len() - extension.map_or(0, |it| it.len()));
+    let stem = component(stem, MAX_BYTES - extension.len());
+    (stem, extension.to_owned())
 }
 
 /// Names that are already taken in one folder. Letter case does not tell names apart: on many systems it does not.
 #[derive(Default)]
-pub(crate) struct Taken(HashSet<String>);
+pub struct Taken(HashSet<String>);
 
 impl Taken {
     /// `stem` + `extension`, or the first of `stem (2)`, `stem (3)`, … that is free.
-    pub(crate) fn unique(&mut self, stem: &str, extension: &str) -> String {
+    pub fn unique(&mut self, stem: &str, extension: &str) -> String {
         let mut name = format!("{stem}{extension}");
         let mut number = 2;
-        while !self.0.insert(name.to_lowercase()) {
+        while !self.0.insert(without_case(&name)) {
             name = format!("{stem} ({number}){extension}");
             number += 1;
         }
@@ -52,21 +62,48 @@ impl Taken {
     }
 }
 
-/// `text` as one component of a path: nothing in it separates, escapes, hides, or is forbidden on Windows.
-fn safe(text: &str, max_bytes: usize) -> String {
-    let replaced: String = text
-        .nfc()
+/// Equal for names that differ in letter case only. By way of upper case also for `ß` and `ss`, or `ς` and `σ`, which are
+/// the same to file systems that fold case.
+fn without_case(name: &str) -> String {
+    name.to_uppercase().to_lowercase()
+}
+
+/// The parts with a space between them, in at most `max_bytes`. Where that is too little, the longest ones are cut to one
+/// length.
+fn joined(parts: &[String], max_bytes: usize) -> String {
+    let spaces = parts.len().saturating_sub(1);
+    let fits = |share: &usize| {
+        let bytes: usize = parts.iter().map(|part| part.len().min(*share)).sum();
+        bytes + spaces <= max_bytes
+    };
+    let share = (0..=max_bytes).rev().find(fits).unwrap_or_default();
+    let parts = parts.iter().map(|part| shortened(part, share));
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+/// The text without characters that do harm in a name. It is composed, and no longer changes when it is composed again:
+/// some systems do so, and what is as long as it may be would become longer.
+fn harmless(text: &str) -> String {
+    text.nfc()
         .map(|char| if is_unsafe(char) { '_' } else { char })
-        .collect();
+        .collect()
+}
+
+/// A harmless text as one component of a path of at most `max_bytes`: nothing in it escapes, hides, or is forbidden on
+/// Windows.
+fn component(text: &str, max_bytes: usize) -> String {
     // Windows drops dots and spaces at the end; a dot at the beginning hides a file elsewhere.
-    let name = shortened(&replaced, max_bytes)
-        .trim_start_matches([' ', '.'])
-        .trim_end_matches([' ', '.']);
+    let fitting = |text: &str| {
+        shortened(text, max_bytes)
+            .trim_end_matches([' ', '.'])
+            .to_owned()
+    };
+    let name = fitting(text.trim_start_matches([' ', '.']));
     // A name that begins with '-' looks like an option when a shell lists it.
-    if name.is_empty() || name.starts_with('-') || is_device(name) {
-        format!("_{name}")
+    if name.is_empty() || name.starts_with('-') || is_device(&name) {
+        fitting(&format!("_{name}"))
     } else {
-        name.to_owned()
+        name
     }
 }
 
@@ -77,9 +114,18 @@ fn shortened(text: &str, max_bytes: usize) -> &str {
 
 fn is_unsafe(char: char) -> bool {
     let separates = matches!(char, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
-    // Zero width, direction overrides and isolates: a name that shows otherwise than it is.
-    let deceives = matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    separates || deceives || char.is_control()
+    // What is not seen, turns the direction or breaks the line: a name that shows otherwise than it is, or as another one.
+    let category = CodePointMapData::<GeneralCategory>::new().get(char);
+    let deceives = matches!(
+        category,
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    );
+    // Some letters and marks are not seen either, such as the fillers of Hangul and the selectors of variants.
+    let is_invisible = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char);
+    separates || deceives || is_invisible
 }
 
 fn is_device(name: &str) -> bool {
@@ -101,6 +147,8 @@ fn is_device(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::tests::samples::stored_report;
+    use ::tests::system::organization;
     use proptest::prelude::*;
 
     #[test]
@@ -125,9 +173,120 @@ mod tests {
             ("", "_"),
             ("evil\u{202e}fdp.html", "evil_fdp.html"),
             ("tab\tnew\nline\u{7f}", "tab_new_line_"),
+            ("CONIN$", "_CONIN$"),
+            ("conout$.html", "_conout$.html"),
+            ("conout.html", "conout.html"),
+            ("CON .html", "_CON .html"),
+            ("lpt\u{b2}", "_lpt\u{b2}"),
         ] {
             assert_eq!(safe(given, 150), safe_name, "{given:?}");
         }
+    }
+
+    fn safe(text: &str, max_bytes: usize) -> String {
+        component(&harmless(text), max_bytes)
+    }
+
+    #[test]
+    fn what_is_not_seen_or_deceives_is_replaced() {
+        for char in [
+            // Format characters: soft hyphen, Arabic and Mongolian marks, widths of zero, directions, isolates, tags.
+            '\u{ad}',
+            '\u{600}',
+            '\u{61c}',
+            '\u{6dd}',
+            '\u{70f}',
+            '\u{8e2}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{200f}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{2064}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{206f}',
+            '\u{feff}',
+            '\u{fff9}',
+            '\u{fffb}',
+            '\u{110bd}',
+            '\u{13430}',
+            '\u{1bca0}',
+            '\u{1d173}',
+            '\u{e0001}',
+            '\u{e0020}',
+            '\u{e0061}',
+            '\u{e007f}',
+            // Fillers.
+            '\u{115f}',
+            '\u{1160}',
+            '\u{3164}',
+            '\u{ffa0}',
+            // Others that are not seen: the joiner of graphemes, vowels of Khmer, selectors, and what may become such.
+            '\u{34f}',
+            '\u{17b4}',
+            '\u{180b}',
+            '\u{2065}',
+            '\u{fe0f}',
+            '\u{e0000}',
+            '\u{e0080}',
+            '\u{e0100}',
+            '\u{e0fff}',
+            // Line breaks and controls.
+            '\u{0}',
+            '\u{1f}',
+            '\u{7f}',
+            '\u{85}',
+            '\u{9f}',
+            '\u{2028}',
+            '\u{2029}',
+        ] {
+            assert_eq!(safe(&format!("a{char}b"), 80), "a_b", "{char:?}");
+        }
+        for char in [
+            'é', 'ж', '語', '한', 'ᄀ', '€', '№', '😀', '\u{a0}', '\u{301}',
+        ] {
+            let name = format!("q{char}b");
+            assert_eq!(safe(&name, 80), name);
+        }
+    }
+
+    #[test]
+    fn the_limit_holds_for_the_composed_name() {
+        // Each of these has three times as many bytes when it is composed.
+        for char in ['\u{1d160}', '\u{fb2c}', '\u{958}', '\u{1f82}'] {
+            let name = char.to_string().repeat(60);
+            let (stem, extension) = file(&format!("{name}.HTML"));
+            assert_eq!(extension, ".HTML");
+            assert!((70..=75).contains(&stem.len()), "{char:?}: {}", stem.len());
+            assert_eq!(stem.nfc().collect::<String>(), stem);
+        }
+        // It is cut before it is looked at: what is left may be a device.
+        let (stem, _) = file(&format!("con{}x.html", " ".repeat(100)));
+        assert_eq!(stem, "_con");
+        let (stem, _) = file(&format!("-{}.html", "x".repeat(100)));
+        assert_eq!((stem.len(), &stem[..2]), (75, "_-"));
+    }
+
+    #[test]
+    fn of_a_long_folder_each_part_has_its_share() {
+        let mut report = stored_report(organization(), 0);
+        let it = &mut report.metadata;
+        it.project_name = "Product".to_owned();
+        it.project_version = "1.0".parse().unwrap();
+        it.report_type = "CWE Top 25".to_owned();
+        it.report_version = 2024;
+        assert_eq!(folder(&report), "Product 1.0 CWE Top 25 2024");
+        report.metadata.project_name = "n".repeat(500);
+        report.metadata.branch = Some("b".repeat(255));
+        let expected = format!("{} 1.0 CWE Top 25 2024 {}", "n".repeat(29), "b".repeat(29));
+        assert_eq!(folder(&report), expected);
+        report.metadata.branch = None;
+        let expected = format!("{} 1.0 CWE Top 25 2024", "n".repeat(60));
+        assert_eq!(folder(&report), expected);
     }
 
     #[test]
@@ -138,14 +297,35 @@ mod tests {
             ["a", "A", "a", "a (2)"].map(&mut unique),
             ["a.html", "A (2).html", "a (3).html", "a (2) (2).html"]
         );
+        assert_eq!(
+            ["straße", "STRASSE", "Ας", "ασ"].map(&mut unique),
+            ["straße.html", "STRASSE (2).html", "Ας.html", "ασ (2).html"]
+        );
     }
 
     proptest! {
         #[test]
         fn any_text_becomes_one_safe_component(text in any::<String>(), max in 1..300_usize) {
             let name = safe(&text, max);
-            prop_assert!(!name.is_empty() && name.len() <= max + 1);
+            prop_assert!(!name.is_empty() && name.len() <= max);
             prop_assert!(!name.chars().any(is_unsafe) && !name.starts_with('.') && !is_device(&name));
+            prop_assert!(!name.ends_with([' ', '.']));
+            prop_assert_eq!(name.nfc().collect::<String>(), name);
+        }
+
+        #[test]
+        fn names_of_one_folder_are_told_apart_and_have_a_limit(
+            names in prop::collection::vec("(con|[ .]{0,3})([a-bA-B]|[äßς\u{fb2c}\u{1d160}\u{ad}]){0,70}\\.(html|PDF)", 1..20),
+        ) {
+            let mut taken = Taken::default();
+            let mut folded = HashSet::new();
+            for name in &names {
+                let (stem, extension) = file(name);
+                prop_assert!(stem.len() + extension.len() <= MAX_BYTES);
+                let unique = taken.unique(&stem, &extension);
+                prop_assert!(unique.len() <= MAX_BYTES + " (20)".len() && !is_device(&unique));
+                prop_assert!(folded.insert(unique.to_lowercase()), "{}", unique);
+            }
         }
     }
 }

@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write as _};
 use std::path::Path;
 
 use bytes::Bytes;
 use domain::report::Method;
 use download_files::archive::{Content, Entry, Object, Plan, Segment};
+use download_files::names;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use proptest::prelude::*;
+use tests::samples::stored_report;
+use tests::system::organization;
 use tests::tools;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -229,6 +233,109 @@ fn others_read_ascii_and_other_names_and_empty_files() {
         entry("日本語/レポート.html", b"<p>", Method::Deflated),
     ];
     check_with_others(&Plan::new(entries), 6);
+}
+
+/// Names as a publisher may declare them, at their worst: long, longer when composed, equal but for what is replaced or
+/// for letter case, and what systems keep for themselves.
+#[test]
+fn others_unpack_every_file_whatever_reports_and_files_are_called() {
+    let chars = [
+        "x",
+        "é",
+        "\u{1d160}",
+        "\u{fb2c}",
+        "\u{3164}",
+        "\u{e0041}",
+        "语",
+        "😀",
+        "q\u{301}\u{323}",
+    ];
+    let mut declared: Vec<String> = chars
+        .iter()
+        .flat_map(|char| [(char, ".html"), (char, ".PDF")])
+        .map(|(char, extension)| char.repeat((200 - extension.len()) / char.len()) + extension)
+        .collect();
+    declared.extend(
+        [
+            "CONIN$.html",
+            "conout$.pdf",
+            "nul.html",
+            "com1 .pdf",
+            "a.html",
+            "A.html",
+            "\u{ad}.html",
+            "\u{61c}.html",
+            "_.html",
+            "ß.html",
+            "SS.html",
+            "-rf.html",
+            "..\u{200b}.html",
+        ]
+        .map(str::to_owned),
+    );
+    let mut report = stored_report(organization(), 0);
+    report.metadata.report_type = "\u{1d160}".repeat(100);
+    report.metadata.branch = Some("\u{958}".repeat(255));
+    let mut entries = Vec::new();
+    let mut folders = names::Taken::default();
+    for char in chars.iter().chain(&chars) {
+        report.metadata.project_name = char.repeat(500 / char.chars().count());
+        let folder = folders.unique(&names::folder(&report), "");
+        let mut taken = names::Taken::default();
+        for name in &declared {
+            let (stem, extension) = names::file(name);
+            let name = format!("{folder}/{}", taken.unique(&stem, &extension));
+            entries.push(entry(&name, name.as_bytes(), Method::Stored));
+        }
+    }
+    let paths: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(paths.len(), entries.len());
+    let longest = paths.iter().map(|path| path.encode_utf16().count()).max();
+    assert!(longest < Some(175), "{longest:?}");
+    let plan = Plan::new(entries.clone());
+    check_with_others(&plan, entries.len());
+
+    let mut archive = ZipArchive::new(Cursor::new(whole(&plan))).unwrap();
+    assert_eq!(archive.len(), entries.len());
+    let folder = tempfile::tempdir().unwrap();
+    archive.extract(folder.path().join("zip")).unwrap();
+    let path = folder.path().join("archive.zip");
+    std::fs::write(&path, whole(&plan)).unwrap();
+    if let Some(mut python) = tools::find("python3") {
+        let to = folder.path().join("python");
+        tools::run(
+            python
+                .args(["-X", "utf8", "-m", "zipfile", "-e"])
+                .args([&path, &to]),
+        );
+        assert_eq!(contents(&to), entries.len());
+    }
+    // Info-ZIP in a locale that has the names, and in one where it writes them as it can.
+    for locale in ["C.UTF-8", "C"] {
+        if let Some(mut unzip) = tools::find("unzip") {
+            let to = folder.path().join(locale);
+            tools::run(
+                unzip
+                    .env("LC_ALL", locale)
+                    .args(["-q", "-n"])
+                    .arg(&path)
+                    .arg("-d")
+                    .arg(&to),
+            );
+            assert_eq!(contents(&to), entries.len(), "{locale}");
+        }
+    }
+    assert_eq!(contents(&folder.path().join("zip")), entries.len());
+}
+
+/// How many different files are in the folders of this one. What was written over another file is missing.
+fn contents(folder: &Path) -> usize {
+    let folders = std::fs::read_dir(folder).unwrap();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    let contents: BTreeSet<Vec<u8>> = files
+        .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+        .collect();
+    contents.len()
 }
 
 #[test]
