@@ -71,7 +71,7 @@ const SECRET_KEY: &str = "local-secret";
 /// How a stack is started.
 #[derive(Debug)]
 pub struct Options {
-    /// Where reports survive a restart; without it everything ends with the stack.
+    /// Where reports, and what is to be told of them, survive a restart; without it everything ends with the stack.
     pub data: Option<PathBuf>,
     /// The port of the API on loopback; 0 for any free one.
     pub port: u16,
@@ -174,13 +174,17 @@ impl Stack {
         let objects = folder.join("s3");
         std::fs::create_dir_all(&objects)
             .with_context(|| format!("create {}", objects.display()))?;
-        let database = options
-            .data
-            .as_ref()
-            .map(|folder| folder.join("dynamodb.sqlite"));
+        let kept = |name: &str| options.data.as_ref().map(|folder| folder.join(name));
+        let (database, messages) = (kept("dynamodb.sqlite"), kept("sqs.sqlite"));
 
         let mut tasks = JoinSet::new();
-        let endpoints = stand_ins::start(&mut tasks, database.as_deref(), &objects).await?;
+        let endpoints = stand_ins::start(
+            &mut tasks,
+            database.as_deref(),
+            &objects,
+            messages.as_deref(),
+        )
+        .await?;
         let sdk = sdk_config();
         let all = Clients::unrestricted(&sdk, &endpoints);
         let tables = all.tables();

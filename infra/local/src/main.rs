@@ -220,6 +220,9 @@ fn clear(data: &Path) -> io::Result<()> {
     for name in [
         "local.env",
         "issuer.pk8",
+        "sqs.sqlite-wal",
+        "sqs.sqlite-shm",
+        "sqs.sqlite",
         "dynamodb.sqlite-wal",
         "dynamodb.sqlite-shm",
         "dynamodb.sqlite",

@@ -1,5 +1,6 @@
 //! DynamoDB, S3 and SQS for one machine, each on a loopback port of its own.
 
+mod kept;
 mod tagged;
 
 use std::future::Future;
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustack_sqs_core::config::SqsConfig;
-use rustack_sqs_core::handler::RustackSqsHandler;
 use rustack_sqs_core::provider::RustackSqs;
 use rustack_sqs_http::body::SqsResponseBody;
 use rustack_sqs_http::dispatch::SqsHandler;
@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use web::text::shortened;
 
+use crate::stand_ins::kept::Kept;
 use crate::stand_ins::tagged::Tagged;
 
 /// How often expired items are deleted. DynamoDB takes days for it.
@@ -40,12 +41,13 @@ pub(crate) struct Endpoints {
     pub(crate) sqs: String,
 }
 
-/// Starts the three as tasks of `tasks`. Tables are in the file `database`, or in memory without one; objects are below
-/// `objects`; messages are in memory only.
+/// Starts the three as tasks of `tasks`. Tables are in the file `database`, and what is on the queues in the file
+/// `messages`, or in memory without them; objects are below `objects`.
 pub(crate) async fn start(
     tasks: &mut JoinSet<()>,
     database: Option<&Path>,
     objects: &Path,
+    messages: Option<&Path>,
 ) -> anyhow::Result<Endpoints> {
     Ok(Endpoints {
         dynamodb: start_dynamodb(tasks, database)
@@ -54,7 +56,7 @@ pub(crate) async fn start(
         s3: start_s3(tasks, objects)
             .await
             .context("start the stand-in for S3")?,
-        sqs: start_sqs(tasks)
+        sqs: start_sqs(tasks, messages)
             .await
             .context("start the stand-in for SQS")?,
     })
@@ -107,7 +109,7 @@ async fn start_s3(tasks: &mut JoinSet<()>, objects: &Path) -> anyhow::Result<Str
     Ok(url)
 }
 
-async fn start_sqs(tasks: &mut JoinSet<()>) -> anyhow::Result<String> {
+async fn start_sqs(tasks: &mut JoinSet<()>, messages: Option<&Path>) -> anyhow::Result<String> {
     let (listener, url, port) = listen().await?;
     let config = SqsConfig {
         skip_signature_validation: true,
@@ -116,7 +118,7 @@ async fn start_sqs(tasks: &mut JoinSet<()>) -> anyhow::Result<String> {
         host: "127.0.0.1".to_owned(),
         port,
     };
-    let queues = FairQueues(RustackSqsHandler::new(Arc::new(RustackSqs::new(config))));
+    let queues = FairQueues(Kept::new(RustackSqs::new(config), messages)?);
     tasks.spawn(serve(
         listener,
         SqsHttpService::new(Arc::new(queues), SqsHttpConfig::default()),
@@ -190,7 +192,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for LoggedPuts {
 
 /// The message group of a standard queue makes it a fair queue. The stand-in, like SQS in earlier years, refuses it there,
 /// and has only fair queues anyway: so it is taken away.
-struct FairQueues(RustackSqsHandler);
+struct FairQueues(Kept);
 
 impl SqsHandler for FairQueues {
     fn handle_operation(

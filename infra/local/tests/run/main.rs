@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod kill;
+
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::Path;
@@ -416,7 +418,7 @@ async fn the_readmes_receiver_works() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap().port().to_string()
     };
-    let readme = include_str!("../../../README.md").replace("9001", &port);
+    let readme = include_str!("../../../../README.md").replace("9001", &port);
     let (_, section) = readme.split_once("## Webhooks").unwrap();
     let blocks: Vec<(&str, &str)> = section
         .split("```")
@@ -490,7 +492,7 @@ async fn the_readme_works() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder.path().join(".local"), &[]).await;
     let before = running.list().await.len();
-    let readme = include_str!("../../../README.md");
+    let readme = include_str!("../../../../README.md");
     for (section, creates) in [
         ("## Use the API", "reports.zip"),
         ("## Publish from CI", "answer.json"),
