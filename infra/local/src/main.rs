@@ -23,6 +23,9 @@ use time::OffsetDateTime;
 
 use crate::console::say;
 
+/// By this file a data folder is known to be one.
+const DATABASE: &str = "dynamodb.sqlite";
+
 /// SonarQube Reports on this machine: the HTTP API over stand-ins for DynamoDB, S3 and SQS, with some demo reports.
 #[derive(Parser)]
 #[command(name = "local", version)]
@@ -160,6 +163,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let data = &arguments.data;
     fs::create_dir_all(data)
         .with_context(|| format!("create the data folder {}", data.display()))?;
+    #[cfg(unix)]
+    close(data)?;
     let _lock = lock(data)?;
     if arguments.fresh {
         clear(data).with_context(|| format!("empty the data folder {}", data.display()))?;
@@ -193,6 +198,29 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Lets nobody but its owner into the data folder: secrets of webhooks are in its files, and reports.
+///
+/// Only of a folder of ours: others may have to read what else is there, and whoever means `--data /tmp` as root must not
+/// close that to everybody.
+#[cfg(unix)]
+fn close(data: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    const OWNERS: u32 = 0o700;
+    let shown = data.display();
+    let read = || format!("read the data folder {shown}");
+    let mode = fs::metadata(data).with_context(read)?.permissions().mode();
+    if mode & 0o777 & !OWNERS == 0 {
+        return Ok(());
+    }
+    let is_empty = fs::read_dir(data).with_context(read)?.next().is_none();
+    anyhow::ensure!(
+        is_empty || data.join(DATABASE).exists(),
+        "others may open {shown}, which has files that are not of `local`; choose another --data, or `chmod 700` it"
+    );
+    fs::set_permissions(data, fs::Permissions::from_mode(OWNERS))
+        .with_context(|| format!("let nobody else into the data folder {shown}"))
+}
+
 /// Two processes on one folder would not see each other's queues, and one would delete the other's data.
 fn lock(data: &Path) -> anyhow::Result<File> {
     let path = data.join("lock");
@@ -208,7 +236,7 @@ fn lock(data: &Path) -> anyhow::Result<File> {
 
 /// Removes what earlier runs wrote, and nothing else: the folder may be a mistake, and its `s3` somebody else's.
 fn clear(data: &Path) -> io::Result<()> {
-    if !data.join("dynamodb.sqlite").exists() {
+    if !data.join(DATABASE).exists() {
         return Ok(());
     }
     let ignore_missing = |result: io::Result<()>| match result {
@@ -225,7 +253,7 @@ fn clear(data: &Path) -> io::Result<()> {
         "sqs.sqlite",
         "dynamodb.sqlite-wal",
         "dynamodb.sqlite-shm",
-        "dynamodb.sqlite",
+        DATABASE,
     ] {
         ignore_missing(fs::remove_file(data.join(name)))?;
     }

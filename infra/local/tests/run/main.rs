@@ -215,6 +215,39 @@ async fn what_was_published_outlives_a_kill() {
     assert_ne!(running.environment["PUBLISH_TOKEN"], token);
 }
 
+/// Secrets of webhooks are in it.
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_gets_into_the_data_folder() {
+    use std::fs::{Permissions, metadata, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |folder: &Path| metadata(folder).unwrap().permissions().mode() & 0o777;
+    let open_to_all = |folder: &Path| set_permissions(folder, Permissions::from_mode(0o755));
+
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("data");
+    let mut running = start(&data, &["--no-demo"]).await;
+    assert_eq!(mode(&data), 0o700, "one that it makes");
+    running.process.kill().await.unwrap();
+
+    open_to_all(&data).unwrap();
+    let _running = start(&data, &["--no-demo"]).await;
+    assert_eq!(mode(&data), 0o700, "one of an earlier run");
+
+    let others = parent.path().join("others");
+    std::fs::create_dir(&others).unwrap();
+    std::fs::write(others.join("page.html"), "for everybody").unwrap();
+    open_to_all(&others).unwrap();
+    // On a port that is taken it ends in any case.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let refused = local(&others, &["--port", &port]).output().await.unwrap();
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && message.contains("choose another --data"));
+    assert_eq!(mode(&others), 0o755, "one that is somebody's");
+    assert_eq!(std::fs::read_dir(&others).unwrap().count(), 1);
+}
+
 #[tokio::test]
 async fn a_taken_port_and_a_taken_folder_are_clear_errors() {
     let data = tempfile::tempdir().unwrap();
