@@ -52,6 +52,9 @@ pub(crate) fn log_to_stderr() {
 
 /// One line for each event: time, level unless it is the usual one, message. The fields repeat what the message says, for
 /// programs, so they are left out.
+///
+/// What a caller, a receiver or an issuer wrote may be in a message. Whatever it is, it neither begins a line that looks
+/// like one of ours nor commands the terminal: on AWS lines are JSON, which sees to that.
 struct Lines;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for Lines {
@@ -74,7 +77,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for L
         }
         let mut message = Message(String::new());
         event.record(&mut message);
-        writeln!(writer, "{}", message.0)
+        for char in message.0.chars() {
+            if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') {
+                write!(writer, "{}", char.escape_default())?;
+            } else {
+                writer.write_char(char)?;
+            }
+        }
+        writeln!(writer)
     }
 }
 
@@ -85,5 +95,46 @@ impl tracing::field::Visit for Message {
         if field.name() == "message" {
             self.0 = format!("{value:?}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn whatever_is_in_a_message_it_is_one_line() {
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = tracing_subscriber::fmt::layer()
+            .event_format(Lines)
+            .with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(lines);
+        tracing::subscriber::with_default(subscriber, || {
+            let theirs = "é\n12:00:00 forged\r\u{1b}[2K\u{85}\u{2028}\u{2029}\0";
+            tracing::error!("by {theirs}");
+        });
+        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let (_, line) = written.split_once(" ERROR ").unwrap();
+        assert_eq!(
+            line,
+            "by é\\n12:00:00 forged\\r\\u{1b}[2K\\u{85}\\u{2028}\\u{2029}\\u{0}\n"
+        );
     }
 }

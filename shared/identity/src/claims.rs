@@ -72,10 +72,22 @@ pub(super) fn identity(
                 "the JWT has no 'sub' of 1 to {MAX_SUBJECT_CHARACTERS} characters"
             ))
         })?;
+    // It stands in lines of the log, and must not begin one.
+    if subject.contains(breaks_lines) {
+        return Err(invalid(
+            "the JWT's 'sub' has a line break or another control character",
+        ));
+    }
     Ok(Identity {
         subject: subject.to_owned(),
         roles: roles(claims.get(&options.roles_claim)),
     })
+}
+
+/// Whether something that shows a text may begin a new line there, or take the character for a command. U+2028 and U+2029
+/// separate lines and paragraphs, and are no control characters.
+fn breaks_lines(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{2028}' | '\u{2029}')
 }
 
 /// The highest role in each organization. What is not of our form is a group that others use, and no error.

@@ -46,6 +46,13 @@ async fn claims_that_are_wrong_or_missing_are_refused() {
         ("sub", json!(""), "'sub'"),
         ("sub", json!(7), "'sub'"),
         ("sub", json!("x".repeat(256)), "'sub'"),
+        ("sub", json!("x\n12:00:00 webhook"), "control character"),
+        ("sub", json!("\rx"), "control character"),
+        ("sub", json!("x\u{1b}[2K"), "control character"),
+        ("sub", json!("x\u{0}"), "control character"),
+        ("sub", json!("x\u{85}y"), "control character"),
+        ("sub", json!("x\u{2028}y"), "line break"),
+        ("sub", json!("x\u{2029}y"), "line break"),
     ] {
         let mut claims = issuer.claims();
         if value.is_null() {
