@@ -8,6 +8,7 @@ mod demo;
 mod issuer;
 mod policy;
 mod pump;
+mod serve;
 mod stand_ins;
 
 use std::collections::BTreeMap;
@@ -17,11 +18,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use deliver_webhooks::Delivering;
 use domain::organization::OrganizationId;
 use domain::token::{Right, Token, TokenSecret};
 use download_files::Files;
+use hyper_util::service::TowerToHyperService;
 use identity::Role;
 use list_reports::Listing;
 use manage_webhooks::Managing;
@@ -35,11 +36,13 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tower_http::timeout::RequestBodyTimeout;
 use web::api;
 
 use crate::aws::{dynamodb_config, sdk_config};
 use crate::definition::{Definition, bucket_name};
 use crate::pump::Pump;
+use crate::serve::{Limits, PATIENCE, serve};
 use crate::stand_ins::Endpoints;
 
 pub use crate::aws::{Clients, Tables};
@@ -84,6 +87,8 @@ pub struct Options {
     pub read_by_token: bool,
     /// How long a delivery may take.
     pub delivery_deadline: Duration,
+    /// For how long a client of the API, or of the stand-in for S3, may say nothing when it is its turn.
+    pub patience: Duration,
 }
 
 impl Default for Options {
@@ -95,11 +100,12 @@ impl Default for Options {
             retry_every: None,
             read_by_token: false,
             delivery_deadline: DEADLINE,
+            patience: PATIENCE,
         }
     }
 }
 
-/// A running system. It ends when dropped, except for requests that are being answered.
+/// A running system. It ends when dropped, and so do the requests that are being answered.
 #[derive(Debug)]
 pub struct Stack {
     /// Where the API answers, without a slash at the end.
@@ -178,11 +184,13 @@ impl Stack {
         let (database, messages) = (kept("dynamodb.sqlite"), kept("sqs.sqlite"));
 
         let mut tasks = JoinSet::new();
+        let limits = Limits::with(options.patience);
         let endpoints = stand_ins::start(
             &mut tasks,
             database.as_deref(),
             &objects,
             messages.as_deref(),
+            limits,
         )
         .await?;
         let sdk = sdk_config();
@@ -250,15 +258,8 @@ impl Stack {
             tasks.spawn(pump::rounds(retrying.clone(), every));
         }
         let service = service(&listing, &files, &publishing, &managing).merge(issuer.router());
-        tasks.spawn(async move {
-            let listener = listener.tap_io(|socket| {
-                // Small answers must not wait for Nagle's algorithm.
-                let _ = socket.set_nodelay(true);
-            });
-            if let Err(error) = axum::serve(listener, service).await {
-                tracing::error!("the API ended: {error}");
-            }
-        });
+        let service = RequestBodyTimeout::new(service, limits.patience);
+        tasks.spawn(serve(listener, limits, TowerToHyperService::new(service)));
         Ok(Self {
             api_url,
             listing,
@@ -356,7 +357,7 @@ impl Stack {
         }
     }
 
-    /// Ends everything but requests that are being answered, and returns when it has ended.
+    /// Ends everything, and returns when it has ended.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use hyper::body::{Body as _, Incoming};
 use rustack_sqs_core::config::SqsConfig;
 use rustack_sqs_core::provider::RustackSqs;
 use rustack_sqs_http::body::SqsResponseBody;
@@ -25,8 +24,10 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{HttpError, HttpResponse};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tower_http::timeout::TimeoutBody;
 use web::text::shortened;
 
+use crate::serve::{Limits, serve};
 use crate::stand_ins::kept::Kept;
 use crate::stand_ins::tagged::Tagged;
 
@@ -48,15 +49,16 @@ pub(crate) async fn start(
     database: Option<&Path>,
     objects: &Path,
     messages: Option<&Path>,
+    limits: Limits,
 ) -> anyhow::Result<Endpoints> {
     Ok(Endpoints {
         dynamodb: start_dynamodb(tasks, database)
             .await
             .context("start the stand-in for DynamoDB")?,
-        s3: start_s3(tasks, objects)
+        s3: start_s3(tasks, objects, limits)
             .await
             .context("start the stand-in for S3")?,
-        sqs: start_sqs(tasks, messages)
+        sqs: start_sqs(tasks, messages, limits)
             .await
             .context("start the stand-in for SQS")?,
     })
@@ -96,7 +98,11 @@ pub(crate) async fn start_dynamodb(
     Ok(url)
 }
 
-async fn start_s3(tasks: &mut JoinSet<()>, objects: &Path) -> anyhow::Result<String> {
+async fn start_s3(
+    tasks: &mut JoinSet<()>,
+    objects: &Path,
+    limits: Limits,
+) -> anyhow::Result<String> {
     let files = s3s_fs::FileSystem::new(objects)
         .map_err(|error| anyhow::anyhow!("open {}: {error:?}", objects.display()))?;
     let mut service = S3ServiceBuilder::new(Tagged::new(files));
@@ -105,11 +111,19 @@ async fn start_s3(tasks: &mut JoinSet<()>, objects: &Path) -> anyhow::Result<Str
         crate::SECRET_KEY,
     ));
     let (listener, url, _) = listen().await?;
-    tasks.spawn(serve(listener, LoggedPuts(service.build())));
+    let service = LoggedPuts {
+        s3: service.build(),
+        patience: limits.patience,
+    };
+    tasks.spawn(serve(listener, limits, service));
     Ok(url)
 }
 
-async fn start_sqs(tasks: &mut JoinSet<()>, messages: Option<&Path>) -> anyhow::Result<String> {
+async fn start_sqs(
+    tasks: &mut JoinSet<()>,
+    messages: Option<&Path>,
+    limits: Limits,
+) -> anyhow::Result<String> {
     let (listener, url, port) = listen().await?;
     let config = SqsConfig {
         skip_signature_validation: true,
@@ -121,46 +135,19 @@ async fn start_sqs(tasks: &mut JoinSet<()>, messages: Option<&Path>) -> anyhow::
     let queues = FairQueues(Kept::new(RustackSqs::new(config), messages)?);
     tasks.spawn(serve(
         listener,
+        limits,
         SqsHttpService::new(Arc::new(queues), SqsHttpConfig::default()),
     ));
     Ok(url)
 }
 
-/// Serves HTTP/1 connections until the task is aborted.
-async fn serve<S, B>(listener: TcpListener, service: S)
-where
-    S: hyper::service::Service<hyper::Request<Incoming>, Response = hyper::Response<B>>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: hyper::body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((socket, _)) = listener.accept().await else {
-            // There are too many open files: others have to be closed first.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        // Small answers must not wait for Nagle's algorithm.
-        let _ = socket.set_nodelay(true);
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(socket), service.clone());
-        // A connection that breaks is its client's affair.
-        connections.spawn(async move {
-            let _ = connection.await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
 /// Logs the PUTs of publishers, which carry a signature in their query; the functions' own requests do not.
 #[derive(Clone)]
-struct LoggedPuts(S3Service);
+struct LoggedPuts {
+    s3: S3Service,
+    /// For how long a body may not go on.
+    patience: Duration,
+}
 
 impl hyper::service::Service<hyper::Request<Incoming>> for LoggedPuts {
     type Response = HttpResponse;
@@ -175,9 +162,17 @@ impl hyper::service::Service<hyper::Request<Incoming>> for LoggedPuts {
         let line =
             is_signed.then(|| format!("{} {}", request.method(), shortened(request.uri().path())));
         let started = Instant::now();
-        let response = hyper::service::Service::call(&self.0, request);
+        let request = request.map(|body| {
+            if body.is_end_stream() {
+                // That there is none has to be seen, and the other one does not show it.
+                s3s::Body::from(body)
+            } else {
+                s3s::Body::http_body(TimeoutBody::new(self.patience, body))
+            }
+        });
+        let s3 = self.s3.clone();
         Box::pin(async move {
-            let response = response.await?;
+            let response = s3.call(request).await?;
             if let Some(line) = line {
                 let milliseconds = started.elapsed().as_millis();
                 tracing::info!(
