@@ -21,7 +21,13 @@ def setting_key(method, path):
 def statements_of(resources, function):
     """What the role of a function allows."""
     role = resources[target(resources[function]["Properties"]["Role"])]["Properties"]
-    return [one for policy in role.get("Policies", []) for one in many(policy["PolicyDocument"]["Statement"])]
+    return statements_in(role)
+
+
+def statements_in(role):
+    """What a role allows, under whatever condition."""
+    policies = [one for policy in role.get("Policies", []) for one in policy.get("Fn::If", [None, policy])[1:]]
+    return [one for policy in policies for one in many(policy.get("PolicyDocument", {}).get("Statement", []))]
 
 
 def referred_to(value):

@@ -213,6 +213,7 @@ async fn manage(system: &System, org: OrganizationId) {
     let delivery = format!("{deliveries}/{}", text(&all["deliveries"][0]["id"]));
     call("GET", &delivery, None).await;
     call("POST", &format!("{delivery}/redeliver"), None).await;
+    call("POST", &format!("{webhook}/test"), None).await;
     call("DELETE", &webhook, None).await;
 
     let token = json!({"name": "t", "rights": ["manage-webhooks"]});

@@ -113,6 +113,7 @@ impl Lane {
             clock,
             tally,
             state: Mutex::new(State::new(admission, probe, &webhook.health, now)),
+            told_to_wait: Mutex::default(),
         };
         running.all(tasks).await;
     }
@@ -146,6 +147,8 @@ struct Running<'a> {
     tally: &'a Tally,
     /// What the tasks of the lane know of the receiver.
     state: Mutex<State>,
+    /// The last delivery to which the receiver said how long it wants to be left alone.
+    told_to_wait: Mutex<Option<DeliveryId>>,
 }
 
 /// What became of a task.
@@ -171,6 +174,11 @@ struct Left {
 impl Running<'_> {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told_to_wait(&self) -> MutexGuard<'_, Option<DeliveryId>> {
+        let told = self.told_to_wait.lock();
+        told.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn all(&self, mut tasks: VecDeque<Task>) {
@@ -290,7 +298,7 @@ impl Running<'_> {
         };
         match self.attempt(&delivery, lease, body).await {
             Ok(verdict) => {
-                self.heed(verdict).await;
+                self.heed(delivery.id, verdict).await;
                 Ok(Done::Recorded)
             }
             Err(error) => {

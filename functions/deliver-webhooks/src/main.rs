@@ -1,17 +1,14 @@
 //! The Lambda function `deliver-webhooks`.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_lambda_events::sqs::SqsEvent;
-use deliver_webhooks::{Delivering, handle};
+use deliver_webhooks::{Delivering, RESERVE, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use outbound::sender::{Sender, SenderOptions};
 use runtime::config::{self, Environment};
 use runtime::telemetry;
 use time::OffsetDateTime;
-
-/// So much of the function's time is kept for what has been begun: a delivery may take 10 s, and then it is recorded.
-const RESERVE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {

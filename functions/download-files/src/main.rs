@@ -13,7 +13,8 @@ async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     let aws = config::aws(&environment).await?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
-    let files = Files::new(&environment, &dynamodb, (&aws).into())?;
+    let s3 = (&config::for_objects(&aws)).into();
+    let files = Files::new(&environment, &dynamodb, s3)?;
     let service = api::service(download_files::router(files));
     let last = |response| abort_process_on_error(api::without_needless_length(response));
     run_with_streaming_response(ServiceExt::<Request>::map_response(service, last)).await

@@ -14,7 +14,7 @@ async fn main() -> Result<(), Error> {
     let publishing = Publishing::new(
         &environment,
         &aws_sdk_dynamodb::Client::new(&aws),
-        (&aws).into(),
+        (&config::for_objects(&aws)).into(),
         aws_sdk_sqs::Client::new(&aws),
     )?;
     // Answers are small. They are streamed because API Gateway ends a buffered call after 29 s, and large files take longer.

@@ -8,13 +8,25 @@ use aws_config::SdkConfig;
 use aws_config::environment::{
     EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
 };
+use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 
 use crate::metrics::Metrics;
 
-/// How long a service may take to begin its answer. The SDK would wait without end, also on a connection that broke while
-/// the function was frozen; so it asks again. Writing a part of 8 MiB to S3 is the longest that is waited for.
-const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a request to DynamoDB or SQS may take. They answer within some 10 ms; what takes longer by far is lost, for
+/// example on a connection that broke while the function was frozen, and is asked for again. The SDK would wait without end.
+pub const ATTEMPT: Duration = Duration::from_secs(2);
+/// How often it is asked in all (the SDK's own number).
+pub const ATTEMPTS: u32 = 3;
+/// The longest pause before the second attempt, and twice as long before the third.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// The longest that a request to DynamoDB or SQS is waited for, with all attempts and pauses. Timeouts of functions are sums
+/// of these.
+pub const LONGEST_CALL: Duration = ATTEMPT
+    .saturating_mul(ATTEMPTS)
+    .saturating_add(BACKOFF.saturating_mul(3));
+/// How long S3 may take to begin its answer. Writing a part of 8 MiB is the longest that is waited for.
+const OBJECTS_READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a function is told: the variables that template.yaml and Lambda set.
 #[derive(Clone, Debug)]
@@ -103,7 +115,16 @@ impl Environment {
     }
 }
 
-/// The AWS configuration of this process: region, credentials, endpoints. All of it is in the environment; neither a profile
+/// The same configuration for S3, which takes its time to read and write objects.
+pub fn for_objects(aws: &SdkConfig) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().read_timeout(OBJECTS_READ_TIMEOUT);
+    aws.to_builder()
+        .timeout_config(timeouts.build())
+        .retry_config(RetryConfig::standard())
+        .build()
+}
+
+/// The AWS configuration of this process, for DynamoDB and SQS: region, credentials, endpoints. All of it is in the environment; neither a profile
 /// nor another source of credentials is looked for.
 ///
 /// Make one client of it for each service: each client has connections of its own, and opening one to AWS takes a function
@@ -113,12 +134,39 @@ impl Environment {
 /// There is no region.
 pub async fn aws(environment: &Environment) -> anyhow::Result<SdkConfig> {
     environment.required("AWS_REGION")?;
-    let timeouts = TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build();
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT);
+    let retries = RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(BACKOFF)
+        .with_max_backoff(BACKOFF.saturating_mul(2));
     Ok(aws_config::from_env()
-        .timeout_config(timeouts)
+        .timeout_config(timeouts.build())
+        .retry_config(retries)
         // Lambda gives both by the environment. Left to itself the SDK would also prepare to look for them elsewhere.
         .region(EnvironmentVariableRegionProvider::new())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .load()
         .await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_at_dynamodb_ends_soon_and_one_at_s3_later() {
+        let environment = Environment::given([("AWS_REGION", "eu-central-1".to_owned())]);
+        let aws = aws(&environment).await.unwrap();
+        let timeouts = aws.timeout_config().unwrap();
+        assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT));
+        let retries = aws.retry_config().unwrap();
+        assert_eq!(retries.max_attempts(), ATTEMPTS);
+        let pauses = retries.initial_backoff() + retries.max_backoff();
+        assert_eq!(ATTEMPT * ATTEMPTS + pauses, LONGEST_CALL);
+
+        let objects = for_objects(&aws);
+        let timeouts = objects.timeout_config().unwrap();
+        assert_eq!(timeouts.operation_attempt_timeout(), None);
+        assert_eq!(timeouts.read_timeout(), Some(OBJECTS_READ_TIMEOUT));
+    }
 }

@@ -2,6 +2,8 @@
 
 pub mod work;
 
+use std::time::Duration;
+
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
@@ -14,6 +16,9 @@ const MAX_BATCH: usize = 10;
 /// what every emulator takes. One message alone is shorter: a change is about as long as a report's declaration,
 /// of at most 128 KiB.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
+
+/// The longest that the queue keeps a message to itself at first (SQS API reference, `DelaySeconds`).
+pub const MAX_DELAY: Duration = Duration::from_secs(900);
 
 /// The queue.
 #[derive(Clone, Debug)]
@@ -31,6 +36,17 @@ impl EventsQueue {
         }
     }
 
+    /// Puts messages on the queue, which gives them to nobody before `delay` is over; at most [`MAX_DELAY`].
+    ///
+    /// # Errors
+    /// As [`EventsQueue::send`].
+    pub async fn send_later(&self, messages: &[Work], delay: Duration) -> Result<()> {
+        // Up to a whole second, so that it is over when they come.
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        self.send_with(messages, Some(i32::try_from(seconds)?))
+            .await
+    }
+
     /// Puts messages on the queue.
     ///
     /// The organization is the message group: of a fair queue (SQS, standard queues) that keeps one organization's many
@@ -39,6 +55,10 @@ impl EventsQueue {
     /// # Errors
     /// The queue did not take each of them. It may have taken some.
     pub async fn send(&self, messages: &[Work]) -> Result<()> {
+        self.send_with(messages, None).await
+    }
+
+    async fn send_with(&self, messages: &[Work], delay_seconds: Option<i32>) -> Result<()> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         for (position, work) in messages.iter().enumerate() {
@@ -53,6 +73,7 @@ impl EventsQueue {
                     .id(position.to_string())
                     .message_group_id(work.org().to_string())
                     .message_body(body)
+                    .set_delay_seconds(delay_seconds)
                     .build()?,
             );
         }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
 use domain::delivery::{DeliveryId, DeliveryState};
 use domain::webhook::WebhookKey;
@@ -597,4 +598,69 @@ async fn after_30_days_it_is_not_tried_any_more() {
     );
     assert!(receiver.take().is_empty());
     assert!(states(&system, webhook).await.is_empty(), "it is forgotten");
+}
+
+/// The messages that come from the queue within 20 s, which is the longest that it waits for one.
+async fn awaited(system: &System) -> Vec<Work> {
+    let receive = system.stack.sqs.receive_message();
+    let receive = receive
+        .queue_url(system.stack.events_queue())
+        .wait_time_seconds(20);
+    let messages = receive.send().await.unwrap().messages.unwrap_or_default();
+    let work = |body: Option<String>| Work::from_json(&body.unwrap()).unwrap();
+    messages.into_iter().map(|it| work(it.body)).collect()
+}
+
+#[tokio::test]
+async fn a_receiver_that_says_for_how_long_is_called_as_soon_as_that_is_over() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, start) = (organization(), OffsetDateTime::now_utc());
+    let webhook = key(org, &system.webhook(org, &receiver.url).await);
+    let reports = stored(&system, org, 3).await;
+    receiver.answer(answer_with(429, "retry-after", "1"));
+    tell(&system, &reports[0], start).await;
+    for report in &reports[1..] {
+        tell(&system, report, start).await;
+    }
+    assert_eq!(receiver.take().len(), 1, "it is left alone");
+    receiver.answer(Answer::Status(200));
+
+    let came = awaited(&system).await;
+    let kept = kept(&system, webhook).await;
+    let first = kept.iter().find(|it| it.attempts == 1).unwrap().id;
+    let [Work::Due(call)] = came.as_slice() else {
+        panic!("one message calls it again: {came:?}");
+    };
+    assert_eq!(
+        (call.webhook, call.due.as_slice()),
+        (webhook.id, &[first][..])
+    );
+    let later = start + Duration::seconds(2);
+    let failed = handle(&system.stack.delivering, came, later).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    crate::batch::deliver(&system, later).await;
+    assert_eq!(receiver.take().len(), 3, "and all that waits follows");
+}
+
+#[tokio::test]
+async fn a_wait_that_is_longer_than_the_queues_ends_with_a_round() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, start) = (organization(), OffsetDateTime::now_utc());
+    system.webhook(org, &receiver.url).await;
+    let delayed = async || {
+        let attributes = system.stack.sqs.get_queue_attributes();
+        let name = QueueAttributeName::ApproximateNumberOfMessagesDelayed;
+        let attributes = attributes
+            .queue_url(system.stack.events_queue())
+            .attribute_names(name.clone());
+        attributes.send().await.unwrap().attributes.unwrap()[&name].clone()
+    };
+    let reports = stored(&system, org, 2).await;
+    receiver.answer(answer_with(429, "retry-after", "901"));
+    tell(&system, &reports[0], start).await;
+    assert_eq!(delayed().await, "0");
+    let over = start + Duration::seconds(902);
+    receiver.answer(answer_with(429, "retry-after", "900"));
+    tell(&system, &reports[1], over).await;
+    assert_eq!(delayed().await, "1");
 }

@@ -1,7 +1,9 @@
 //! What a verdict about the receiver brings with it.
 
+use domain::delivery::DeliveryId;
 use domain::webhook::health::{DisabledReason, Effect, Verdict, finish, step};
 use store::dynamodb::Changed;
+use store::queue::MAX_DELAY;
 use store::queue::work::Work;
 use time::OffsetDateTime;
 
@@ -9,8 +11,11 @@ use super::Running;
 
 impl Running<'_> {
     /// Takes note of what an attempt says of the receiver. What cannot be recorded is seen again at the next delivery.
-    pub(super) async fn heed(&self, verdict: Verdict) {
+    pub(super) async fn heed(&self, delivery: DeliveryId, verdict: Verdict) {
         let now = self.clock.now();
+        if let Verdict::ToldToWait(_) = verdict {
+            *self.told_to_wait() = Some(delivery);
+        }
         let effects = {
             let mut state = self.state();
             let (next, effects) = step(state.clone(), verdict, now, &self.policy);
@@ -55,11 +60,26 @@ impl Running<'_> {
                     self.note_disabled(reason, since);
                 }
             }
+            Effect::CallAt(at) => self.call_at(at, now).await?,
             Effect::ReplayDue => {
                 // What has failed and is not due stays: it may be why the webhook was paused.
                 let messages = Work::undelivered(webhook.key(), false, now);
                 self.delivering.queue.send(&messages).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Has the delivery tried again to which the receiver said how long it wants to be left alone. When that is there, all
+    /// others follow. What lies further ahead than the queue can wait is for the hourly round.
+    async fn call_at(&self, at: OffsetDateTime, now: OffsetDateTime) -> Result<(), store::Error> {
+        let delivery = *self.told_to_wait();
+        let wait = std::time::Duration::try_from(at - now).unwrap_or_default();
+        if let Some(delivery) = delivery
+            && wait <= MAX_DELAY
+        {
+            let messages = Work::due(self.webhook.org, self.webhook.id, &[delivery]);
+            self.delivering.queue.send_later(&messages, wait).await?;
         }
         Ok(())
     }

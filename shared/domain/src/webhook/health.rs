@@ -149,8 +149,8 @@ pub struct State {
     /// Whether the batch began in the midst of a pause. Then an error of the receiver's own does not renew the pause:
     /// otherwise new messages that always fail would put off for ever what waits.
     in_pause: bool,
-    /// Whether the receiver has said how long it wants to be left alone. What succeeds after that was sent before.
-    is_told_to_wait: bool,
+    /// Until when the receiver has said that it wants to be left alone. What succeeds after that was sent before.
+    told_to_wait_until: Option<OffsetDateTime>,
     /// Whether a half-open circuit has shown that the receiver is there.
     has_recovered: bool,
 }
@@ -196,6 +196,9 @@ pub enum Effect {
     },
     /// Give the probe back that was claimed until this time: nothing was tried.
     ReturnProbe(OffsetDateTime),
+    /// Have the receiver called again at this time, which it has set itself: sooner than the sweep, if the queue can wait
+    /// so long.
+    CallAt(OffsetDateTime),
     /// Put everything on the queue that is due for this webhook: the receiver is there again.
     ReplayDue,
 }
@@ -221,7 +224,7 @@ impl State {
             last_success: None,
             began: now,
             in_pause: admission == Admission::OneByOne,
-            is_told_to_wait: false,
+            told_to_wait_until: None,
             has_recovered: false,
         }
     }
@@ -242,6 +245,10 @@ impl State {
         }
     }
 
+    fn is_told_to_wait(&self) -> bool {
+        self.told_to_wait_until.is_some()
+    }
+
     fn is_half_open(&self) -> bool {
         matches!(self.circuit, Circuit::HalfOpen { .. })
     }
@@ -260,7 +267,7 @@ pub fn step(
             state.has_recovered |= state.is_half_open();
             state.last_success = Some(now);
             // What the receiver did last decides, also when it failed at another message a moment ago.
-            if !state.is_told_to_wait {
+            if !state.is_told_to_wait() {
                 state.set(Circuit::Closed);
                 if state.failing_since.take().is_some() {
                     effects.push(Effect::RecordSuccess);
@@ -290,7 +297,7 @@ pub fn step(
                 state.set(Circuit::Open);
             }
             let pause = Pause::for_a_wait(now, policy, true);
-            let is_new = !is_excused && !state.in_pause && !state.is_told_to_wait;
+            let is_new = !is_excused && !state.in_pause && !state.is_told_to_wait();
             fail(
                 &mut state,
                 is_new.then_some(pause),
@@ -303,7 +310,7 @@ pub fn step(
             state.set(Circuit::Open);
             let pause = Pause::for_a_wait(now, policy, false);
             // What the receiver has said itself is not shortened by what comes of earlier requests.
-            let is_new = !state.is_told_to_wait;
+            let is_new = !state.is_told_to_wait();
             fail(
                 &mut state,
                 is_new.then_some(pause),
@@ -314,7 +321,7 @@ pub fn step(
         }
         Verdict::ToldToWait(until) => {
             state.set(Circuit::Open);
-            state.is_told_to_wait = true;
+            state.told_to_wait_until = Some(until);
             let pause = Pause {
                 until,
                 is_answering: false,
@@ -361,6 +368,11 @@ pub fn finish(state: &State) -> Vec<Effect> {
     }
     if state.has_recovered {
         effects.push(Effect::ReplayDue);
+    }
+    if let Some(until) = state.told_to_wait_until
+        && state.circuit != Circuit::Disabled
+    {
+        effects.push(Effect::CallAt(until));
     }
     effects
 }

@@ -353,6 +353,13 @@ fn the_end_of_a_batch_leaves_nothing_undone() {
     assert_eq!(finish(&healthy()), []);
     assert_eq!(finish(&probing()), [Effect::ReturnProbe(until)]);
     assert_eq!(finish(&one_by_one()), [], "nothing was claimed");
+    let (soon, later) = (NOW + Duration::SECOND, NOW + Duration::MINUTE);
+    let told = |state| {
+        let (state, _) = step(state, Verdict::ToldToWait(soon), NOW, &policy());
+        step(state, Verdict::ToldToWait(later), NOW, &policy()).0
+    };
+    assert_eq!(finish(&told(healthy())), [Effect::CallAt(later)]);
+    assert_eq!(finish(&told(healthy()).disabled()), []);
     for verdict in [Verdict::Success, Verdict::Refused] {
         let (state, _) = after(probing(), &[verdict]);
         assert_eq!(finish(&state), [Effect::ReplayDue], "{verdict:?}");

@@ -224,6 +224,8 @@ impl World {
                     stored.paused_until.clone_from(&read.paused_until);
                 }
             }
+            // The round does it too, if only later.
+            Effect::CallAt(_) => {}
             // What is replayed is handled after this batch.
             Effect::ReplayDue => self.round(),
         }
