@@ -10,6 +10,7 @@ use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,6 +25,7 @@ use reqwest::dns::{Name, Resolve};
 use reqwest::{Client, Method, Request, Response};
 use rustls::pki_types::InvalidDnsNameError;
 use tokio::time::{Instant, timeout, timeout_at};
+use tower::util::MapRequestLayer;
 use url::Host;
 
 use crate::address::{AddressPolicy, AddressRefused, GuardedResolver, NotResolved, SystemResolver};
@@ -42,6 +44,8 @@ const CHECK: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Sender {
     client: Client,
+    /// Makes a new connection for each request.
+    fresh: Client,
     resolver: Arc<GuardedResolver>,
     options: SenderOptions,
 }
@@ -94,9 +98,27 @@ impl Sender {
         resolver: Arc<dyn Resolve>,
     ) -> anyhow::Result<Self> {
         let resolver = Arc::new(GuardedResolver::new(resolver, options.addresses));
+        let client = |idle_connections| {
+            Self::client(Arc::clone(&resolver), options, idle_connections)
+                .context("make the HTTP client for webhooks")
+        };
+        Ok(Self {
+            client: client(usize::MAX)?,
+            fresh: client(0)?,
+            resolver,
+            options,
+        })
+    }
+
+    fn client(
+        resolver: Arc<GuardedResolver>,
+        options: SenderOptions,
+        idle_connections: usize,
+    ) -> anyhow::Result<Client> {
         let client = Client::builder()
             .tls_backend_preconfigured(tls::client_config()?)
-            .dns_resolver(Arc::clone(&resolver))
+            .dns_resolver(resolver)
+            .connector_layer(MapRequestLayer::new(noting_a_connection))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
@@ -109,13 +131,9 @@ impl Sender {
             // Shared out among the addresses of a name: one that does not answer leaves time for the next.
             .connect_timeout(options.deadline)
             .pool_idle_timeout(IDLE)
-            .build()
-            .context("make the HTTP client for webhooks")?;
-        Ok(Self {
-            client,
-            resolver,
-            options,
-        })
+            .pool_max_idle_per_host(idle_connections)
+            .build()?;
+        Ok(client)
     }
 
     /// Whether a request to this URL would be let out: its scheme, its address, and for a name what it resolves to now.
@@ -132,7 +150,7 @@ impl Sender {
         }
     }
 
-    /// Sends one message, once. A receiver may well repeat in its answer what it was sent, and others may read that; so what
+    /// Sends one message, once; or twice, where a connection that was used before turns out to be closed. A receiver may well repeat in its answer what it was sent, and others may read that; so what
     /// is secret is masked there: in the URL, in headers that are marked, and of `signing`, which the message is signed with.
     ///
     /// # Errors
@@ -161,7 +179,7 @@ impl Sender {
         }
         let request = request(url, headers, body)?;
         let secrets = Secrets::of(&request, url, signing);
-        let response = match timeout_at(deadline, self.client.execute(request)).await {
+        let response = match timeout_at(deadline, self.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 // The path of a URL may be as secret as its password.
@@ -185,6 +203,21 @@ impl Sender {
             retry_after,
             failure: self.failure_of_response(status, end),
         })
+    }
+
+    /// Sends the request. A receiver may close a connection that was idle at the very moment at which the request goes out on
+    /// it, or long before without our noticing; that says nothing about the receiver. So what fails on such a connection
+    /// without an answer is sent once more, on a new one. The receiver may then have it twice, as with any retry.
+    async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
+        let again = request.try_clone();
+        let is_new = Arc::new(AtomicBool::new(false));
+        let sent = IS_NEW.scope(Arc::clone(&is_new), self.client.execute(request));
+        match (sent.await, again) {
+            (Err(error), Some(again)) if !is_new.load(Ordering::Relaxed) && !error.is_builder() => {
+                self.fresh.execute(again).await
+            }
+            (result, _) => result,
+        }
     }
 
     fn check_without_resolving(&self, url: &WebhookUrl) -> Result<(), Refused> {
@@ -298,6 +331,18 @@ impl Sender {
         let message = format!("did not answer within {:?}", self.options.deadline);
         Failure::new(FailureKind::Timeout, message)
     }
+}
+
+tokio::task_local! {
+    /// Whether a connection was made for the request that this task sends.
+    static IS_NEW: Arc<AtomicBool>;
+}
+
+/// Takes note that a connection is made; `request` says where to.
+fn noting_a_connection<R>(request: R) -> R {
+    // Nobody is interested in those of [`Sender::fresh`].
+    let _ = IS_NEW.try_with(|is_new| is_new.store(true, Ordering::Relaxed));
+    request
 }
 
 fn address(url: &WebhookUrl) -> Option<IpAddr> {

@@ -1,3 +1,5 @@
+mod connections;
+
 use super::*;
 use proptest::prelude::*;
 use reqwest::dns::{Addrs, Resolving};
@@ -417,22 +419,6 @@ async fn a_name_that_is_not_answered_in_time_is_a_timeout() {
     let sender = Sender::with_resolver(SHORT, Arc::new(Never)).unwrap();
     let exchange = send(&sender, "https://receiver.example/").await;
     assert_eq!(kind(&exchange), Some(FailureKind::Timeout));
-}
-
-#[tokio::test]
-async fn a_connection_is_used_again() {
-    let mut receiver = receiver(
-        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
-        Then::ReadOn,
-    )
-    .await;
-    let sender = Sender::new(OPTIONS).unwrap();
-    for _ in 0..2 {
-        let exchange = send(&sender, format!("http://{}/", receiver.address)).await;
-        assert_eq!(exchange.failure, None);
-        let (connection, _) = receiver.requests.recv().await.unwrap();
-        assert_eq!(connection, 0);
-    }
 }
 
 #[tokio::test]
