@@ -47,9 +47,9 @@ struct DeliveriesBody {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ReplayBody {
-    dry_run: bool,
     #[serde(flatten)]
     counted: Option<Counted>,
+    dry_run: bool,
 }
 
 /// How many deliveries a replay means. They are counted only for who asks, and up to [`MAX_COUNT`]: counting reads them.

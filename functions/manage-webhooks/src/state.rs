@@ -12,6 +12,10 @@ use store::webhooks::WebhookStore;
 /// How large a body may be, in bytes: several times of what the largest webhook needs.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// A person who tries settings makes fewer test calls. Without a limit, whoever has a token could have any address called as
+/// often as he likes, from ours.
+const TESTS_PER_MINUTE: u64 = 10;
+
 /// What the function works with.
 #[derive(Clone, Debug)]
 pub struct Managing {
@@ -25,6 +29,8 @@ pub struct Managing {
     pub identity: IdentityProvider,
     /// How many tokens that are not revoked an organization may have.
     pub max_tokens: u64,
+    /// How many test calls an organization may make in a minute of the clock.
+    pub max_tests: u64,
     /// What is counted of it.
     pub metrics: Metrics,
     /// Where what is to be delivered goes.
@@ -54,6 +60,7 @@ impl Managing {
                 audience: required("OIDC_AUDIENCE")?,
                 roles_claim: required("OIDC_ROLES_CLAIM")?,
             })?,
+            max_tests: TESTS_PER_MINUTE,
             metrics: environment.metrics()?,
             max_tokens: environment.number("TOKENS_PER_ORGANIZATION")?,
             queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),

@@ -35,9 +35,6 @@ use crate::target::{Target, webhook_not_found};
 const MAX_PER_PROJECT: usize = 10;
 /// How many webhooks an organization may have in all. Each change of a report reads all of them.
 const MAX_PER_ORGANIZATION: usize = 1000;
-/// How many test calls an organization may make in a minute of the clock. A person who tries settings makes fewer; without a
-/// limit, whoever has a token calls any address as often as he likes, from ours.
-const TESTS_PER_MINUTE: u64 = 10;
 /// How often a change is tried, when others win.
 const MAX_TRIES: usize = 5;
 /// How many webhooks' deliveries are asked for at a time.
@@ -408,11 +405,12 @@ impl Managing {
     /// # Errors
     /// `too_many_tests` (429): there were as many in this minute as there may be.
     async fn count_test(&self, org: OrganizationId, now: OffsetDateTime) -> Result<(), ApiError> {
-        let counted = self.deliveries.count_test(org, now, TESTS_PER_MINUTE);
+        let most = self.max_tests;
+        let counted = self.deliveries.count_test(org, now, most);
         if counted.await? == Changed::Stored {
             return Ok(());
         }
-        let message = format!("there may be {TESTS_PER_MINUTE} test calls a minute");
+        let message = format!("there may be {most} test calls a minute");
         let seconds = 60 - now.unix_timestamp().rem_euclid(60);
         Err(ApiError::new(ErrorCode::TooManyTests, message)
             .header(header::RETRY_AFTER, HeaderValue::from(seconds)))

@@ -50,6 +50,9 @@ struct Arguments {
     /// Have reading reports take a token with the right read-reports
     #[arg(long)]
     read_by_token: bool,
+    /// Let an organization have as many tokens, test calls and uploads as it likes
+    #[arg(long)]
+    no_limits: bool,
     /// How often webhooks that failed are tried again: an hour on AWS; try 10s, or 5m
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "1h")]
     retry_every: Duration,
@@ -180,6 +183,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         max_response_bytes: arguments.max_response_bytes,
         retry_every: Some(arguments.retry_every),
         read_by_token: arguments.read_by_token,
+        no_limits: arguments.no_limits,
         ..Options::default()
     };
     let stack = Stack::start(options)

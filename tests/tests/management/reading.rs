@@ -20,7 +20,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use store::deliveries::DeliveryStore;
 use store::deliveries::creation::Created;
-use tests::receiver::{Answer, Receiver};
+use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::{change, files, metadata, stored_report};
 use tests::system::{System, organization, text};
 use time::format_description::well_known::Rfc3339;
@@ -450,6 +450,7 @@ async fn a_delivery_shows_exactly_what_was_sent_and_each_attempt() {
             body: "later".into(),
         },
         Answer::CloseBeforeHead,
+        Answer::CloseBeforeHead,
     ]);
     system.publish(org, &metadata("1.0"), &files("a")).await;
     let begin = OffsetDateTime::now_utc();
@@ -457,8 +458,12 @@ async fn a_delivery_shows_exactly_what_was_sent_and_each_attempt() {
     for hour in 1..=2 {
         system.round(begin + Duration::HOUR * hour).await;
     }
-    let received = receiver.received();
-    assert_eq!(received.len(), 3);
+    let mut received = receiver.received();
+    assert_eq!(received.len(), 4);
+    // The second attempt found the connection of the first one closed.
+    let again = received.remove(2);
+    let signature = |it: &Received| it.header("webhook-signature").to_owned();
+    assert_eq!(signature(&again), signature(&received[1]));
 
     let summary = system.deliveries(org, &webhook["id"]).await.remove(0);
     let id = text(&summary["id"]);

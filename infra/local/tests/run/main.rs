@@ -10,11 +10,13 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use serde_json::{Value, json};
+use tests::log;
 use tests::receiver::{Answer, Receiver, assert_signed};
 use tests::system::text;
 use tests::tools;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_local");
 const ORG: &str = "00000000-0000-0000-0000-000000000001";
@@ -25,6 +27,8 @@ struct Running {
     printed: String,
     /// Keeps the pipe open.
     _output: Lines<BufReader<ChildStdout>>,
+    /// Reads its log to the end.
+    log: JoinHandle<()>,
     environment: HashMap<String, String>,
 }
 
@@ -44,9 +48,15 @@ async fn start(data: &Path, arguments: &[&str]) -> Running {
     let mut process = local(data, arguments)
         .args(["--port", "0"])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    log::watch(ORG.parse().unwrap());
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let log = tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            log::read(&line);
+        }
+    });
     let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut printed = String::new();
     while !printed.contains("Ctrl-C stops it") {
@@ -68,6 +78,7 @@ async fn start(data: &Path, arguments: &[&str]) -> Running {
         process,
         printed,
         _output: output,
+        log,
         environment,
     }
 }
@@ -92,7 +103,14 @@ impl Running {
     async fn interrupt(mut self) -> ExitStatus {
         let kill = format!("kill -INT {}", self.process.id().unwrap());
         tools::run(std::process::Command::new("sh").args(["-c", &kill]));
-        self.process.wait().await.unwrap()
+        let status = self.process.wait().await.unwrap();
+        self.log.await.unwrap();
+        let leaks = log::leaks();
+        assert!(
+            leaks.is_empty(),
+            "an organization's id was logged: {leaks:?}"
+        );
+        status
     }
 }
 
@@ -490,7 +508,7 @@ async fn the_readmes_receiver_works() {
     assert!(
         printed
             .trim_end()
-            .ends_with("{\"count\":0,\"dryRun\":true}"),
+            .ends_with("{\"count\":0,\"hasMore\":false,\"dryRun\":true}"),
         "{printed}"
     );
 
