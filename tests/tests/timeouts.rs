@@ -38,8 +38,8 @@ fn a_slow_dynamodb_is_asked_again_and_the_function_is_there_for_the_answer() {
 
 #[test]
 fn what_a_batch_has_begun_is_recorded_before_its_end_however_slow_dynamodb_is() {
-    // Stored, sent, recorded, the failure recorded, the webhook disabled, the rest put back on the queue.
-    let begun = 5 * LONGEST_CALL + DEADLINE;
+    // Claimed, read, sent, recorded, the receiver's health twice, a replay, the rest put back on the queue.
+    let begun = 7 * LONGEST_CALL + DEADLINE;
     assert!(begun <= deliver_webhooks::RESERVE);
     let timeout = timeout("DeliverWebhooks");
     assert!(

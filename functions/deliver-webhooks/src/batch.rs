@@ -1,6 +1,6 @@
 //! From messages of the queue to what there is to do for each webhook.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
@@ -96,6 +96,7 @@ impl Batch {
         // A webhook that was just read need not be read again.
         let unread = self.due.keys().filter(|key| !lanes.contains_key(*key));
         let unread: Vec<WebhookKey> = unread.copied().collect();
+        let mut unreadable = BTreeSet::new();
         let read = unread.iter().copied();
         let read = join_all(read.map(|key| delivering.webhooks.get(key))).await;
         for (key, result) in unread.into_iter().zip(read) {
@@ -105,6 +106,10 @@ impl Batch {
                 }
                 Err(error) => {
                     tracing::error!(webhook = %key.id, "webhook {} could not be read: {error}", key.id);
+                    // What is due stays due, and each round finds it.
+                    if error.is_unreadable() {
+                        unreadable.insert(key);
+                    }
                 }
             }
         }
@@ -116,6 +121,10 @@ impl Batch {
                 };
                 // What has waited goes before what is new.
                 lane.prepend(deliveries.into_iter().map(task));
+            } else if unreadable.contains(&key) {
+                for (_, receipt) in deliveries {
+                    receipt.settle();
+                }
             }
         }
         lanes
@@ -144,12 +153,23 @@ async fn of_changes(
     changes: Vec<Told>,
 ) -> anyhow::Result<Vec<Lane>> {
     let mut lanes = Vec::new();
-    for webhook in delivering.webhooks.all(org).await? {
+    let (webhooks, unreadable) = delivering.webhooks.all_and_unreadable(org).await?;
+    for webhook in webhooks {
         lanes.push(of_webhook(webhook, &changes)?);
     }
-    // From here on the lanes stand for the messages.
-    for (_, receipt) in changes {
-        receipt.settle();
+    if unreadable == 0 {
+        // From here on the lanes stand for the messages.
+        for (_, receipt) in changes {
+            receipt.settle();
+        }
+    } else {
+        // The others are told now. The messages come again, until the webhook is mended or deleted, and are dead letters in
+        // the end: from there they can be sent once more, and nobody is told twice.
+        tracing::error!(
+            "{unreadable} webhooks of organization {} cannot be told of {} changes",
+            org.digest(),
+            changes.len()
+        );
     }
     Ok(lanes)
 }

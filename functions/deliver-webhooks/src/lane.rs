@@ -239,6 +239,11 @@ impl Running<'_> {
             Ok(Done::InProgress) => drop(receipt),
             Err(error) => {
                 tracing::error!(webhook = %self.webhook.id, "a delivery to webhook {} has to wait: {error:#}", self.webhook.id);
+                // It stays due. If it came again, so would what else is in its message, and all of it would be a dead letter.
+                let store = error.downcast_ref::<store::Error>();
+                if store.is_some_and(store::Error::is_unreadable) {
+                    receipt.settle();
+                }
             }
         }
         left
@@ -298,7 +303,7 @@ impl Running<'_> {
         };
         match self.attempt(&delivery, lease, body).await {
             Ok(verdict) => {
-                self.heed(delivery.id, verdict).await;
+                self.heed(&delivery, verdict).await;
                 Ok(Done::Recorded)
             }
             Err(error) => {

@@ -12,9 +12,9 @@ use store::queue::work::{Replay, Work};
 use crate::receipt::Receipt;
 use crate::state::Delivering;
 
-/// How many deliveries are read at a time.
-const PAGE: usize = 100;
-/// How many of them are written at a time.
+/// How many deliveries are read and written at a time: so few that what was begun at the last moment ends in time.
+const PAGE: usize = 32;
+/// How many of them are written at once.
 const AT_ONCE: usize = 16;
 
 /// Makes replays, one after the other, and settles those that are made.

@@ -86,7 +86,12 @@ pub struct Round {
 /// over it begins nothing new: what is left is due still.
 pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -> Round {
     let clock = Clock::new(now, budget);
-    let swept = sweep(&retrying.reports, &retrying.queue, now, || clock.is_over()).await;
+    // Half of the time at the most: also when very much is left over, what is due comes up.
+    let sweeping = Clock::new(now, budget / 2);
+    let swept = sweep(&retrying.reports, &retrying.queue, now, || {
+        sweeping.is_over()
+    })
+    .await;
     let mut round = Round {
         swept,
         is_cut_short: swept.is_cut_short,
@@ -121,9 +126,12 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
     let metrics = [
         Metric::count("DeliveriesDue", round.due),
         Metric::count("ChangesUnannounced", round.swept.found),
+        Metric::count("RoundsCutShort", usize::from(round.is_cut_short)),
     ];
     retrying.metrics.record(now, &metrics);
-    let unreadable = retrying.reports.unreadable.take() + retrying.deliveries.unreadable.take();
+    let unreadable = retrying.reports.unreadable.take()
+        + retrying.webhooks.unreadable.take()
+        + retrying.deliveries.unreadable.take();
     retrying.metrics.record_unreadable(now, unreadable);
     if round.is_cut_short {
         tracing::warn!("there was no time for all of the round: the next one goes on");
@@ -197,7 +205,15 @@ async fn enqueue_of(
 ) -> anyhow::Result<usize> {
     let webhook = match webhooks.known.entry(key) {
         Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(unknown) => unknown.insert(retrying.webhooks.get(key).await?),
+        Entry::Vacant(unknown) => match retrying.webhooks.get(key).await {
+            Ok(webhook) => unknown.insert(webhook),
+            // They wait for somebody to mend the webhook. It is counted each hour.
+            Err(error) if error.is_unreadable() => {
+                tracing::error!(webhook = %key.id, "webhook {} cannot be read: {error}", key.id);
+                return Ok(0);
+            }
+            Err(error) => return Err(error.into()),
+        },
     };
     let admission = webhook.as_ref().map(|webhook| webhook.admission(now));
     let deliveries = match admission {

@@ -78,7 +78,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for L
         let mut message = Message(String::new());
         event.record(&mut message);
         for char in message.0.chars() {
-            if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') {
+            // Also what would show the line in another order.
+            if char.is_control()
+                || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            {
                 write!(writer, "{}", char.escape_default())?;
             } else {
                 writer.write_char(char)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use access::Reading;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use domain::organization::OrganizationId;
@@ -208,11 +209,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// close that to everybody.
 #[cfg(unix)]
 fn close(data: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     const OWNERS: u32 = 0o700;
     let shown = data.display();
     let read = || format!("read the data folder {shown}");
-    let mode = fs::metadata(data).with_context(read)?.permissions().mode();
+    let metadata = fs::metadata(data).with_context(read)?;
+    let ours =
+        tempfile::tempfile_in(data).with_context(|| format!("write to the data folder {shown}"))?;
+    anyhow::ensure!(
+        ours.metadata()?.uid() == metadata.uid(),
+        "{shown} belongs to somebody else, who could read what is in it; choose another --data"
+    );
+    let mode = metadata.permissions().mode();
     if mode & 0o777 & !OWNERS == 0 {
         return Ok(());
     }
@@ -285,7 +293,11 @@ async fn publishing_token(data: &Path, stack: &Stack) -> anyhow::Result<TokenSec
         Some(token) => Ok(token),
         None => {
             stack
-                .create_token("local", DEMO_ORGANIZATION, &[Right::Publish])
+                .create_token(
+                    "local",
+                    DEMO_ORGANIZATION,
+                    &[Right::Publish, Right::ReadReports],
+                )
                 .await
         }
     }
@@ -352,6 +364,10 @@ async fn welcome(
     retry: Duration,
 ) -> anyhow::Result<String> {
     let url = &stack.api_url;
+    let login = match stack.listing.reading {
+        Reading::Open => String::new(),
+        Reading::Token(_) => format!(" -H 'Authorization: Bearer {}'", token.reveal()),
+    };
     let newest = stack
         .tables
         .reports
@@ -371,7 +387,7 @@ async fn welcome(
     let download = match ids.as_slice() {
         [] => String::from("# there is nothing to download yet"),
         ids => format!(
-            "curl -fOJ '{url}/security/report/files?org={DEMO_ORGANIZATION}&reports={}'",
+            "curl -fOJ '{url}/security/report/files?org={DEMO_ORGANIZATION}&reports={}'{login}",
             ids.join(","),
         ),
     };
@@ -384,7 +400,7 @@ SonarQube Reports answers at  {url}
 
 List the reports, download two of them as a ZIP archive, begin to publish one (README.md has the other steps):
 
-  curl '{url}/security/report/list?org={DEMO_ORGANIZATION}&minver=0'
+  curl '{url}/security/report/list?org={DEMO_ORGANIZATION}&minver=0'{login}
   {download}
   curl '{url}/security/report' -H 'Authorization: Bearer {token}' -d '{declaration}'
 

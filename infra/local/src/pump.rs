@@ -20,9 +20,9 @@ const WINDOW: Duration = Duration::from_secs(5);
 const BATCH_SIZE: usize = 100;
 /// How many batches are handled at once: one that waits for a slow receiver does not hold up the next.
 const AT_ONCE: usize = 8;
-/// When a batch begins nothing new any more, as on Lambda: the function's 2 minutes without its reserve.
+/// When a batch begins nothing new any more, as on Lambda: the function's 150 s without its reserve.
 pub(crate) const BUDGET: Duration =
-    Duration::from_secs(120).saturating_sub(deliver_webhooks::RESERVE);
+    Duration::from_secs(150).saturating_sub(deliver_webhooks::RESERVE);
 /// How long the queue is asked at a time.
 const WAIT_SECONDS: i32 = 1;
 /// The pause after a failure.

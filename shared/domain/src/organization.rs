@@ -59,26 +59,27 @@ impl FromStr for OrganizationId {
 /// The prefix of the keys of reports' objects; behind it stands the organization.
 pub const REPORTS_PREFIX: &str = "reports/";
 
-/// The text for a log: where it has the key of a report's object, the organization's digest stands in place of its id. S3 too
-/// names keys in its errors.
+/// Behind each of these a key of an object, or of an item that counts, has an organization's id.
+const BEFORE_IDS: [&str; 4] = [REPORTS_PREFIX, "~day/", "~count/", "~tests/"];
+
+/// The text for a log: where it has a key with an organization's id, the digest stands in place of that. S3 too names keys in its
+/// errors.
 pub fn loggable(text: &str) -> Cow<'_, str> {
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(REPORTS_PREFIX) {
-        let (before, behind) = rest.split_at(at + REPORTS_PREFIX.len());
-        shown.push_str(before);
-        rest = behind;
-        let id = behind.get(..uuid::fmt::Hyphenated::LENGTH);
-        if let Some(org) = id.and_then(|id| id.parse::<OrganizationId>().ok()) {
-            shown.push_str(&org.digest());
-            rest = &behind[uuid::fmt::Hyphenated::LENGTH..];
+    let mut shown = Cow::Borrowed(text);
+    for prefix in BEFORE_IDS {
+        let mut from = 0;
+        while let Some(at) = shown[from..].find(prefix) {
+            from += at + prefix.len();
+            let id = from..from + uuid::fmt::Hyphenated::LENGTH;
+            let org = shown.get(id.clone()).and_then(|id| id.parse().ok());
+            if let Some(org) = org {
+                shown
+                    .to_mut()
+                    .replace_range(id, &OrganizationId::digest(org));
+            }
         }
     }
-    if shown.is_empty() {
-        return Cow::Borrowed(text);
-    }
-    shown.push_str(rest);
-    Cow::Owned(shown)
+    shown
 }
 
 #[cfg(test)]

@@ -84,10 +84,12 @@ pub(super) fn identity(
     })
 }
 
-/// Whether something that shows a text may begin a new line there, or take the character for a command. U+2028 and U+2029
-/// separate lines and paragraphs, and are no control characters.
+/// Whether something that shows a text may begin a new line there, take the character for a command, or show the rest of the
+/// line in another order. U+2028 and U+2029 separate lines and paragraphs, and are no control characters; nor are those of
+/// bidirectional text (Unicode Standard Annex #9, section 2).
 fn breaks_lines(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{2028}' | '\u{2029}')
+    char.is_control()
+        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The highest role in each organization. What is not of our form is a group that others use, and no error.

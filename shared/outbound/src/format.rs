@@ -106,7 +106,9 @@ impl Outgoing {
 ///
 /// The name is in lower case.
 pub fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name)
+    // CGI and what came after it know `-` and `_` as one and the same (RFC 3875, section 4.1.18).
+    let name = name.replace('_', "-");
+    RESERVED.contains(&name.as_str())
         || RESERVED_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix))
@@ -134,7 +136,9 @@ const RESERVED: &[&str] = &[
     "set-cookie",
     // Who called before: proxies and the servers behind them believe it, and may let in whom it names (RFC 7239).
     "client-ip",
+    "do-connecting-ip",
     "fastly-client-ip",
+    "fly-client-ip",
     "forwarded",
     "true-client-ip",
     "via",
@@ -142,10 +146,15 @@ const RESERVED: &[&str] = &[
     "x-client-ip",
     "x-cluster-client-ip",
     "x-host",
+    "x-originating-ip",
     "x-proxyuser-ip",
     "x-real-ip",
     "x-remote-addr",
     "x-remote-ip",
+    "x-true-client-ip",
+    // Whom a proxy has let in, as it tells the server behind it.
+    "remote-user",
+    "x-remote-user",
     // Another path or method than the request line's, past whatever has checked that one.
     "x-http-method",
     "x-http-method-override",
@@ -174,17 +183,26 @@ const RESERVED_PREFIXES: &[&str] = &[
     // What proxies and clouds add, and what stands behind them believes.
     "cf-",
     "cloudfront-",
+    "ssl-client-",
+    "x-akamai-",
     "x-amz-cf-",
     "x-amzn-",
     "x-appengine-",
     "x-arr-",
+    "x-auth-request-",
     "x-azure-",
     "x-b3-",
     "x-cloud-trace-",
     "x-envoy-",
     "x-forward",
+    "x-goog-authenticated-",
+    "x-goog-iap-",
     "x-ms-client-",
+    "x-nf-",
     "x-original-",
+    "x-ssl-client-",
+    "x-vercel-",
+    "x-webauth-",
 ];
 
 /// Whether a request came from one of us: a message that a webhook sends, also where its own headers or what stands between

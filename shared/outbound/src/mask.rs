@@ -32,8 +32,9 @@ impl Secrets {
         let headers = request.headers().values();
         let headers = headers.filter(|value| value.is_sensitive());
         let headers = headers.filter_map(|value| value.to_str().ok());
-        // Whole, and part by part: a receiver may repeat a token without its scheme.
-        let headers = headers.flat_map(|value| std::iter::once(value).chain(value.split(' ')));
+        // Whole, and without its first word: a receiver may repeat a token without its scheme, which is no secret.
+        let without_scheme = |value| str::split_once(value, ' ').map(|(_, rest)| rest);
+        let headers = headers.flat_map(|value| std::iter::once(value).chain(without_scheme(value)));
         // A user without a password is taken for a token.
         let of_url = url.basic_auth().map(
             |(user, password)| {

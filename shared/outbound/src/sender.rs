@@ -150,8 +150,10 @@ impl Sender {
         }
     }
 
-    /// Sends one message, once; or twice, where a connection that was used before turns out to be closed. A receiver may well repeat in its answer what it was sent, and others may read that; so what
-    /// is secret is masked there: in the URL, in headers that are marked, and of `signing`, which the message is signed with.
+    /// Sends one message, once; or twice, where a connection that was used before turns out to be closed.
+    ///
+    /// A receiver may well repeat in its answer what it was sent, and others may read that; so what is secret is masked there:
+    /// in the URL, in headers that are marked, and of `signing`, which the message is signed with.
     ///
     /// # Errors
     /// Our own fault, for which no receiver may be blamed: a request that cannot be built, or a machine that is out of
@@ -208,12 +210,15 @@ impl Sender {
     /// Sends the request. A receiver may close a connection that was idle at the very moment at which the request goes out on
     /// it, or long before without our noticing; that says nothing about the receiver. So what fails on such a connection
     /// without an answer is sent once more, on a new one. The receiver may then have it twice, as with any retry.
+    ///
+    /// A connection that was begun for the request counts as new, also when another one became free before it was there: then
+    /// the failure is told, as it always was.
     async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
         let again = request.try_clone();
         let is_new = Arc::new(AtomicBool::new(false));
         let sent = IS_NEW.scope(Arc::clone(&is_new), self.client.execute(request));
         match (sent.await, again) {
-            (Err(error), Some(again)) if !is_new.load(Ordering::Relaxed) && !error.is_builder() => {
+            (Err(error), Some(again)) if !is_new.load(Ordering::Relaxed) && is_silent(&error) => {
                 self.fresh.execute(again).await
             }
             (result, _) => result,
@@ -343,6 +348,11 @@ fn noting_a_connection<R>(request: R) -> R {
     // Nobody is interested in those of [`Sender::fresh`].
     let _ = IS_NEW.try_with(|is_new| is_new.store(true, Ordering::Relaxed));
     request
+}
+
+/// Whether nothing came back, not even something that is no HTTP.
+fn is_silent(error: &reqwest::Error) -> bool {
+    !error.is_builder() && !find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
 }
 
 fn address(url: &WebhookUrl) -> Option<IpAddr> {

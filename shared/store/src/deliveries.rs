@@ -126,7 +126,7 @@ impl DeliveryStore {
 
     /// The delivery as it is now.
     pub async fn get(&self, key: DeliveryKey) -> Result<Option<Delivery>> {
-        get(&self.client, &self.table, table_key(key))
+        get(&self.client, &self.table, table_key(key), &self.unreadable)
             .await
             .with_context(|| format!("get delivery {}", key.id))
     }
@@ -134,7 +134,7 @@ impl DeliveryStore {
     /// The body of a delivery's message.
     pub async fn body(&self, key: DeliveryKey) -> Result<Option<String>> {
         let item = beside_key(key.webhook, body_key(key.id));
-        let body: Option<MessageBody> = get(&self.client, &self.table, item)
+        let body: Option<MessageBody> = get(&self.client, &self.table, item, &self.unreadable)
             .await
             .with_context(|| format!("get the message of delivery {}", key.id))?;
         Ok(body.map(|it| it.body))
@@ -163,7 +163,8 @@ impl DeliveryStore {
 
     /// Deliveries of a range, at most `limit`, the newest first or the oldest first, and whether more follow.
     ///
-    /// Reads `limit` + 1 items at the most, however many there are. With a state the index is read, which is eventually
+    /// Reads `limit` + 1 items at the most, however many there are, and as many again for each time that some of them cannot be
+    /// read. With a state the index is read, which is eventually
     /// consistent.
     pub async fn page(
         &self,
@@ -177,7 +178,7 @@ impl DeliveryStore {
         let mut deliveries = Vec::new();
         let mut start = None;
         loop {
-            let wanted = limit + 1 - deliveries.len();
+            let wanted = limit + 1;
             let output = self
                 .query_of(range)
                 .scan_index_forward(!newest_first)

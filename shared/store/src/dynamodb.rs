@@ -73,6 +73,16 @@ impl Unreadable {
     }
 }
 
+impl Unreadable {
+    /// The item, if it can be read. Otherwise the error says so, and it is counted.
+    pub(crate) fn read<T: DeserializeOwned>(&self, item: Item) -> Result<T> {
+        from_item(item).map_err(|error| {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Error::unreadable(error)
+        })
+    }
+}
+
 /// A string as DynamoDB has it.
 pub(crate) fn string(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
@@ -83,6 +93,7 @@ pub(crate) async fn get<T: DeserializeOwned>(
     client: &Client,
     table: &str,
     key: Item,
+    unreadable: &Unreadable,
 ) -> Result<Option<T>> {
     let output = client
         .get_item()
@@ -94,7 +105,7 @@ pub(crate) async fn get<T: DeserializeOwned>(
         .map_err(describe)?;
     output
         .item
-        .map(from_item)
+        .map(|item| unreadable.read(item))
         .transpose()
         .context("read the item")
 }

@@ -9,7 +9,10 @@ use domain::organization::loggable;
 /// The text says what was being done and why it failed, with all causes: nobody handles one cause otherwise than another. It is
 /// for logs, so it has no organization's id.
 #[derive(Debug)]
-pub struct Error(String);
+pub struct Error {
+    text: String,
+    is_unreadable: bool,
+}
 
 /// What a store gives.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -17,18 +20,38 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error for this reason.
     pub(crate) fn new(reason: impl fmt::Display) -> Self {
-        Self(loggable(&reason.to_string()).into_owned())
+        Self {
+            text: loggable(&reason.to_string()).into_owned(),
+            is_unreadable: false,
+        }
+    }
+
+    /// An error for the reason why what is stored cannot be read.
+    #[cfg(feature = "tables")]
+    pub(crate) fn unreadable(reason: impl fmt::Display) -> Self {
+        Self {
+            is_unreadable: true,
+            ..Self::new(reason)
+        }
+    }
+
+    /// Whether what is stored cannot be read: asking again changes nothing before somebody mends it.
+    pub fn is_unreadable(&self) -> bool {
+        self.is_unreadable
     }
 
     /// Says what was being done.
     pub(crate) fn during(self, operation: impl fmt::Display) -> Self {
-        Self::new(format_args!("{operation}: {self}"))
+        Self {
+            is_unreadable: self.is_unreadable,
+            ..Self::new(format_args!("{operation}: {self}"))
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -72,13 +95,13 @@ pub(crate) trait Context<T> {
     fn with_context<D: fmt::Display>(self, operation: impl FnOnce() -> D) -> Result<T>;
 }
 
-impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
     fn context(self, operation: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| Error::new(error).during(operation))
+        self.map_err(|error| error.into().during(operation))
     }
 
     fn with_context<D: fmt::Display>(self, operation: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|error| Error::new(error).during(operation()))
+        self.map_err(|error| error.into().during(operation()))
     }
 }
 

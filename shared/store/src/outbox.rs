@@ -106,7 +106,15 @@ async fn announce_stored(
     queue: &EventsQueue,
     key: ReportKey,
 ) -> Result<bool> {
-    match reports.get(key).await? {
+    let report = match reports.get(key).await {
+        // It waits for somebody to mend it, and is counted each hour.
+        Err(error) if error.is_unreadable() => {
+            tracing::error!(report = %key.id, "report {} cannot be read: {error}", key.id);
+            return Ok(false);
+        }
+        report => report?,
+    };
+    match report {
         Some(report) if report.announced_revision < report.revision => {
             announce(reports, queue, &report).await?;
             Ok(true)

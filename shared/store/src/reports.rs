@@ -132,7 +132,8 @@ impl ReportStore {
 
     /// The organization's reports whose versions lie in `range`, from behind `after`, at most `limit`.
     ///
-    /// Reads `limit` + 1 items at the most, however many the organization has. The index is eventually consistent: a
+    /// Reads `limit` + 1 items at the most, however many the organization has, and as many again for each time that some of them
+    /// cannot be read. The index is eventually consistent: a
     /// report can be missing for a moment after its publication.
     pub async fn page(
         &self,
@@ -154,7 +155,7 @@ impl ReportStore {
         let mut listed: Vec<ListedReport> = Vec::new();
         while listed.len() <= limit {
             // One more than asked for tells whether more follow.
-            let wanted = limit + 1 - listed.len();
+            let wanted = limit + 1;
             let output = self
                 .client
                 .query()
@@ -194,7 +195,7 @@ impl ReportStore {
 
     /// The report as it is now.
     pub async fn get(&self, key: ReportKey) -> Result<Option<Report>> {
-        get(&self.client, &self.table, table_key(key))
+        get(&self.client, &self.table, table_key(key), &self.unreadable)
             .await
             .with_context(|| format!("get report {}", key.id))
     }

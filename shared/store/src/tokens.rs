@@ -125,7 +125,7 @@ impl TokenStore {
         let mut tokens = Vec::new();
         let mut start = None;
         loop {
-            let wanted = limit + 1 - tokens.len();
+            let wanted = limit + 1;
             let last = after.map_or(uuid::Uuid::max(), TokenId::uuid);
             let output = self
                 .client
@@ -199,7 +199,7 @@ impl TokenStore {
     async fn get(&self, secret: &TokenSecret) -> Result<Option<Token>> {
         let key = Item::from([("sha256".to_owned(), string(secret.sha256()))]);
         // As it is now: a revoked token must not live on in a replica.
-        get(&self.client, &self.table, key)
+        get(&self.client, &self.table, key, &self.unreadable)
             .await
             .context("get a token")
     }

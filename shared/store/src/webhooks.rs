@@ -13,7 +13,7 @@ use serde_dynamo::aws_sdk_dynamodb_1::{to_attribute_value, to_item};
 use time::OffsetDateTime;
 
 use crate::dynamodb::{Changed, Item, NotMade, Unreadable, changed, exists, get, string};
-use crate::error::{Context as _, Result, describe};
+use crate::error::{Context as _, Error, Result, describe};
 
 /// In the place of an id: an item per organization that counts the changes of which webhooks there are. `~` lies behind
 /// every id.
@@ -67,7 +67,12 @@ impl WebhookStore {
 
     /// Every webhook of an organization that can be read, as they are now, in the order of their ids.
     pub async fn all(&self, org: OrganizationId) -> Result<Vec<Webhook>> {
-        let mut webhooks = Vec::new();
+        Ok(self.all_and_unreadable(org).await?.0)
+    }
+
+    /// The same, and how many there are that cannot be read.
+    pub async fn all_and_unreadable(&self, org: OrganizationId) -> Result<(Vec<Webhook>, usize)> {
+        let (mut webhooks, mut found) = (Vec::new(), 0);
         let mut start = None;
         loop {
             let output = self
@@ -84,10 +89,12 @@ impl WebhookStore {
                 .await
                 .map_err(describe)
                 .with_context(|| format!("query the webhooks of organization {}", org.digest()))?;
+            found += output.items().len();
             webhooks.extend(self.unreadable.rest(output.items, "webhook", "id"));
             start = output.last_evaluated_key;
             if start.is_none() {
-                return Ok(webhooks);
+                let unreadable = found - webhooks.len();
+                return Ok((webhooks, unreadable));
             }
         }
     }
@@ -115,7 +122,7 @@ impl WebhookStore {
 
     /// The webhook as it is now.
     pub async fn get(&self, key: WebhookKey) -> Result<Option<Webhook>> {
-        get(&self.client, &self.table, table_key(key))
+        get(&self.client, &self.table, table_key(key), &self.unreadable)
             .await
             .with_context(|| format!("get webhook {}", key.id))
     }
@@ -249,7 +256,7 @@ impl WebhookStore {
     }
 
     /// Deletes the webhook, if it has one of these revisions; without any, whatever it has. It is not read for that: one that
-    /// cannot be read can be deleted.
+    /// cannot be read can be deleted. If an answer got lost and the SDK has asked twice, it is `Gone`.
     pub async fn delete(&self, key: WebhookKey, revisions: Option<&[u64]>) -> Result<Deleted> {
         let mut delete = self
             .client
@@ -455,7 +462,8 @@ fn revision(webhook: &Webhook) -> AttributeValue {
 
 fn number(value: &AttributeValue) -> Result<u64> {
     let text = value.as_n().ok().context("an attribute is no number")?;
-    text.parse().context("read a number")
+    let number = text.parse();
+    number.map_err(|error| Error::new(error).during("read a number"))
 }
 
 fn table_key(key: WebhookKey) -> Item {

@@ -155,5 +155,11 @@ async fn a_round_without_time_says_so_and_records_what_it_has_seen() {
     assert!(taken(&system).await.is_empty());
     let whole = retry_webhooks::round(&retrying, later, retry_webhooks::BUDGET).await;
     assert!(!whole.is_cut_short, "{whole:?}");
+    let cut = records
+        .figures()
+        .iter()
+        .map(|it| it["RoundsCutShort"].clone())
+        .collect::<Vec<_>>();
+    assert_eq!(cut, [[1], [0]]);
     assert_eq!((whole.queued, whole.swept.announced), (2, 1));
 }

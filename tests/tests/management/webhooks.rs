@@ -286,6 +286,12 @@ fn wrong_webhooks() -> Vec<(Value, &'static str, &'static str)> {
         "Set-Cookie",
         "traceparent",
         "x-envoy-original-path",
+        "X_Forwarded_For",
+        "webhook_id",
+        "content_type",
+        "x-originating-ip",
+        "remote-user",
+        "x-goog-iap-jwt-assertion",
         "Proxy-Authorization",
         "sec-fetch-mode",
     ] {

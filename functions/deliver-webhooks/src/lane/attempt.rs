@@ -43,7 +43,7 @@ impl Running<'_> {
         let exchange = sender
             .post(&webhook.settings.url, headers, outgoing.body, signing)
             .await?;
-        // Its number is what the write gives it.
+        // Its number is provisional: recording it gives it the next one that is free.
         let attempt = Attempt::of(delivery.attempts + 1, at, &exchange, shown_headers);
         let now = self.clock.now();
         let verdict = exchange.verdict(now);

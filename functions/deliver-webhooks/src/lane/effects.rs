@@ -1,6 +1,8 @@
 //! What a verdict about the receiver brings with it.
 
-use domain::delivery::DeliveryId;
+use std::time::Duration;
+
+use domain::delivery::Delivery;
 use domain::webhook::health::{DisabledReason, Effect, Verdict, finish, step};
 use store::dynamodb::Changed;
 use store::queue::MAX_DELAY;
@@ -9,12 +11,20 @@ use time::OffsetDateTime;
 
 use super::Running;
 
+/// A receiver that says again and again how long it wants to be left alone is called at its time for so many attempts at one
+/// delivery, and then by the hourly round: it must not say how much work we have.
+const CALLED_AT_ITS_TIME: u32 = 20;
+/// For the same reason it is not called sooner than after this time.
+const SHORTEST_WAIT: Duration = Duration::from_secs(5);
+
 impl Running<'_> {
     /// Takes note of what an attempt says of the receiver. What cannot be recorded is seen again at the next delivery.
-    pub(super) async fn heed(&self, delivery: DeliveryId, verdict: Verdict) {
+    pub(super) async fn heed(&self, delivery: &Delivery, verdict: Verdict) {
         let now = self.clock.now();
-        if let Verdict::ToldToWait(_) = verdict {
-            *self.told_to_wait() = Some(delivery);
+        if let Verdict::ToldToWait(_) = verdict
+            && delivery.attempts < CALLED_AT_ITS_TIME
+        {
+            *self.told_to_wait() = Some(delivery.id);
         }
         let effects = {
             let mut state = self.state();
@@ -70,14 +80,15 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Has the delivery tried again to which the receiver said how long it wants to be left alone. When that is there, all
+    /// Has the delivery tried again to which the receiver said how long it wants to be left alone. If it then takes it, all
     /// others follow. What lies further ahead than the queue can wait is for the hourly round.
     async fn call_at(&self, at: OffsetDateTime, now: OffsetDateTime) -> Result<(), store::Error> {
         let delivery = *self.told_to_wait();
-        let wait = std::time::Duration::try_from(at - now).unwrap_or_default();
+        let wait = Duration::try_from(at - now).unwrap_or_default();
         if let Some(delivery) = delivery
             && wait <= MAX_DELAY
         {
+            let wait = wait.max(SHORTEST_WAIT);
             let messages = Work::due(self.webhook.org, self.webhook.id, &[delivery]);
             self.delivering.queue.send_later(&messages, wait).await?;
         }

@@ -40,7 +40,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::stand_ins::kept::journal::{Journal, Redrive};
+use crate::stand_ins::kept::journal::{Journal, Left, Redrive};
 
 /// The stand-in, and the journal of its messages.
 #[derive(Clone, Debug)]
@@ -67,18 +67,28 @@ impl Kept {
         let output = self.queues.create_queue(input).await?;
         let journal = self.journal.lock().await;
         for left in journal.left(&name).map_err(internal)? {
-            let mut message: Value = serde_json::from_str(&left.message).map_err(internal)?;
-            message["QueueUrl"] = output.queue_url.clone().into();
-            let message = SendMessageInput {
-                // Most of the time has passed, and nobody knows how much of it.
-                delay_seconds: None,
-                ..serde_json::from_value(message).map_err(internal)?
-            };
-            let sent = self.queues.send_message(message).await?;
-            let id = sent.message_id.unwrap_or_default();
-            journal.put_back(&left, &id).map_err(internal)?;
+            // One that nobody can read any more, of another version, keeps no other from its queue.
+            match self.send_again(&left, &output).await {
+                Ok(id) => journal.put_back(&left, &id).map_err(internal)?,
+                Err(error) => {
+                    tracing::error!("a message of the queue {name} stays in the journal: {error}");
+                }
+            }
         }
         Ok(output)
+    }
+
+    /// Sends what is left in the journal, and gives its new id.
+    async fn send_again(&self, left: &Left, queue: &CreateQueueOutput) -> Result<String> {
+        let mut message: Value = serde_json::from_str(&left.message).map_err(internal)?;
+        message["QueueUrl"] = queue.queue_url.clone().into();
+        let message = SendMessageInput {
+            // Most of the time has passed, and nobody knows how much of it.
+            delay_seconds: None,
+            ..serde_json::from_value(message).map_err(internal)?
+        };
+        let sent = self.queues.send_message(message).await?;
+        Ok(sent.message_id.unwrap_or_default())
     }
 
     async fn send(&self, input: SendMessageInput) -> Result<SendMessageOutput> {

@@ -366,7 +366,8 @@ pub fn finish(state: &State) -> Vec<Effect> {
     {
         effects.push(Effect::RecordSuccessSince(at));
     }
-    if state.has_recovered {
+    // A receiver that wants to be left alone is called at its time, and what that shows brings the others.
+    if state.has_recovered && !state.is_told_to_wait() {
         effects.push(Effect::ReplayDue);
     }
     if let Some(until) = state.told_to_wait_until

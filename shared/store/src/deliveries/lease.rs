@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, TransactWriteIte
 use domain::date::timestamp;
 use domain::delivery::attempt::Attempt;
 use domain::delivery::{Delivery, DeliveryKey, DeliveryState, Lease};
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
+use serde_dynamo::aws_sdk_dynamodb_1::{to_attribute_value, to_item};
 use time::{Duration, OffsetDateTime};
 
 use super::DeliveryStore;
@@ -18,7 +18,7 @@ use crate::dynamodb::{Changed, changed, string, transact};
 use crate::error::{Context as _, Result, describe};
 
 /// How long a lease holds: nobody else tries the delivery in this time. It is longer than the function that tries may
-/// run (template.yaml: 2 minutes), so that a lease that has ended means an attempt that has ended.
+/// run (template.yaml: 150 s), so that a lease that has ended means an attempt that has ended.
 pub const LEASE_VALIDITY: Duration = Duration::minutes(3);
 
 /// What became of claiming a delivery.
@@ -80,7 +80,8 @@ impl DeliveryStore {
         match result.map_err(SdkError::into_service_error) {
             Ok(output) => {
                 let item = output.attributes.context("DynamoDB gave no attributes")?;
-                let delivery = from_item(item).context("read the item of a delivery")?;
+                let delivery = self.unreadable.read(item);
+                let delivery = delivery.with_context(|| format!("claim delivery {}", key.id))?;
                 Ok(Claimed::Started(Box::new(delivery), lease))
             }
             Err(UpdateItemError::ConditionalCheckFailedException(_)) => {
@@ -120,8 +121,8 @@ impl DeliveryStore {
         Ok(())
     }
 
-    /// Records an attempt and what it came to, in one write, which also numbers it: whatever number it has. `None` when it is
-    /// not recorded.
+    /// Records an attempt and what it came to, in one write. The attempt gets the next free number in place of the one that it
+    /// has, and is given back with it; `None` when it is not recorded.
     ///
     /// A failure counts only for whoever still has the lease: if it has ended, somebody else is trying. A success always
     /// counts, since the receiver has the message; if somebody else has recorded an attempt meanwhile, it is the next one.
@@ -249,15 +250,23 @@ impl DeliveryStore {
             .expression_attribute_values(":shard", string(shard_of(key.webhook)));
         let made_due = changed(update.send().await)
             .with_context(|| format!("make delivery {} due", key.id))?;
-        Ok(match made_due {
-            Changed::Stored => MadeDue::Due(Box::new(Delivery {
-                state,
-                due_at: Some(timestamp(now)),
-                lease: None,
-                ..delivery
-            })),
-            // Somebody has begun to try it, or has just ended.
-            Changed::Lost => MadeDue::InProgress,
-        })
+        let due = Delivery {
+            state,
+            due_at: Some(timestamp(now)),
+            lease: None,
+            ..delivery
+        };
+        if made_due == Changed::Lost {
+            // The SDK may have asked twice, and the answer to the first time was lost.
+            let stored = self.get(key).await?;
+            let is_ours = stored.is_some_and(|stored| {
+                (stored.state, &stored.due_at, stored.lease) == (due.state, &due.due_at, None)
+            });
+            if !is_ours {
+                // Somebody has begun to try it, or has just ended.
+                return Ok(MadeDue::InProgress);
+            }
+        }
+        Ok(MadeDue::Due(Box::new(due)))
     }
 }

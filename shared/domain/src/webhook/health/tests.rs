@@ -360,6 +360,9 @@ fn the_end_of_a_batch_leaves_nothing_undone() {
     };
     assert_eq!(finish(&told(healthy())), [Effect::CallAt(later)]);
     assert_eq!(finish(&told(healthy()).disabled()), []);
+    let (recovered, _) = step(probing(), Verdict::Success, NOW, &policy());
+    let rest = finish(&told(recovered));
+    assert_eq!(rest, [Effect::CallAt(later)], "what waits goes on waiting");
     for verdict in [Verdict::Success, Verdict::Refused] {
         let (state, _) = after(probing(), &[verdict]);
         assert_eq!(finish(&state), [Effect::ReplayDue], "{verdict:?}");
