@@ -664,3 +664,33 @@ async fn a_wait_that_is_longer_than_the_queues_ends_with_a_round() {
     tell(&system, &reports[1], over).await;
     assert_eq!(delayed().await, "1");
 }
+
+#[tokio::test]
+async fn a_receiver_that_says_it_for_ever_is_left_to_the_rounds() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, start) = (organization(), OffsetDateTime::now_utc());
+    let webhook = key(org, &system.webhook(org, &receiver.url).await);
+    receiver.answer(answer_with(429, "retry-after", "0"));
+    tell(&system, &stored(&system, org, 1).await[0], start).await;
+    let delivery = kept(&system, webhook).await[0].id;
+    for attempt in 2..=25 {
+        let due = Work::due(org, webhook.id, &[delivery]);
+        let now = start + Duration::seconds(attempt);
+        let failed = handle(&system.stack.delivering, due, now).await;
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+    assert_eq!(receiver.take().len(), 25);
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        QueueAttributeName::ApproximateNumberOfMessages,
+    ];
+    let attributes = system.stack.sqs.get_queue_attributes();
+    let attributes = attributes
+        .queue_url(system.stack.events_queue())
+        .set_attribute_names(Some(names.to_vec()));
+    let attributes = attributes.send().await.unwrap().attributes.unwrap();
+    let calls = names
+        .iter()
+        .map(|name| attributes[name].parse::<u32>().unwrap());
+    assert_eq!(calls.sum::<u32>(), 20);
+}

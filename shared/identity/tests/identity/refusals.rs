@@ -52,6 +52,8 @@ async fn claims_that_are_wrong_or_missing_are_refused() {
         ("sub", json!("x\u{0}"), "control character"),
         ("sub", json!("x\u{85}y"), "control character"),
         ("sub", json!("x\u{2028}y"), "line break"),
+        ("sub", json!("x\u{202e}y"), "control character"),
+        ("sub", json!("x\u{2067}y"), "control character"),
         ("sub", json!("x\u{2029}y"), "line break"),
     ] {
         let mut claims = issuer.claims();

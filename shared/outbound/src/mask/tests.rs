@@ -41,6 +41,7 @@ fn a_secret_that_an_answer_repeats_is_masked() {
         ("Basic dXNlcjpwYXNzIHdvcmQ=", "***"),
         ("Basic dXNlcjpwYXNzIHdvcmQ%3d", "***"),
         ("no token abcdef.ghijkl here", "no token *** here"),
+        ("the Bearer has expired", "the Bearer has expired"),
         ("pass word, pass word", "***, ***"),
         ("pass%20word, pass+word", "***, ***"),
         ("user, everybody may pass", "user, everybody may pass"),

@@ -238,8 +238,10 @@ impl DeliveryStore {
             .update_expression(
                 "SET #state = :state, stateOrder = :order, dueAt = :now, dueShard = :shard REMOVE lease",
             )
+            // The second part holds when this very update was made: the SDK may ask twice, when an answer gets lost.
             .condition_expression(
-                "#state = :seen AND (attribute_not_exists(lease) OR dueAt <= :now)",
+                "(#state = :seen AND (attribute_not_exists(lease) OR dueAt <= :now)) \
+                 OR (#state = :state AND dueAt = :now AND attribute_not_exists(lease))",
             )
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":state", to_attribute_value(state)?)
@@ -250,23 +252,15 @@ impl DeliveryStore {
             .expression_attribute_values(":shard", string(shard_of(key.webhook)));
         let made_due = changed(update.send().await)
             .with_context(|| format!("make delivery {} due", key.id))?;
-        let due = Delivery {
-            state,
-            due_at: Some(timestamp(now)),
-            lease: None,
-            ..delivery
-        };
-        if made_due == Changed::Lost {
-            // The SDK may have asked twice, and the answer to the first time was lost.
-            let stored = self.get(key).await?;
-            let is_ours = stored.is_some_and(|stored| {
-                (stored.state, &stored.due_at, stored.lease) == (due.state, &due.due_at, None)
-            });
-            if !is_ours {
-                // Somebody has begun to try it, or has just ended.
-                return Ok(MadeDue::InProgress);
-            }
-        }
-        Ok(MadeDue::Due(Box::new(due)))
+        Ok(match made_due {
+            Changed::Stored => MadeDue::Due(Box::new(Delivery {
+                state,
+                due_at: Some(timestamp(now)),
+                lease: None,
+                ..delivery
+            })),
+            // Somebody has begun to try it, or has just ended.
+            Changed::Lost => MadeDue::InProgress,
+        })
     }
 }
