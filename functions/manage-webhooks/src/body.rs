@@ -54,7 +54,8 @@ struct HeaderBody {
 impl WebhookBody {
     pub(crate) fn of(webhook: &Webhook, now: OffsetDateTime) -> Self {
         let settings = &webhook.settings;
-        let previous = settings.previous_secret.as_ref();
+        // The one that was replaced last has the latest end.
+        let previous = settings.previous_secrets.first();
         let now = domain::date::timestamp(now);
         let header = |own: &domain::webhook::OwnHeader| HeaderBody {
             name: own.name.clone(),

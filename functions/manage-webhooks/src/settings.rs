@@ -136,7 +136,7 @@ pub(crate) fn read(
         name,
         url,
         secret,
-        previous_secret: current.and_then(|current| current.previous_secret.clone()),
+        previous_secrets: current.map_or_else(Vec::new, |current| current.previous_secrets.clone()),
         project,
         events,
         headers,
@@ -144,13 +144,26 @@ pub(crate) fn read(
         schedule: current.map(|current| current.schedule).unwrap_or_default(),
     };
     if let Some(secret) = given_secret.filter(|secret| *secret != settings.secret) {
-        settings.rotate(secret, now);
+        rotate(&mut settings, secret, now)?;
     }
     Ok(Draft {
         settings,
         enabled,
         is_secret_generated,
     })
+}
+
+/// Replaces the secret.
+///
+/// # Errors
+/// `too_many_secrets` (409).
+pub(crate) fn rotate(
+    settings: &mut Settings,
+    secret: WebhookSecret,
+    now: OffsetDateTime,
+) -> Result<(), ApiError> {
+    let rotated = settings.rotate(secret, now);
+    rotated.map_err(|reason| ApiError::new(ErrorCode::TooManySecrets, reason.to_string()))
 }
 
 /// Reads the body of a rotation: the new secret, if one is given.

@@ -27,7 +27,7 @@ use web::json;
 
 use crate::access::{Call, Caller, ManageWebhooks};
 use crate::body::{AttemptBody, WebhookBody};
-use crate::settings::{Draft, Mode, read, read_secret};
+use crate::settings::{Draft, Mode, read, read_secret, rotate as rotate_secret};
 use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::{Target, webhook_not_found};
 
@@ -189,7 +189,7 @@ pub(crate) async fn rotate(
         None => WebhookSecret::generate()?,
     };
     let change = |webhook: &mut Webhook| {
-        webhook.settings.rotate(secret.clone(), now);
+        rotate_secret(&mut webhook.settings, secret.clone(), now)?;
         Ok(Record::Kept)
     };
     let (webhook, _) = managing
@@ -363,6 +363,7 @@ impl Managing {
                 return Err(precondition_failed());
             }
             let mut webhook = current.clone();
+            webhook.settings.forget_expired(now);
             let record = change(&mut webhook)?;
             if record == Record::Forgotten {
                 webhook.health = Health::default();

@@ -23,6 +23,9 @@ use crate::webhook::url::WebhookUrl;
 
 /// How long a secret that was replaced signs too, so that receivers have time to learn the new one.
 pub const ROTATION: Duration = Duration::hours(24);
+/// How many secrets sign at once, at the most: each is a signature in a header of every message. Whoever rotates again because an
+/// answer got lost has several at once.
+pub const MAX_SECRETS: usize = 5;
 
 crate::uuid_id! {
     /// The id of a webhook.
@@ -72,9 +75,9 @@ pub struct Settings {
     pub url: WebhookUrl,
     /// What its messages are signed with.
     pub secret: WebhookSecret,
-    /// The secret before, which signs too for a while.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous_secret: Option<PreviousSecret>,
+    /// The secrets before, the latest first, which sign too for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_secrets: Vec<PreviousSecret>,
     /// The key of the project whose reports it is told of; without it those of all projects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
@@ -100,6 +103,11 @@ pub struct PreviousSecret {
     /// Until when it signs, in the form of [`timestamp`].
     pub until: String,
 }
+
+/// As many secrets sign as may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_SECRETS} secrets sign already; the next one may be replaced at {0}")]
+pub struct TooManySecrets(pub String);
 
 /// Why a webhook is disabled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,27 +165,116 @@ impl Webhook {
 }
 
 impl Settings {
-    /// Replaces the secret; the old one signs too for [`ROTATION`]. The same secret again changes nothing: a repeated
-    /// request must not take the old one its time.
-    pub fn rotate(&mut self, secret: WebhookSecret, now: OffsetDateTime) {
+    /// Replaces the secret; the old one signs too for [`ROTATION`], and so do those before whose time is not over. The same
+    /// secret again changes nothing: a repeated request must not take the old one its time.
+    ///
+    /// # Errors
+    /// [`MAX_SECRETS`] sign already.
+    pub fn rotate(
+        &mut self,
+        secret: WebhookSecret,
+        now: OffsetDateTime,
+    ) -> Result<(), TooManySecrets> {
+        self.forget_expired(now);
         if self.secret == secret {
-            return;
+            return Ok(());
         }
-        let old = std::mem::replace(&mut self.secret, secret);
-        self.previous_secret = Some(PreviousSecret {
-            secret: old,
-            until: timestamp(now + ROTATION),
-        });
+        let others = self.previous_secrets.iter();
+        let others = others.filter(|previous| previous.secret != secret);
+        let mut previous: Vec<PreviousSecret> = others.cloned().collect();
+        // The new one, the one that it replaces, and these.
+        if previous.len() + 2 > MAX_SECRETS {
+            let free_at = previous.into_iter().map(|it| it.until).min();
+            return Err(TooManySecrets(free_at.unwrap_or_default()));
+        }
+        previous.insert(
+            0,
+            PreviousSecret {
+                secret: std::mem::replace(&mut self.secret, secret),
+                until: timestamp(now + ROTATION),
+            },
+        );
+        self.previous_secrets = previous;
+        Ok(())
+    }
+
+    /// Erases the secrets that sign no more.
+    pub fn forget_expired(&mut self, now: OffsetDateTime) {
+        let now = timestamp(now);
+        self.previous_secrets
+            .retain(|previous| previous.until > now);
     }
 
     /// The secrets that sign now, the current one first.
     pub fn signing_secrets(&self, now: OffsetDateTime) -> impl Iterator<Item = &WebhookSecret> {
         let now = timestamp(now);
         let previous = self
-            .previous_secret
+            .previous_secrets
             .iter()
             .filter(move |previous| previous.until > now)
             .map(|previous| &previous.secret);
         std::iter::once(&self.secret).chain(previous)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn secret(number: u8) -> WebhookSecret {
+        WebhookSecret::parse(&format!("the secret number {number}")).unwrap()
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            name: "n".to_owned(),
+            url: "https://receiver.example/".parse().unwrap(),
+            secret: secret(0),
+            previous_secrets: Vec::new(),
+            project: None,
+            events: BTreeSet::new(),
+            headers: Vec::new(),
+            format: Format::default(),
+            schedule: Schedule::default(),
+        }
+    }
+
+    fn signing(settings: &Settings, now: OffsetDateTime) -> Vec<WebhookSecret> {
+        settings.signing_secrets(now).cloned().collect()
+    }
+
+    #[test]
+    fn all_secrets_of_a_day_sign_and_then_are_erased() {
+        let start = datetime!(2026-03-01 12:00 UTC);
+        let at = |hours| start + Duration::hours(hours);
+        let mut settings = settings();
+        for number in 1..=4 {
+            settings
+                .rotate(secret(number), at(i64::from(number)))
+                .unwrap();
+        }
+        let all = [4, 3, 2, 1, 0].map(secret);
+        assert_eq!(signing(&settings, at(5)), all);
+        let full = settings.rotate(secret(5), at(5)).unwrap_err();
+        assert_eq!(full, TooManySecrets(timestamp(at(25))));
+        assert_eq!(signing(&settings, at(5)), all, "nothing has changed");
+
+        // The first one's time is over, and there is room for another.
+        assert_eq!(signing(&settings, at(25)), [4, 3, 2, 1].map(secret));
+        settings.rotate(secret(5), at(25)).unwrap();
+        assert_eq!(signing(&settings, at(25)), [5, 4, 3, 2, 1].map(secret));
+        settings.forget_expired(at(100));
+        assert_eq!(settings.previous_secrets, []);
+    }
+
+    #[test]
+    fn going_back_to_a_secret_takes_no_further_room() {
+        let start = datetime!(2026-03-01 12:00 UTC);
+        let mut settings = settings();
+        for number in [1, 0, 1, 0, 1, 1] {
+            settings.rotate(secret(number), start).unwrap();
+        }
+        assert_eq!(signing(&settings, start), [1, 0].map(secret));
     }
 }

@@ -170,7 +170,13 @@ impl WebhookStore {
 
     /// An update of every attribute but those of the health, which changes by itself.
     fn replacement(&self, webhook: &Webhook, forgets_health: bool) -> Result<Update> {
-        const OPTIONAL: [&str; 5] = ["previousSecret", "project", "events", "headers", "disabled"];
+        const OPTIONAL: [&str; 5] = [
+            "previousSecrets",
+            "project",
+            "events",
+            "headers",
+            "disabled",
+        ];
         let mut item: Item = to_item(webhook).context("make the item of a webhook")?;
         let not_set = ["org", "id"].into_iter().chain(HEALTH);
         for name in not_set {

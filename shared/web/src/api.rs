@@ -151,6 +151,8 @@ error_codes! {
     TooManyTokens = CONFLICT "too_many_tokens",
     /// As many uploads, or bytes, as there may be on a day.
     TooManyUploads = TOO_MANY_REQUESTS "too_many_uploads",
+    /// As many secrets of a webhook sign as may.
+    TooManySecrets = CONFLICT "too_many_secrets",
     /// The webhook is disabled.
     WebhookDisabled = CONFLICT "webhook_disabled",
     /// The delivery is being tried.

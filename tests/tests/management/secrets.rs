@@ -88,16 +88,40 @@ async fn a_test_call_is_signed_with_both_secrets_too() {
 }
 
 #[tokio::test]
-async fn after_another_rotation_the_first_secret_signs_no_more() {
+async fn a_rotation_that_is_repeated_cuts_no_receiver_off() {
     let system = System::start().await;
     let (org, receiver) = (organization(), Receiver::start().await);
     let webhook = system.webhook(org, &receiver.url).await;
-    let second = rotate(&system, org, &webhook, None).await.json();
-    let third = rotate(&system, org, &webhook, None).await.json();
-    let received = tell(&system, org, &receiver, OffsetDateTime::now_utc()).await;
-    assert_eq!(signatures(&received), 2);
-    assert_standard_signature(&received, &text(&second["secret"]));
-    assert_signed(&received, &text(&third["secret"]));
+    let mut secrets = vec![text(&webhook["secret"])];
+    for _ in 0..4 {
+        let rotated = expect(&rotate(&system, org, &webhook, None).await, StatusCode::OK);
+        secrets.push(text(&rotated["secret"]));
+    }
+    let newest = secrets.last().unwrap();
+    let now = OffsetDateTime::now_utc();
+    let received = tell(&system, org, &receiver, now).await;
+    assert_eq!(signatures(&received), 5);
+    assert_signed(&received, newest);
+    for secret in &secrets {
+        assert_standard_signature(&received, secret);
+    }
+
+    // There is no room for another one, whichever way it comes.
+    let path = format!("/webhooks/{}", text(&webhook["id"]));
+    let change = json!({"name": "n", "url": receiver.url, "secret": "a secret of sixteen"});
+    let refused = [
+        rotate(&system, org, &webhook, None).await,
+        system.manage(org, "PUT", &path, Some(change.clone())).await,
+        system.manage(org, "PATCH", &path, Some(change)).await,
+    ];
+    for refused in refused {
+        assert_refused(&refused, 409, "too_many_secrets");
+        let message = text(&refused.json()["message"]);
+        let tomorrow = (now + Duration::days(1)).date();
+        assert!(message.contains(&tomorrow.to_string()), "{message}");
+    }
+    let received = tell(&system, org, &receiver, now).await;
+    assert_signed(&received, newest);
 }
 
 #[tokio::test]
