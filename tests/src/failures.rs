@@ -1,9 +1,12 @@
 //! Calls of AWS that fail where a test says so.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::interceptors::{
-    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    BeforeDeserializationInterceptorContextMut, BeforeDeserializationInterceptorContextRef,
+    BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -116,6 +119,49 @@ impl Failures {
     /// The names of the operations called, such as `PutItem`, in order, those that failed among them.
     pub fn log(&self) -> Vec<String> {
         self.0.state.lock().unwrap().log.clone()
+    }
+}
+
+/// The same client, which loses the answer to the first call of an operation: it took effect, and the SDK, to which it looks
+/// like a fault of DynamoDB's, asks once more.
+pub fn asking_twice(
+    base: &aws_sdk_dynamodb::Client,
+    operation: &'static str,
+) -> aws_sdk_dynamodb::Client {
+    let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+    let config = base
+        .config()
+        .to_builder()
+        .retry_config(retries)
+        .interceptor(AskTwice {
+            operation,
+            is_done: AtomicBool::new(false),
+        });
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+#[derive(Debug)]
+struct AskTwice {
+    operation: &'static str,
+    is_done: AtomicBool,
+}
+
+impl Intercept for AskTwice {
+    fn name(&self) -> &'static str {
+        "AskTwice"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let is_meant = cfg.load::<Metadata>().unwrap().name() == self.operation;
+        if is_meant && !self.is_done.swap(true, Ordering::Relaxed) {
+            *context.response_mut().status_mut() = 500.try_into().unwrap();
+        }
+        Ok(())
     }
 }
 

@@ -165,7 +165,27 @@ impl WebhookStore {
             .set_expression_attribute_values(update.expression_attribute_values)
             .send()
             .await;
-        changed(result).with_context(|| format!("replace webhook {}", webhook.id))
+        let replaced =
+            changed(result).with_context(|| format!("replace webhook {}", webhook.id))?;
+        let is_ours = |stored: &Webhook| {
+            (stored.revision, &stored.updated_at) == (webhook.revision, &webhook.updated_at)
+                && stored.settings == webhook.settings
+        };
+        self.perhaps_ours(webhook.key(), replaced, is_ours).await
+    }
+
+    /// What became of a change that was lost: the SDK may have asked twice, and the answer to the first time was lost. Then what
+    /// is stored is ours.
+    async fn perhaps_ours(
+        &self,
+        key: WebhookKey,
+        changed: Changed,
+        is_ours: impl FnOnce(&Webhook) -> bool,
+    ) -> Result<Changed> {
+        if changed == Changed::Lost && self.get(key).await?.is_some_and(|it| is_ours(&it)) {
+            return Ok(Changed::Stored);
+        }
+        Ok(changed)
     }
 
     /// An update of every attribute but those of the health, which changes by itself.
@@ -261,9 +281,17 @@ impl WebhookStore {
         }
     }
 
-    /// Deletes the webhook, if it has one of these revisions; without any, whatever it has. It is not read for that: one that
-    /// cannot be read can be deleted. If an answer got lost and the SDK has asked twice, it is `Gone`.
+    /// Deletes the webhook, if it has one of these revisions; without any, whatever it has. Nothing of it is read for that: one
+    /// that cannot be read can be deleted.
     pub async fn delete(&self, key: WebhookKey, revisions: Option<&[u64]>) -> Result<Deleted> {
+        let exists = async || {
+            exists(&self.client, &self.table, table_key(key))
+                .await
+                .with_context(|| format!("see whether there is a webhook {}", key.id))
+        };
+        if !exists().await? {
+            return Ok(Deleted::Gone);
+        }
         let mut delete = self
             .client
             .delete_item()
@@ -292,13 +320,11 @@ impl WebhookStore {
         match result.map_err(SdkError::into_service_error) {
             Ok(_) => Ok(Deleted::Done),
             Err(DeleteItemError::ConditionalCheckFailedException(_)) => {
-                let is_there = exists(&self.client, &self.table, table_key(key))
-                    .await
-                    .with_context(|| format!("see whether there is a webhook {}", key.id))?;
-                Ok(if is_there {
+                Ok(if exists().await? {
                     Deleted::OtherRevision
                 } else {
-                    Deleted::Gone
+                    // It was there a moment ago: the SDK has asked twice, or somebody else has deleted it.
+                    Deleted::Done
                 })
             }
             Err(error) => {
@@ -438,7 +464,7 @@ impl WebhookStore {
         let update = self
             .update(webhook.key())
             .update_expression("SET disabled = :disabled, updatedAt = :now, revision = :next")
-            .expression_attribute_values(":disabled", to_attribute_value(disabled)?)
+            .expression_attribute_values(":disabled", to_attribute_value(&disabled)?)
             .expression_attribute_values(":now", string(timestamp(now)))
             .expression_attribute_values(
                 ":next",
@@ -451,7 +477,10 @@ impl WebhookStore {
                 .condition_expression("revision = :seen AND failingSince = :since")
                 .expression_attribute_values(":since", string(since)),
         };
-        changed(update.send().await).with_context(|| format!("disable webhook {}", webhook.id))
+        let changed = changed(update.send().await)
+            .with_context(|| format!("disable webhook {}", webhook.id))?;
+        let is_ours = |stored: &Webhook| stored.disabled.as_ref() == Some(&disabled);
+        self.perhaps_ours(webhook.key(), changed, is_ours).await
     }
 
     fn update(&self, key: WebhookKey) -> UpdateItemFluentBuilder {

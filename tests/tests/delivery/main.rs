@@ -10,6 +10,7 @@ mod faults;
 mod health;
 mod messages;
 mod metrics;
+mod repeated;
 mod replay;
 mod retries;
 mod unreadable;

@@ -1,0 +1,84 @@
+//! Writes whose answers get lost: the SDK asks once more, and what it has done already must not look like somebody else's.
+
+use domain::date::timestamp;
+use domain::delivery::DeliveryState;
+use domain::webhook::health::DisabledReason;
+use store::deliveries::DeliveryStore;
+use store::deliveries::lease::{Claimed, MadeDue};
+use store::dynamodb::Changed;
+use store::webhooks::{Deleted, WebhookStore};
+use tests::failures::asking_twice;
+use tests::receiver::Receiver;
+use tests::system::{System, organization};
+use time::OffsetDateTime;
+
+use crate::batch::{hours, kept, key, key_of, states, stored, tell};
+
+fn webhooks(system: &System, operation: &'static str) -> WebhookStore {
+    let client = asking_twice(&system.stack.dynamodb, operation);
+    WebhookStore::new(client, "WebhooksTable")
+}
+
+fn deliveries(system: &System, operation: &'static str) -> DeliveryStore {
+    let client = asking_twice(&system.stack.dynamodb, operation);
+    DeliveryStore::new(client, "DeliveriesTable")
+}
+
+#[tokio::test]
+async fn a_change_of_a_webhook_is_known_for_ones_own() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, now) = (organization(), OffsetDateTime::now_utc());
+    let key = key(org, &system.webhook(org, &receiver.url).await);
+    let current = async || {
+        let webhook = system.stack.tables.webhooks.get(key).await.unwrap();
+        webhook.unwrap()
+    };
+    let mut renamed = current().await;
+    renamed.settings.name = "renamed".to_owned();
+    renamed.revision += 1;
+    renamed.updated_at = timestamp(now);
+    let store = webhooks(&system, "UpdateItem");
+    let replaced = store.replace(&renamed, false, None).await;
+    assert_eq!(replaced.unwrap(), Changed::Stored);
+    assert_eq!(current().await.settings.name, "renamed");
+    // Somebody else's of the same revision is not.
+    renamed.settings.name = "otherwise".to_owned();
+    let replaced = system.stack.tables.webhooks.replace(&renamed, false, None);
+    assert_eq!(replaced.await.unwrap(), Changed::Lost);
+
+    let webhook = current().await;
+    let gone = DisabledReason::Gone;
+    let disabled = webhooks(&system, "UpdateItem");
+    let disabled = disabled.disable(&webhook, gone, None, now);
+    assert_eq!(disabled.await.unwrap(), Changed::Stored);
+    let tables = &system.stack.tables;
+    let later = now + hours(1);
+    let again = tables.webhooks.disable(&webhook, gone, None, later);
+    assert_eq!(again.await.unwrap(), Changed::Lost);
+
+    let store = webhooks(&system, "DeleteItem");
+    assert_eq!(store.delete(key, None).await.unwrap(), Deleted::Done);
+    let again = tables.webhooks.delete(key, None).await.unwrap();
+    assert_eq!(again, Deleted::Gone);
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_made_due_and_claimed_is_ones_own() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, now) = (organization(), OffsetDateTime::now_utc());
+    let webhook = key(org, &system.webhook(org, &receiver.url).await);
+    tell(&system, &stored(&system, org, 1).await[0], now).await;
+    assert_eq!(
+        states(&system, webhook).await,
+        [(DeliveryState::Delivered, 1)]
+    );
+    let delivery = key_of(&kept(&system, webhook).await[0]);
+    let store = deliveries(&system, "UpdateItem");
+    let due = store.make_due(delivery, now).await.unwrap();
+    assert!(matches!(due, MadeDue::Due(_)));
+    let store = deliveries(&system, "UpdateItem");
+    let claimed = store.claim(delivery, now).await.unwrap();
+    assert!(matches!(claimed, Claimed::Started(..)));
+    let again = system.stack.tables.deliveries.make_due(delivery, now).await;
+    assert_eq!(again.unwrap(), MadeDue::InProgress);
+}
