@@ -37,8 +37,11 @@ pub use crate::download::Bucket;
 
 /// The path that this function serves.
 pub const PATH: &str = "/security/report/files";
-/// The query parameters that it knows. `reports[]` is how PHP and others repeat a parameter.
-pub const PARAMETERS: [&str; 3] = ["org", "reports", "reports[]"];
+/// The query parameters that it knows.
+pub const PARAMETERS: [&str; 3] = ["org", "reports", REPORTS_IN_BRACKETS];
+/// `reports`, as PHP and others repeat a parameter. The contract has it in words only: most generators of clients would give
+/// both parameters the same name.
+pub const REPORTS_IN_BRACKETS: &str = "reports[]";
 
 /// How many reports an archive may hold: as many as one `BatchGetItem` reads, and as fit into a request line.
 const MAX_REPORTS: usize = 100;
@@ -237,7 +240,7 @@ fn not_modified(plan: &Plan, etag: HeaderValue, method: &HttpMethod) -> Result<R
 /// The reports asked for: repeated, in one parameter separated by commas, or both; without duplicates.
 fn report_ids(query: &Query) -> Result<Vec<ReportId>, ApiError> {
     let mut ids = Vec::new();
-    let values = query.all("reports").chain(query.all("reports[]"));
+    let values = query.all("reports").chain(query.all(REPORTS_IN_BRACKETS));
     for text in values
         .flat_map(|value| value.split(','))
         .map(str::trim)

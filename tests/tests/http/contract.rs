@@ -83,11 +83,11 @@ fn the_contract_has_every_query_parameter_and_no_other() {
                 .filter(|it| it["in"] == "query")
                 .map(|it| text(&it["name"]))
                 .collect();
-            assert_eq!(
-                query,
-                known.iter().map(|&name| name.to_owned()).collect(),
-                "{method} {path}"
-            );
+            let known = known
+                .iter()
+                .filter(|&&name| name != download_files::REPORTS_IN_BRACKETS)
+                .map(|&name| name.to_owned());
+            assert_eq!(query, known.collect(), "{method} {path}");
         }
     }
 }
