@@ -1,0 +1,137 @@
+"""What people do with a client: every operation once, each with what another one gave."""
+
+import hashlib
+import io
+import json
+import time
+import urllib.request
+import uuid
+import zipfile
+
+DELIVERY_DEADLINE = 60  # seconds; two are usual
+
+
+def play(client, environment, receiver_url):
+    """Has a client call every operation, as an organization's administrator, a publisher and nobody in particular."""
+    organization = {"organization_id": uuid.UUID(environment["ORG_ID"])}
+    administrator, publisher = environment["ADMIN_TOKEN"], environment["PUBLISH_TOKEN"]
+    webhook = make_webhook(client, administrator, organization, receiver_url)
+    report = publish(client, publisher)
+    read(client, organization["organization_id"], report)
+    change_webhook(client, administrator, organization | webhook)
+    see_deliveries(client, administrator, organization | webhook)
+    make_token(client, administrator, organization)
+    client.call(administrator, "deleteWebhook", **organization, **webhook)
+    left = client.call(administrator, "listWebhooks", **organization).webhooks
+    holds(webhook["webhook_id"] not in [one.id for one in left], "a deleted webhook is there no more")
+
+
+def make_webhook(client, login, organization, url):
+    events = client.call(None, "listWebhookEvents").events
+    holds("report.published" in [event.name.value for event in events], "there are events")
+    draft = client.schema("WebhookDraft", {"url": url})
+    holds(client.call(login, "testNewWebhook", **organization, body=draft).delivered, "a draft can be tried")
+    settings = {
+        "name": client.PACKAGE,
+        "url": url,
+        "secret": "correct horse battery staple",
+        "project": client.PACKAGE,
+        "events": ["report.published"],
+        "headers": [{"name": "x-tenant", "value": "acme"}],
+    }
+    created = client.call(login, "createWebhook", **organization, body=client.schema("NewWebhook", settings))
+    holds(created.name == client.PACKAGE and created.headers[0].name == "x-tenant", "a webhook is as it was asked for")
+    webhook = {"webhook_id": created.id}
+    tested = client.call(login, "testWebhook", **organization, **webhook)
+    holds(tested.delivered and tested.attempt.status == 200, "a webhook can be tried")
+    return webhook
+
+
+def publish(client, login):
+    """Gives the id of a report of one file."""
+    content = client.PACKAGE.encode()
+    declaration = {
+        "projectKey": client.PACKAGE,
+        "projectName": client.PACKAGE,
+        "projectVersion": "1.0",
+        "reportType": "CWE Top 25",
+        "reportVersion": 2024,
+        "date": "2025-12-17T09:05:48.5946432+00:00",
+        "vulnerabilitiesCount": 0,
+        "securityRating": "A",
+        "properties": {"sonar.analysis.buildNumber": "7"},
+        "files": [{"name": "report.html", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}],
+    }
+    upload = client.call(login, "beginUpload", body=client.schema("ReportDeclaration", declaration))
+    file = upload.files[0].to_dict()
+    # This request goes to Amazon S3, and is no operation of the contract.
+    put = urllib.request.Request(file["url"], data=content, headers=file["headers"], method="PUT")
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(put, timeout=30).close()
+    published = client.call(login, "completeUpload", upload_id=upload.upload_id)
+    holds(published.id == upload.report_id and published.revision == 1, "an upload becomes a report")
+    return published.id
+
+
+def read(client, organization, report):
+    for preflight in ("preflightList", "preflightFiles"):
+        client.call(None, preflight)
+    query = {"org": organization, "minver": "0-0", "limit": 1000}
+    client.call(None, "describeList", **query)
+    listed = client.call(None, "listReports", **query).reports
+    holds(report in [one.id for one in listed], "what was published is listed")
+    # Two of them, since a repeated parameter is where clients differ.
+    other = next(one.id for one in listed if one.id != report)
+    files = {"org": organization, "reports": [report, other]}
+    client.call(None, "describeFiles", **files)
+    with zipfile.ZipFile(io.BytesIO(client.content(client.call(None, "downloadFiles", **files)))) as archive:
+        manifest = client.schema("ArchiveManifest", json.loads(archive.read("reports.json")))
+        holds([one.id for one in manifest.reports] == [report, other], "both reports are downloaded")
+        file = f"{manifest.reports[0].folder}/{manifest.reports[0].files[0].name}"
+        holds(archive.read(file) == client.PACKAGE.encode(), "a file is downloaded as it was uploaded")
+
+
+def change_webhook(client, login, webhook):
+    got = client.call(login, "getWebhook", **webhook)
+    # What was read may be sent back.
+    settings = client.schema("WebhookSettings", got.to_dict() | {"name": "Replaced"})
+    holds(client.call(login, "replaceWebhook", **webhook, body=settings).name == "Replaced", "settings are replaced")
+    disabled = client.call(login, "disableWebhook", **webhook)
+    holds(disabled.disabled_reason.value == "administrator", "a webhook is disabled")
+    patch = client.schema("WebhookPatch", {"name": "Changed"})
+    changed = client.call(login, "changeWebhook", **webhook, body=patch)
+    holds(changed.name == "Changed" and changed.project == got.project, "one setting is changed")
+    holds(not changed.enabled, "a webhook stays disabled when another setting is changed")
+    replaced = client.call(login, "replaceSecret", **webhook, body=client.schema("NewSecret", {}))
+    holds(replaced.secret.startswith("whsec_"), "a secret is generated")
+    holds(client.call(login, "enableWebhook", **webhook).enabled, "a webhook is enabled")
+
+
+def see_deliveries(client, login, webhook):
+    deadline = time.monotonic() + DELIVERY_DEADLINE
+    while not (delivered := [one for one in deliveries(client, login, webhook) if one.state.value == "delivered"]):
+        holds(time.monotonic() < deadline, "the report is delivered")
+        time.sleep(0.1)
+    delivery = {"delivery_id": delivered[0].id}
+    seen = client.call(login, "getDelivery", **webhook, **delivery)
+    holds(seen.attempts[-1].request_headers is not None, "a delivery has its attempts")
+    client.call(login, "redeliver", **webhook, **delivery)
+    dry_run = client.schema("ReplayRequest", {"dryRun": True, "states": ["delivered", "pending", "failed", "held"]})
+    holds(client.call(login, "replay", **webhook, body=dry_run).count == 1, "a replay can be counted")
+
+
+def deliveries(client, login, webhook):
+    return client.call(login, "listDeliveries", **webhook, limit=10).deliveries
+
+
+def make_token(client, login, organization):
+    settings = client.schema("TokenSettings", {"name": client.PACKAGE, "rights": ["read-deliveries"]})
+    made = client.call(login, "createToken", **organization, body=settings)
+    holds(made.token.startswith("srt_"), "a token is shown")
+    client.call(login, "revokeToken", **organization, token_id=made.id)
+    listed = client.call(login, "listTokens", **organization, limit=1000).tokens
+    holds(made.id in [one.id for one in listed if one.revoked_at], "a revoked token stays in the list")
+
+
+def holds(condition, what):
+    if not condition:
+        raise AssertionError(f"does not hold: {what}")
