@@ -185,6 +185,8 @@ pub(crate) struct AttemptBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<AttemptError>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    response_error: Option<AttemptError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     request_headers: Option<BTreeMap<String, String>>,
 }
 
@@ -197,6 +199,7 @@ impl AttemptBody {
             status: attempt.status,
             response: attempt.response,
             error: attempt.error,
+            response_error: attempt.response_error,
             request_headers: Some(attempt.request_headers),
         }
     }

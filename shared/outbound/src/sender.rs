@@ -4,7 +4,9 @@
 //! client's resolver, where the addresses that it connects to come from. An address in the URL never reaches a resolver,
 //! so it is checked before every request. Nothing else can lead elsewhere: no redirect is followed and no proxy is asked.
 //!
-//! *Invariant:* one deadline covers resolving, connecting, headers and body, and no more of a body is read than is kept.
+//! *Invariant:* one deadline covers resolving, connecting, headers and body, and no more of a body is read than is kept. A
+//! 2xx is success as soon as its headers are there: a body that does not end, or breaks off, takes nothing back. The
+//! receiver has the message, and would only get it again.
 
 use std::error::Error;
 use std::io;
@@ -173,6 +175,7 @@ impl Sender {
             response: None,
             retry_after: None,
             failure: Some(failure),
+            response_error: None,
         };
 
         if let Err(refused) = self.check_without_resolving(url) {
@@ -198,12 +201,19 @@ impl Sender {
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let (beginning, end) = read(response, deadline).await;
+        let failure = failure_of_status(status);
+        // An answer that refuses is refusing however its body ends.
+        let response_error = match failure {
+            Some(_) => None,
+            None => self.error_of_response(status, end),
+        };
         Ok(Exchange {
             status: Some(status.as_u16()),
             duration: started.elapsed(),
             response: Some(text(&beginning, &secrets)),
             retry_after,
-            failure: self.failure_of_response(status, end),
+            failure,
+            response_error,
         })
     }
 
@@ -302,20 +312,9 @@ impl Sender {
         Failure::new(FailureKind::Connect, message)
     }
 
-    /// Why a response does not count as success.
-    fn failure_of_response(&self, status: StatusCode, end: End) -> Option<Failure> {
+    /// Why a response did not end.
+    fn error_of_response(&self, status: StatusCode, end: End) -> Option<Failure> {
         let code = status.as_u16();
-        // An answer that refuses is refusing however its body ends.
-        if status.is_redirection() {
-            let message = format!("answered {code}, and redirects are not followed");
-            return Some(Failure::new(FailureKind::Status, message));
-        }
-        if !status.is_success() {
-            return Some(Failure::new(
-                FailureKind::Status,
-                format!("answered {code}"),
-            ));
-        }
         match end {
             End::Complete | End::Cut => None,
             End::Broken(error) => {
@@ -379,6 +378,19 @@ pub(crate) fn request(
     }
     *request.body_mut() = Some(body.into());
     Ok(request)
+}
+
+/// Why a response does not count as success.
+fn failure_of_status(status: StatusCode) -> Option<Failure> {
+    let code = status.as_u16();
+    let message = if status.is_redirection() {
+        format!("answered {code}, and redirects are not followed")
+    } else if status.is_success() {
+        return None;
+    } else {
+        format!("answered {code}")
+    };
+    Some(Failure::new(FailureKind::Status, message))
 }
 
 /// How the reading of a body ended.

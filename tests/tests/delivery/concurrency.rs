@@ -184,6 +184,7 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
             response: None,
             retry_after: None,
             failure: None,
+            response_error: None,
         };
         Attempt::of(number, now, &exchange, BTreeMap::new())
     };
@@ -292,6 +293,7 @@ async fn a_late_success_and_a_failure_have_a_number_each() {
             response: None,
             retry_after: None,
             failure: None,
+            response_error: None,
         };
         Attempt::of(2, start, &exchange, BTreeMap::new())
     };

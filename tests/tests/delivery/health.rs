@@ -454,7 +454,7 @@ async fn a_refusal_does_not_pause() {
     receiver.answer_next([
         Answer::Status(404),
         Answer::Status(302),
-        Answer::CloseInBody { status: 200 },
+        Answer::Status(422),
     ]);
     for (second, report) in (0..).zip(&reports) {
         tell(&system, report, start + Duration::seconds(second)).await;

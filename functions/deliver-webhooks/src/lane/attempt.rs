@@ -60,7 +60,10 @@ impl Running<'_> {
         let number = recorded.map_or(attempt.number, |attempt| attempt.number);
         let what = match (&attempt.error, attempt.status) {
             (Some(error), _) => format!("failed: {}", error.message),
-            (None, Some(status)) => status.to_string(),
+            (None, Some(status)) => match &attempt.response_error {
+                Some(error) => format!("delivered: {}", error.message),
+                None => status.to_string(),
+            },
             (None, None) => "no answer".to_owned(),
         };
         tracing::info!(

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::date::timestamp;
-use crate::delivery::exchange::{Exchange, FailureKind};
+use crate::delivery::exchange::{Exchange, Failure, FailureKind};
 
 /// So many attempts of a delivery are kept, the latest ones.
 pub const KEPT_ATTEMPTS: u32 = 25;
@@ -30,11 +30,14 @@ pub struct Attempt {
     /// Why it failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<AttemptError>,
+    /// Why the response did not end, although the message counts as received; see [`Exchange::response_error`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_error: Option<AttemptError>,
     /// The headers that were sent, without secrets.
     pub request_headers: BTreeMap<String, String>,
 }
 
-/// Why an attempt failed.
+/// What went wrong with an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct AttemptError {
@@ -63,16 +66,18 @@ impl Attempt {
         exchange: &Exchange,
         request_headers: BTreeMap<String, String>,
     ) -> Self {
+        let error = |failure: &Failure| AttemptError {
+            kind: failure.kind,
+            message: failure.message.clone(),
+        };
         Self {
             number,
             at: timestamp(at),
             duration_ms: u64::try_from(exchange.duration.as_millis()).unwrap_or(u64::MAX),
             status: exchange.status,
             response: exchange.response.clone(),
-            error: exchange.failure.as_ref().map(|failure| AttemptError {
-                kind: failure.kind,
-                message: failure.message.clone(),
-            }),
+            error: exchange.failure.as_ref().map(error),
+            response_error: exchange.response_error.as_ref().map(error),
             request_headers,
         }
     }

@@ -26,6 +26,8 @@ pub struct Exchange {
     pub retry_after: Option<RetryAfter>,
     /// Why the message does not count as received; `None` is success.
     pub failure: Option<Failure>,
+    /// Why a response 2xx did not end. Its status and its headers say that the receiver has the message, so it is no failure.
+    pub response_error: Option<Failure>,
 }
 
 impl Exchange {
@@ -42,7 +44,7 @@ impl Exchange {
             // What stands before the receiver says that it is down.
             (FailureKind::Status, Some(502 | 504)) => Verdict::Down,
             (FailureKind::Status, Some(500..)) => Verdict::Erring,
-            (FailureKind::Status | FailureKind::Body, _) => Verdict::Refused,
+            (FailureKind::Status, _) => Verdict::Refused,
             _ => Verdict::Down,
         }
     }
@@ -67,7 +69,7 @@ impl RetryAfter {
     }
 }
 
-/// Why a message does not count as received.
+/// What is wrong with an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// For programs.
@@ -92,7 +94,8 @@ pub enum FailureKind {
     Timeout,
     /// A response other than 2xx.
     Status,
-    /// A response 2xx whose body broke off.
+    /// A response 2xx whose body broke off. That is why a response did not end, and never why a message failed; but once it
+    /// was, and attempts of that time are stored.
     Body,
 }
 
