@@ -13,7 +13,7 @@ use domain::webhook::secret::WebhookSecret;
 use domain::webhook::url::WebhookUrl;
 use domain::webhook::{Disabled, Settings, Webhook, WebhookId, WebhookKey};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use outbound::format::{Outgoing, shown};
+use outbound::format::Outgoing;
 use serde::Serialize;
 use serde_json::Value;
 use store::deliveries::Range;
@@ -425,7 +425,6 @@ impl Managing {
     ) -> Result<Response, ApiError> {
         let outgoing = Outgoing::test(DeliveryId::at(now).to_string(), org, settings);
         let headers = outgoing.headers(settings, now)?;
-        let shown = shown(&headers);
         let payload = String::from_utf8_lossy(&outgoing.body).into_owned();
         let signing = settings.signing_secrets(now);
         let exchange = self
@@ -435,7 +434,7 @@ impl Managing {
         let body = TestBody {
             delivered: exchange.failure.is_none(),
             payload,
-            attempt: AttemptBody::of(Attempt::of(1, now, &exchange, shown)),
+            attempt: AttemptBody::of(Attempt::of(1, now, &exchange)),
         };
         api::json(StatusCode::OK, &body)
     }

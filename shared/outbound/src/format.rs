@@ -221,7 +221,7 @@ pub fn event_names(events: &BTreeSet<ReportEvent>) -> String {
 }
 
 /// Headers as they may be shown: what is a secret is masked.
-pub fn shown(headers: &HeaderMap) -> BTreeMap<String, String> {
+pub(crate) fn shown(headers: &HeaderMap) -> BTreeMap<String, String> {
     headers
         .iter()
         .map(|(name, value)| {

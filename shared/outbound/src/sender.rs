@@ -31,6 +31,7 @@ use tower::util::MapRequestLayer;
 use url::Host;
 
 use crate::address::{AddressPolicy, AddressRefused, GuardedResolver, NotResolved, SystemResolver};
+use crate::format::shown;
 use crate::mask::Secrets;
 
 /// SonarQube's: a receiver of its webhooks has as long.
@@ -169,6 +170,9 @@ impl Sender {
     ) -> anyhow::Result<Exchange> {
         let started = Instant::now();
         let deadline = started + self.options.deadline;
+        let request = request(url, headers, body)?;
+        // With what the URL brings: an attempt tells all that authenticated it.
+        let request_headers = shown(request.headers());
         let failed = |failure| Exchange {
             status: None,
             duration: started.elapsed(),
@@ -176,13 +180,13 @@ impl Sender {
             retry_after: None,
             failure: Some(failure),
             response_error: None,
+            request_headers: request_headers.clone(),
         };
 
         if let Err(refused) = self.check_without_resolving(url) {
             let message = refused.to_string();
             return Ok(failed(Failure::new(FailureKind::AddressRefused, message)));
         }
-        let request = request(url, headers, body)?;
         let secrets = Secrets::of(&request, url, signing);
         let response = match timeout_at(deadline, self.execute(request)).await {
             Ok(Ok(response)) => response,
@@ -214,6 +218,7 @@ impl Sender {
             retry_after,
             failure,
             response_error,
+            request_headers: request_headers.clone(),
         })
     }
 

@@ -185,8 +185,9 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
             retry_after: None,
             failure: None,
             response_error: None,
+            request_headers: BTreeMap::new(),
         };
-        Attempt::of(number, now, &exchange, BTreeMap::new())
+        Attempt::of(number, now, &exchange)
     };
     let (late, late_lease) = claim(now).await;
     assert_eq!(
@@ -294,8 +295,9 @@ async fn a_late_success_and_a_failure_have_a_number_each() {
             retry_after: None,
             failure: None,
             response_error: None,
+            request_headers: BTreeMap::new(),
         };
-        Attempt::of(2, start, &exchange, BTreeMap::new())
+        Attempt::of(2, start, &exchange)
     };
     let claim = async |now| match store.claim(delivery, now).await.unwrap() {
         Claimed::Started(delivery, lease) => (delivery, lease),

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use domain::delivery::attempt::Attempt;
 use domain::delivery::{Delivery, Lease};
 use domain::webhook::health::Verdict;
-use outbound::format::{Outgoing, event_names, shown};
+use outbound::format::{Outgoing, event_names};
 use store::deliveries::lease::Outcome;
 
 use super::Running;
@@ -37,14 +37,13 @@ impl Running<'_> {
         };
         let at = self.clock.now();
         let headers = outgoing.headers(&webhook.settings, at)?;
-        let shown_headers = shown(&headers);
         let sender = &self.delivering.sender;
         let signing = webhook.settings.signing_secrets(at);
         let exchange = sender
             .post(&webhook.settings.url, headers, outgoing.body, signing)
             .await?;
         // Its number is provisional: recording it gives it the next one that is free.
-        let attempt = Attempt::of(delivery.attempts + 1, at, &exchange, shown_headers);
+        let attempt = Attempt::of(delivery.attempts + 1, at, &exchange);
         let now = self.clock.now();
         let verdict = exchange.verdict(now);
         let outcome = match verdict.due_again(now, &self.policy) {

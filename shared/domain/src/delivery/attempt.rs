@@ -60,12 +60,7 @@ pub struct AttemptSummary {
 
 impl Attempt {
     /// What an exchange was as the `number`-th attempt.
-    pub fn of(
-        number: u32,
-        at: OffsetDateTime,
-        exchange: &Exchange,
-        request_headers: BTreeMap<String, String>,
-    ) -> Self {
+    pub fn of(number: u32, at: OffsetDateTime, exchange: &Exchange) -> Self {
         let error = |failure: &Failure| AttemptError {
             kind: failure.kind,
             message: failure.message.clone(),
@@ -78,7 +73,7 @@ impl Attempt {
             response: exchange.response.clone(),
             error: exchange.failure.as_ref().map(error),
             response_error: exchange.response_error.as_ref().map(error),
-            request_headers,
+            request_headers: exchange.request_headers.clone(),
         }
     }
 

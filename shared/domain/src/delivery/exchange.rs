@@ -1,5 +1,6 @@
 //! What came of one request to a receiver.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct Exchange {
     pub failure: Option<Failure>,
     /// Why a response 2xx did not end. Its status and its headers say that the receiver has the message, so it is no failure.
     pub response_error: Option<Failure>,
+    /// The headers of the request, also of one that did not go out, with secrets masked.
+    pub request_headers: BTreeMap<String, String>,
 }
 
 impl Exchange {

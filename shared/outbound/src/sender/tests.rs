@@ -189,6 +189,7 @@ async fn the_userinfo_arrives_as_basic_authentication_and_not_in_the_url() {
     let exchange = sender.post(&to, headers, Bytes::new(), []).await.unwrap();
     assert_eq!((exchange.status, exchange.failure), (Some(204), None));
     assert_eq!(exchange.response.as_deref(), Some(""));
+    assert_eq!(exchange.request_headers["authorization"], "***");
     let (_, request) = receiver.requests.recv().await.unwrap();
     assert!(request.starts_with("POST /hook HTTP/1.1\r\n"), "{request}");
     // printf %s 'us er:p@ss' | base64
