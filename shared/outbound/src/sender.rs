@@ -22,7 +22,9 @@ use bytes::Bytes;
 use domain::delivery::exchange::{Exchange, Failure, FailureKind, MAX_RESPONSE_BYTES, RetryAfter};
 use domain::webhook::secret::WebhookSecret;
 use domain::webhook::url::WebhookUrl;
+use encoding_rs::{Encoding, UTF_8};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use mime::Mime;
 use reqwest::dns::{Name, Resolve};
 use reqwest::{Client, Method, Request, Response};
 use rustls::pki_types::InvalidDnsNameError;
@@ -204,6 +206,7 @@ impl Sender {
 
         let status = response.status();
         let retry_after = retry_after(response.headers());
+        let encoding = encoding(response.headers());
         let (beginning, end) = read(response, deadline).await;
         let failure = failure_of_status(status);
         // An answer that refuses is refusing however its body ends.
@@ -214,7 +217,7 @@ impl Sender {
         Ok(Exchange {
             status: Some(status.as_u16()),
             duration: started.elapsed(),
-            response: Some(text(&beginning, &secrets)),
+            response: Some(text(&beginning, encoding, &secrets)),
             retry_after,
             failure,
             response_error,
@@ -427,10 +430,26 @@ async fn read(mut response: Response, deadline: Instant) -> (Vec<u8>, End) {
     (bytes, End::Cut)
 }
 
-/// The bytes as a text of at most [`MAX_RESPONSE_BYTES`] bytes, without secrets. It is cut last: a byte that is no UTF-8
-/// becomes three, and a secret that begins before the cut is found whole.
-fn text(bytes: &[u8], secrets: &Secrets) -> String {
-    let mut text = secrets.mask(&String::from_utf8_lossy(bytes));
+/// The character encoding that a response says its body is in; UTF-8, if it says none, or one that nobody knows.
+///
+/// Names are those of the Encoding Standard, as browsers understand them. That one also gives names to encodings that may
+/// not be decoded, since what they hide from a filter could be a script; here they are as good as unknown.
+fn encoding(headers: &HeaderMap) -> &'static Encoding {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok()?.parse::<Mime>().ok());
+    content_type
+        .and_then(|it| {
+            Encoding::for_label_no_replacement(it.get_param("charset")?.as_str().as_bytes())
+        })
+        .unwrap_or(UTF_8)
+}
+
+/// The bytes as a text of at most [`MAX_RESPONSE_BYTES`] bytes, without secrets. Secrets are looked for in what is kept, and
+/// so after decoding. It is cut last: a byte may become three, and a secret that begins before the cut is found whole.
+fn text(bytes: &[u8], encoding: &'static Encoding, secrets: &Secrets) -> String {
+    // A mark at the beginning (Unicode's "byte order mark") wins over what the header says, and is no part of the text.
+    let (decoded, ..) = encoding.decode(bytes);
+    let mut text = secrets.mask(&decoded);
     text.truncate(text.floor_char_boundary(MAX_RESPONSE_BYTES));
     text
 }

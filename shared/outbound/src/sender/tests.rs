@@ -1,3 +1,4 @@
+mod charsets;
 mod connections;
 
 use super::*;
@@ -661,7 +662,7 @@ fn a_response_is_cut_between_characters() {
     for character in ["a", "ä", "€", "😀"] {
         for offset in 0..4 {
             let whole = "x".repeat(offset) + &character.repeat(4097);
-            let kept = text(&whole.as_bytes()[..=MAX_RESPONSE_BYTES], &nothing);
+            let kept = text(&whole.as_bytes()[..=MAX_RESPONSE_BYTES], UTF_8, &nothing);
             assert!(whole.starts_with(&kept), "{character} {offset}");
             assert!(
                 kept.len() <= 4096 && kept.len() > 4096 - character.len(),
@@ -674,7 +675,11 @@ fn a_response_is_cut_between_characters() {
 
 proptest! {
     #[test]
-    fn a_response_is_never_longer_than_its_limit(bytes in prop::collection::vec(any::<u8>(), 0..=MAX_RESPONSE_BYTES + 1)) {
-        prop_assert!(text(&bytes, &nothing_secret()).len() <= MAX_RESPONSE_BYTES);
+    fn a_response_is_never_longer_than_its_limit(
+        bytes in prop::collection::vec(any::<u8>(), 0..=MAX_RESPONSE_BYTES + 1),
+        label in prop::sample::select(vec!["utf-8", "latin1", "shift_jis", "gb18030", "iso-2022-jp", "utf-16"]),
+    ) {
+        let encoding = Encoding::for_label(label.as_bytes()).unwrap();
+        prop_assert!(text(&bytes, encoding, &nothing_secret()).len() <= MAX_RESPONSE_BYTES);
     }
 }
