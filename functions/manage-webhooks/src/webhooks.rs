@@ -44,6 +44,7 @@ const AT_ONCE: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Record {
     Kept,
+    /// It says nothing of what is called from now on. So whatever waits is tried at once, for however long it was to wait.
     Forgotten,
 }
 
@@ -189,10 +190,11 @@ pub(crate) async fn rotate(
         None => WebhookSecret::generate()?,
     };
     let change = |webhook: &mut Webhook| {
+        let before = webhook.settings.clone();
         rotate_secret(&mut webhook.settings, secret.clone(), now)?;
-        Ok(Record::Kept)
+        Ok(record_after(&before, &webhook.settings))
     };
-    let (webhook, _) = managing
+    let webhook = managing
         .change(&caller, &target, &headers, now, change)
         .await?;
     note(&caller, webhook.id, "given another secret");
@@ -215,11 +217,10 @@ pub(crate) async fn enable(
         webhook.disabled = None;
         Ok(Record::Forgotten)
     };
-    let (webhook, _) = managing
+    let webhook = managing
         .change(&caller, &target, &headers, now, change)
         .await?;
     note(&caller, webhook.id, "enabled");
-    managing.call_what_waits(&webhook, now).await;
     tagged(StatusCode::OK, &webhook, &WebhookBody::of(&webhook, now))
 }
 
@@ -240,7 +241,7 @@ pub(crate) async fn disable(
             .or(by_administrator(Some(false), now));
         Ok(Record::Kept)
     };
-    let (webhook, _) = managing
+    let webhook = managing
         .change(&caller, &target, &headers, now, change)
         .await?;
     note(&caller, webhook.id, "disabled");
@@ -258,7 +259,11 @@ pub(crate) async fn test(
 ) -> Result<Response, ApiError> {
     let webhook = managing.webhook(&caller, &target).await?;
     managing.count_test(caller.org, now).await?;
-    managing.try_out(caller.org, &webhook.settings, now).await
+    let tried = managing.try_out(caller.org, &webhook.settings, now).await?;
+    if tried.delivered && webhook.is_enabled() {
+        managing.resume(&webhook, now).await;
+    }
+    api::json(StatusCode::OK, &tried)
 }
 
 pub(crate) async fn test_unstored(
@@ -270,7 +275,8 @@ pub(crate) async fn test_unstored(
     let draft = read(body, None, Mode::Test, now)?;
     managing.count_test(caller.org, now).await?;
     managing.check(&draft.settings.url).await?;
-    managing.try_out(caller.org, &draft.settings, now).await
+    let tried = managing.try_out(caller.org, &draft.settings, now).await?;
+    api::json(StatusCode::OK, &tried)
 }
 
 impl Managing {
@@ -330,25 +336,21 @@ impl Managing {
                 Some(false) if was_enabled => webhook.disabled = by_administrator(enabled, now),
                 _ => {}
             }
-            // How the old receiver did says nothing of the new one.
-            let is_moved = settings.url != webhook.settings.url;
-            webhook.settings = settings;
-            Ok(if is_moved || webhook.is_enabled() && !was_enabled {
+            let record = if webhook.is_enabled() && !was_enabled {
                 Record::Forgotten
             } else {
-                Record::Kept
-            })
+                record_after(&webhook.settings, &settings)
+            };
+            webhook.settings = settings;
+            Ok(record)
         };
-        let (webhook, was_enabled) = self.change(caller, target, headers, now, change).await?;
+        let webhook = self.change(caller, target, headers, now, change).await?;
         note(caller, webhook.id, "changed");
-        if webhook.is_enabled() && !was_enabled {
-            self.call_what_waits(&webhook, now).await;
-        }
         tagged(StatusCode::OK, &webhook, &WebhookBody::of(&webhook, now))
     }
 
-    /// Changes the webhook that the path names, if the request's precondition holds. Gives it as it is then, and whether it
-    /// was enabled before.
+    /// Changes the webhook that the path names, if the request's precondition holds, and has what waits for it tried if the
+    /// record is forgotten. Gives it as it is then.
     async fn change(
         &self,
         caller: &Caller,
@@ -356,7 +358,7 @@ impl Managing {
         headers: &HeaderMap,
         now: OffsetDateTime,
         change: impl Fn(&mut Webhook) -> Result<Record, ApiError>,
-    ) -> Result<(Webhook, bool), ApiError> {
+    ) -> Result<Webhook, ApiError> {
         for _ in 0..MAX_TRIES {
             let current = self.webhook(caller, target).await?;
             if !Precondition::of(headers).holds(&current) {
@@ -386,10 +388,24 @@ impl Managing {
                 .replace(&webhook, forgets_health, among.as_ref())
                 .await?;
             if replaced == Changed::Stored {
-                return Ok((webhook, current.is_enabled()));
+                if forgets_health && webhook.is_enabled() {
+                    self.call_what_waits(&webhook, now).await;
+                }
+                return Ok(webhook);
             }
         }
         Err(conflict())
+    }
+
+    /// Goes on with a webhook whose receiver has taken a test call, as far as it is the same webhook and the same pause still.
+    async fn resume(&self, webhook: &Webhook, now: OffsetDateTime) {
+        match self.webhooks.end_pause(webhook).await {
+            Ok(Changed::Stored) => self.call_what_waits(webhook, now).await,
+            Ok(Changed::Lost) => {}
+            Err(error) => {
+                tracing::error!(webhook = %webhook.id, "the pause of webhook {} goes on: {error:#}", webhook.id);
+            }
+        }
     }
 
     /// Has everything tried that waits for this webhook. What cannot be put on the queue now is in the next hourly round:
@@ -422,7 +438,7 @@ impl Managing {
         org: OrganizationId,
         settings: &Settings,
         now: OffsetDateTime,
-    ) -> Result<Response, ApiError> {
+    ) -> Result<TestBody, ApiError> {
         let outgoing = Outgoing::test(DeliveryId::at(now).to_string(), org, settings);
         let headers = outgoing.headers(settings, now)?;
         let payload = String::from_utf8_lossy(&outgoing.body).into_owned();
@@ -431,12 +447,22 @@ impl Managing {
             .sender
             .post(&settings.url, headers, outgoing.body, signing)
             .await?;
-        let body = TestBody {
+        Ok(TestBody {
             delivered: exchange.failure.is_none(),
             payload,
             attempt: AttemptBody::of(Attempt::of(1, now, &exchange)),
-        };
-        api::json(StatusCode::OK, &body)
+        })
+    }
+}
+
+/// How a receiver did says nothing of another one, nor of one that did not know who called.
+fn record_after(before: &Settings, after: &Settings) -> Record {
+    let is_another =
+        before.url != after.url || before.headers != after.headers || before.secret != after.secret;
+    if is_another {
+        Record::Forgotten
+    } else {
+        Record::Kept
     }
 }
 

@@ -420,6 +420,28 @@ impl WebhookStore {
         Ok(())
     }
 
+    /// Ends the pause of a webhook as it was read: not of one that an administrator has changed since, and not a pause that a
+    /// delivery has begun since, or that somebody claims the probe after. Without a pause there is none to end, and also none
+    /// may have begun.
+    pub async fn end_pause(&self, webhook: &Webhook) -> Result<Changed> {
+        let update = self
+            .update(webhook.key())
+            .update_expression("REMOVE pausedUntil, isAnswering, isToldToWait")
+            .expression_attribute_values(":revision", revision(webhook));
+        // The second part also holds when this very update was made: the SDK may ask twice, when an answer gets lost.
+        let update = match &webhook.health.paused_until {
+            Some(until) => update
+                .condition_expression(
+                    "revision = :revision AND (pausedUntil = :seen OR attribute_not_exists(pausedUntil))",
+                )
+                .expression_attribute_values(":seen", string(until)),
+            None => update
+                .condition_expression("revision = :revision AND attribute_not_exists(pausedUntil)"),
+        };
+        changed(update.send().await)
+            .with_context(|| format!("end the pause of webhook {}", webhook.id))
+    }
+
     /// Records that a delivery succeeded at `now`, which ends a pause, unless its receiver has said how long it wants to be
     /// left alone: what succeeded was sent before.
     pub async fn succeeded(&self, key: WebhookKey, now: OffsetDateTime) -> Result<()> {

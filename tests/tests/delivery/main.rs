@@ -5,6 +5,7 @@
 
 mod answers;
 mod batch;
+mod changing;
 mod concurrency;
 mod disabling;
 mod faults;

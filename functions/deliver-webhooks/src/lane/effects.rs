@@ -17,6 +17,15 @@ const CALLED_AT_ITS_TIME: u32 = 20;
 /// For the same reason it is not called sooner than after this time.
 const SHORTEST_WAIT: Duration = Duration::from_secs(5);
 
+/// What became of effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carried {
+    Out,
+    /// They are about a webhook that is not as it was read any more: an administrator has changed, disabled or deleted it, or
+    /// another batch has disabled it.
+    TooLate,
+}
+
 impl Running<'_> {
     /// Takes note of what an attempt says of the receiver. What cannot be recorded is seen again at the next delivery.
     pub(super) async fn heed(&self, delivery: &Delivery, verdict: Verdict) {
@@ -32,7 +41,9 @@ impl Running<'_> {
             *state = next;
             effects
         };
-        self.carry_out(effects, now).await;
+        if self.carry_out(effects, now).await == Carried::TooLate {
+            self.log(self.try_anew(delivery, now).await);
+        }
     }
 
     /// Does what is left to do at the end. None of it is lost if it fails.
@@ -43,18 +54,42 @@ impl Running<'_> {
 
     /// Carries out effects of `now`, each by itself: one that fails, or comes too late, does not keep the next from being
     /// carried out, whose write has conditions of its own.
-    async fn carry_out(&self, effects: Vec<Effect>, now: OffsetDateTime) {
+    async fn carry_out(&self, effects: Vec<Effect>, now: OffsetDateTime) -> Carried {
+        let mut carried = Carried::Out;
         for effect in effects {
-            self.log(self.carry_out_one(effect, now).await);
+            match self.carry_out_one(effect, now).await {
+                Ok(Carried::Out) => {}
+                Ok(Carried::TooLate) => carried = Carried::TooLate,
+                Err(error) => self.log::<(), _>(Err(error)),
+            }
         }
+        carried
     }
 
-    async fn carry_out_one(&self, effect: Effect, now: OffsetDateTime) -> Result<(), store::Error> {
+    /// An administrator has changed the webhook while its former self failed at a delivery. When that is due again was said
+    /// by a receiver, or for a request, that may be of the past. What the change made due did not have it, since it was
+    /// under way.
+    async fn try_anew(&self, delivery: &Delivery, now: OffsetDateTime) -> Result<(), store::Error> {
+        let deliveries = &self.delivering.deliveries;
+        if deliveries.hasten(delivery.key(), now).await? == Changed::Stored {
+            let due = Work::due(self.webhook.org, self.webhook.id, &[delivery.id]);
+            self.delivering.queue.send(&due).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out_one(
+        &self,
+        effect: Effect,
+        now: OffsetDateTime,
+    ) -> Result<Carried, store::Error> {
         let webhook = self.webhook;
         let webhooks = &self.delivering.webhooks;
         match effect {
             Effect::RecordFailure(pause) => {
-                webhooks.failed(webhook, now, pause).await?;
+                if webhooks.failed(webhook, now, pause).await? == Changed::Lost {
+                    return Ok(Carried::TooLate);
+                }
             }
             Effect::RecordSuccess => webhooks.succeeded(webhook.key(), now).await?,
             Effect::RecordSuccessSince(at) => webhooks.succeeded_since(webhook.key(), at).await?,
@@ -66,8 +101,11 @@ impl Running<'_> {
             } => {
                 let since = failing_since.as_deref();
                 let disabled = webhooks.disable(webhook, reason, since, now).await?;
-                if disabled == Changed::Stored {
-                    self.note_disabled(reason, since);
+                match disabled {
+                    Changed::Stored => self.note_disabled(reason, since),
+                    // With a time it may also be that a delivery has succeeded.
+                    Changed::Lost if since.is_none() => return Ok(Carried::TooLate),
+                    Changed::Lost => {}
                 }
             }
             Effect::CallAt(at) => self.call_at(at, now).await?,
@@ -77,7 +115,7 @@ impl Running<'_> {
                 self.delivering.queue.send(&messages).await?;
             }
         }
-        Ok(())
+        Ok(Carried::Out)
     }
 
     /// Has the delivery tried again to which the receiver said how long it wants to be left alone. If it then takes it, all

@@ -218,6 +218,21 @@ impl DeliveryStore {
             .with_context(|| format!("record an attempt at delivery {}", key.id))
     }
 
+    /// Makes a delivery due at `now` that has failed and that nobody is trying.
+    pub async fn hasten(&self, key: DeliveryKey, now: OffsetDateTime) -> Result<Changed> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
+            .update_expression("SET dueAt = :now")
+            .condition_expression("#state = :failed AND attribute_not_exists(lease)")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":failed", to_attribute_value(DeliveryState::Failed)?)
+            .expression_attribute_values(":now", string(timestamp(now)));
+        changed(update.send().await).with_context(|| format!("hasten delivery {}", key.id))
+    }
+
     /// Makes a delivery due at `now`, whatever its state; one that was delivered becomes pending.
     pub async fn make_due(&self, key: DeliveryKey, now: OffsetDateTime) -> Result<MadeDue> {
         let Some(delivery) = self.get(key).await?.filter(|it| !it.is_expired(now)) else {
