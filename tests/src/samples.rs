@@ -7,7 +7,8 @@ use domain::report::{Method, Report, ReportId, StoredFile};
 use local::client::File;
 use serde_json::{Value, json};
 use store::reports::Position;
-use time::{Duration, OffsetDateTime};
+use time::Duration;
+use time::macros::datetime;
 
 /// The metadata of a report on a version.
 pub fn metadata(version: &str) -> Value {
@@ -65,14 +66,16 @@ pub fn change(report: &Report, revision: u64) -> ReportChange {
     ReportChange::announcing(&report)
 }
 
-/// The `number`-th of many reports as it is stored; its version is `1.<number / 7>.<number % 7>`.
+/// The `number`-th of many reports as it is stored; its version is `1.<number / 7>.<number % 7>`. It is stored later than any
+/// webhook is made, so that each is told of it.
 pub fn stored_report(org: OrganizationId, number: u64) -> Report {
     let metadata = metadata(&format!("1.{}.{}", number / 7, number % 7));
     let mut metadata: domain::report::Metadata = serde_json::from_value(metadata).unwrap();
     metadata.project_key = format!("project-{number}");
     let id = ReportId::of(org, &metadata);
-    let upload_date =
-        timestamp(OffsetDateTime::UNIX_EPOCH + Duration::seconds(i64::try_from(number).unwrap()));
+    let upload_date = timestamp(
+        datetime!(2100-01-01 0:00 UTC) + Duration::seconds(i64::try_from(number).unwrap()),
+    );
     Report {
         org,
         id,

@@ -108,6 +108,7 @@ pub(crate) async fn create(
         disabled: by_administrator(draft.enabled, now),
         created_at: timestamp(now),
         updated_at: timestamp(now),
+        widened: None,
         health: Health::default(),
     };
     for _ in 0..MAX_TRIES {
@@ -370,6 +371,7 @@ impl Managing {
             if record == Record::Forgotten {
                 webhook.health = Health::default();
             }
+            webhook.note_widening(&current.settings, now);
             webhook.revision += 1;
             webhook.updated_at = timestamp(now);
             if webhook.settings.url != current.settings.url {

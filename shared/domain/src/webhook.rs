@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::date::timestamp;
@@ -20,6 +21,10 @@ use crate::webhook::health::{Admission, DisabledReason, Health, admission};
 use crate::webhook::schedule::Schedule;
 use crate::webhook::secret::WebhookSecret;
 use crate::webhook::url::WebhookUrl;
+
+/// The clocks of two functions differ by less: what was stored so long before counts as after. Lambda keeps its clocks in time
+/// by the Amazon Time Sync Service, to within milliseconds.
+const CLOCKS: Duration = Duration::SECOND;
 
 /// How long a secret that was replaced signs too, so that receivers have time to learn the new one.
 pub const ROTATION: Duration = Duration::hours(24);
@@ -60,6 +65,9 @@ pub struct Webhook {
     pub created_at: String,
     /// When its revision was made, in the same form.
     pub updated_at: String,
+    /// When it last came to be told of more, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub widened: Option<Widened>,
     /// How its receiver does.
     #[serde(flatten)]
     pub health: Health,
@@ -109,6 +117,19 @@ pub struct PreviousSecret {
 #[error("{MAX_SECRETS} secrets sign already; the next one may be replaced at {0}")]
 pub struct TooManySecrets(pub String);
 
+/// That a webhook is told of more than before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Widened {
+    /// Since when, in the form of [`timestamp`].
+    pub at: String,
+    /// The [`Settings::project`] before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The [`Settings::events`] before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub events: BTreeSet<ReportEvent>,
+}
+
 /// Why a webhook is disabled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disabled {
@@ -152,15 +173,47 @@ impl Webhook {
         admission(self.is_enabled(), &self.health, now)
     }
 
-    /// Whether it is to be told of this change.
+    /// Whether it is to be told of this change: its settings include it, and did so when it was stored. A change may come
+    /// long after that, from the sweep or out of the dead-letter queue.
     pub fn wants(&self, change: &ReportChange) -> bool {
+        let is_of = |project: &Option<String>, events: &BTreeSet<ReportEvent>| {
+            project
+                .as_ref()
+                .is_none_or(|only| *only == change.details.project_key)
+                && (events.is_empty() || events.contains(&change.event))
+        };
+        is_of(&self.settings.project, &self.settings.events)
+            && is_since(change, &self.created_at)
+            && self.widened.as_ref().is_none_or(|before| {
+                is_of(&before.project, &before.events) || is_since(change, &before.at)
+            })
+    }
+
+    /// Takes note that it has had other settings up to `now`, if these left out something that it is told of from now on.
+    pub fn note_widening(&mut self, before: &Settings, now: OffsetDateTime) {
         let Settings {
             project, events, ..
         } = &self.settings;
-        project
-            .as_ref()
-            .is_none_or(|only| *only == change.details.project_key)
-            && (events.is_empty() || events.contains(&change.event))
+        let had_projects = before.project.is_none() || before.project == *project;
+        let had_events =
+            before.events.is_empty() || !events.is_empty() && events.is_subset(&before.events);
+        if !had_projects || !had_events {
+            self.widened = Some(Widened {
+                at: timestamp(now),
+                project: before.project.clone(),
+                events: before.events.clone(),
+            });
+        }
+    }
+}
+
+/// Whether the change was stored after this time, in the form of [`timestamp`]. A time that cannot be read is none, since it
+/// is worse to be told too little than too much.
+fn is_since(change: &ReportChange, time: &str) -> bool {
+    let parse = |time: &str| OffsetDateTime::parse(time, &Rfc3339);
+    match (parse(&change.summary.upload_date), parse(time)) {
+        (Ok(stored), Ok(time)) => stored >= time - CLOCKS,
+        _ => true,
     }
 }
 
@@ -218,63 +271,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use time::macros::datetime;
-
-    fn secret(number: u8) -> WebhookSecret {
-        WebhookSecret::parse(&format!("the secret number {number}")).unwrap()
-    }
-
-    fn settings() -> Settings {
-        Settings {
-            name: "n".to_owned(),
-            url: "https://receiver.example/".parse().unwrap(),
-            secret: secret(0),
-            previous_secrets: Vec::new(),
-            project: None,
-            events: BTreeSet::new(),
-            headers: Vec::new(),
-            format: Format::default(),
-            schedule: Schedule::default(),
-        }
-    }
-
-    fn signing(settings: &Settings, now: OffsetDateTime) -> Vec<WebhookSecret> {
-        settings.signing_secrets(now).cloned().collect()
-    }
-
-    #[test]
-    fn all_secrets_of_a_day_sign_and_then_are_erased() {
-        let start = datetime!(2026-03-01 12:00 UTC);
-        let at = |hours| start + Duration::hours(hours);
-        let mut settings = settings();
-        for number in 1..=4 {
-            settings
-                .rotate(secret(number), at(i64::from(number)))
-                .unwrap();
-        }
-        let all = [4, 3, 2, 1, 0].map(secret);
-        assert_eq!(signing(&settings, at(5)), all);
-        let full = settings.rotate(secret(5), at(5)).unwrap_err();
-        assert_eq!(full, TooManySecrets(timestamp(at(25))));
-        assert_eq!(signing(&settings, at(5)), all, "nothing has changed");
-
-        // The first one's time is over, and there is room for another.
-        assert_eq!(signing(&settings, at(25)), [4, 3, 2, 1].map(secret));
-        settings.rotate(secret(5), at(25)).unwrap();
-        assert_eq!(signing(&settings, at(25)), [5, 4, 3, 2, 1].map(secret));
-        settings.forget_expired(at(100));
-        assert_eq!(settings.previous_secrets, []);
-    }
-
-    #[test]
-    fn going_back_to_a_secret_takes_no_further_room() {
-        let start = datetime!(2026-03-01 12:00 UTC);
-        let mut settings = settings();
-        for number in [1, 0, 1, 0, 1, 1] {
-            settings.rotate(secret(number), start).unwrap();
-        }
-        assert_eq!(signing(&settings, start), [1, 0].map(secret));
-    }
-}
+mod tests;

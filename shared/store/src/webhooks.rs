@@ -190,12 +190,13 @@ impl WebhookStore {
 
     /// An update of every attribute but those of the health, which changes by itself.
     fn replacement(&self, webhook: &Webhook, forgets_health: bool) -> Result<Update> {
-        const OPTIONAL: [&str; 5] = [
+        const OPTIONAL: [&str; 6] = [
             "previousSecrets",
             "project",
             "events",
             "headers",
             "disabled",
+            "widened",
         ];
         let mut item: Item = to_item(webhook).context("make the item of a webhook")?;
         let not_set = ["org", "id"].into_iter().chain(HEALTH);

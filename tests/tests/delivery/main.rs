@@ -15,4 +15,5 @@ mod metrics;
 mod repeated;
 mod replay;
 mod retries;
+mod since;
 mod unreadable;

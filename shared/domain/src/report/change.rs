@@ -39,7 +39,7 @@ pub struct ReportChange {
     pub org: OrganizationId,
     /// Which revision of the report it is about.
     pub revision: u64,
-    /// What lists show of that revision.
+    /// What lists show of that revision. Its `upload_date` is when the revision was stored.
     pub summary: Summary,
     /// What messages say besides.
     pub details: Details,

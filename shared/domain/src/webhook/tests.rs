@@ -1,0 +1,102 @@
+mod rotation;
+
+use super::*;
+use serde_json::{Value, json};
+use time::macros::datetime;
+
+const CREATED: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+const WIDENED: OffsetDateTime = datetime!(2026-03-02 12:00 UTC);
+const MILLISECOND: Duration = Duration::MILLISECOND;
+
+/// A webhook that was made at [`CREATED`], as it was stored before widenings were noted.
+fn webhook(project: Option<&str>, events: &[ReportEvent]) -> Webhook {
+    let mut stored = json!({
+        "org": "00000000-0000-0000-0000-000000000001", "id": "00000000-0000-0000-0000-000000000002", "revision": 1,
+        "name": "n", "url": "https://receiver.example/", "secret": "a secret of sixteen", "events": events,
+        "createdAt": timestamp(CREATED), "updatedAt": timestamp(CREATED),
+    });
+    if let Some(project) = project {
+        stored["project"] = project.into();
+    }
+    serde_json::from_value(stored).unwrap()
+}
+
+fn change(project: &str, event: ReportEvent, stored: &str) -> ReportChange {
+    serde_json::from_value(json!({
+        "event": event, "org": "00000000-0000-0000-0000-000000000001", "revision": 7,
+        "summary": {
+            "projectName": "Name", "id": "00000000-0000-0000-0000-000000000004", "reportType": "CWE Top 25",
+            "reportVersion": 2024, "projectVersion": "1.0", "date": "2025-12-17T09:05:48Z",
+            "uploadDate": stored, "vulnerabilitiesCount": 1, "securityRating": "A",
+        },
+        "details": {"projectKey": project},
+    }))
+    .unwrap()
+}
+
+fn wants(webhook: &Webhook, project: &str, event: ReportEvent, stored: OffsetDateTime) -> bool {
+    webhook.wants(&change(project, event, &timestamp(stored)))
+}
+
+#[test]
+fn a_webhook_is_told_of_what_is_stored_after_it_was_made() {
+    let webhook = webhook(None, &[]);
+    for (stored, expected) in [
+        (CREATED - Duration::DAY, false),
+        (CREATED - CLOCKS - MILLISECOND, false),
+        (CREATED - CLOCKS, true),
+        (CREATED, true),
+        (CREATED + Duration::DAY, true),
+    ] {
+        let told = wants(&webhook, "a", ReportEvent::Published, stored);
+        assert_eq!(told, expected, "{stored}");
+    }
+    // An item that somebody wrote by hand.
+    let odd = change("a", ReportEvent::Published, "yesterday");
+    assert!(webhook.wants(&odd));
+}
+
+#[test]
+fn what_came_to_be_included_counts_from_then_on_and_what_was_included_counts_as_before() {
+    use ReportEvent::{Published, Updated};
+    let before = webhook(Some("a"), &[Published]).settings;
+    for (project, events, is_new) in [
+        (None, vec![Published], [("b", Published), ("c", Published)]),
+        (Some("b"), vec![Published], [("b", Published); 2]),
+        (Some("a"), vec![Published, Updated], [("a", Updated); 2]),
+        (Some("a"), vec![], [("a", Updated); 2]),
+        (None, vec![], [("a", Updated), ("b", Published)]),
+    ] {
+        let mut webhook = webhook(project, &events);
+        webhook.note_widening(&before, WIDENED);
+        let early = WIDENED - Duration::HOUR;
+        for (project, event) in is_new {
+            assert!(!wants(&webhook, project, event, early), "{webhook:?}");
+            assert!(wants(&webhook, project, event, WIDENED - CLOCKS));
+        }
+        let is_kept = project != Some("b");
+        assert_eq!(wants(&webhook, "a", Published, early), is_kept);
+        assert!(!wants(&webhook, "a", Published, CREATED - Duration::HOUR));
+        let stored: Value = serde_json::to_value(&webhook).unwrap();
+        assert_eq!(serde_json::from_value::<Webhook>(stored).unwrap(), webhook);
+    }
+}
+
+#[test]
+fn what_is_left_out_widens_nothing() {
+    use ReportEvent::{Published, Updated};
+    for (before, after) in [
+        ((None, vec![]), (Some("a"), vec![Published])),
+        ((None, vec![]), (None, vec![Published, Updated])),
+        (
+            (Some("a"), vec![Published, Updated]),
+            (Some("a"), vec![Updated]),
+        ),
+        ((Some("a"), vec![Updated]), (Some("a"), vec![Updated])),
+    ] {
+        let before = webhook(before.0, &before.1).settings;
+        let mut webhook = webhook(after.0, &after.1);
+        webhook.note_widening(&before, WIDENED);
+        assert_eq!(webhook.widened, None, "{before:?}");
+    }
+}

@@ -1,0 +1,63 @@
+//! Since when a webhook is told of what.
+
+use domain::date::timestamp;
+use domain::report::Report;
+use serde_json::json;
+use tests::receiver::Receiver;
+use tests::system::{System, organization};
+use time::OffsetDateTime;
+
+use crate::batch::{hours, ids, kept, key, sorted, stored, tell, told};
+
+/// The reports as they would be, were they stored at this time.
+fn at(reports: &[Report], time: OffsetDateTime) -> Vec<Report> {
+    let at = |report: &Report| Report {
+        upload_date: timestamp(time),
+        ..report.clone()
+    };
+    reports.iter().map(at).collect()
+}
+
+#[tokio::test]
+async fn a_webhook_is_not_told_of_what_was_stored_before_it_was_made() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, start) = (organization(), OffsetDateTime::now_utc());
+    let webhook = key(org, &system.webhook(org, &receiver.url).await);
+    let reports = stored(&system, org, 2).await;
+    tell(&system, &at(&reports, start - hours(1))[0], start).await;
+    assert!(kept(&system, webhook).await.is_empty());
+    tell(&system, &at(&reports, start)[1], start).await;
+    assert_eq!(told(&receiver.take()), ids(&reports[1..]));
+}
+
+#[tokio::test]
+async fn a_webhook_is_told_of_more_only_as_far_as_it_was_stored_afterwards() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, start) = (organization(), OffsetDateTime::now_utc());
+    let webhook = json!({"name": "n", "url": receiver.url, "project": "project-0"});
+    let webhook = key(org, &system.webhook_with(org, webhook).await);
+    let webhooks = &system.stack.tables.webhooks;
+    let mut older = webhooks.get(webhook).await.unwrap().unwrap();
+    older.created_at = timestamp(start - hours(2));
+    older.revision += 1;
+    webhooks.replace(&older, false, None).await.unwrap();
+    let path = format!("/webhooks/{}", webhook.id);
+    let everything = Some(json!({"project": null}));
+    let reply = system.manage(org, "PATCH", &path, everything).await;
+    assert!(reply.status.is_success(), "{reply:?}");
+
+    let reports = stored(&system, org, 3).await;
+    for report in at(&reports[..2], start - hours(1)) {
+        tell(&system, &report, start).await;
+    }
+    let expected = ids(&reports[..1]);
+    assert_eq!(
+        told(&receiver.take()),
+        expected,
+        "what it was told of anyway"
+    );
+    for report in at(&reports[1..], start) {
+        tell(&system, &report, start).await;
+    }
+    assert_eq!(told(&receiver.take()), sorted(ids(&reports[1..])));
+}
