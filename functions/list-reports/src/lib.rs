@@ -148,7 +148,7 @@ fn version(query: &Query, name: &'static str) -> Result<Option<Version>, ApiErro
             ""
         };
         let message = format!(
-            "{name}: '{}' is not a Semantic Version: {reason}{hint}",
+            "{name}: '{}' is not a version: {reason}{hint}",
             shortened(text)
         );
         ApiError::new(ErrorCode::InvalidVersion, message).parameter(name)

@@ -47,7 +47,7 @@ error_codes! {
     DuplicateParameter = BAD_REQUEST "duplicate_parameter",
     /// Not the id of an organization.
     InvalidOrganization = BAD_REQUEST "invalid_organization",
-    /// Not a Semantic Version.
+    /// Not a version whose place among others is known.
     InvalidVersion = BAD_REQUEST "invalid_version",
     /// Not a number from 1 to 1000.
     InvalidLimit = BAD_REQUEST "invalid_limit",

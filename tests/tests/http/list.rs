@@ -133,6 +133,50 @@ async fn versions_are_filtered_and_ordered_by_precedence() {
 }
 
 #[tokio::test]
+async fn versions_of_python_and_maven_have_their_place() {
+    let system = System::start().await;
+    let org = organization();
+    let ascending = [
+        "1.0.dev3",
+        "1.0rc1",
+        "1.0-SNAPSHOT",
+        "1.0.0.Final",
+        "1.0.post1",
+        "1.0.0.1",
+        "2024-01-05",
+    ];
+    for version in ascending.iter().rev() {
+        system.publish(org, &metadata(version), &files("a")).await;
+    }
+    // Page by page, so that each position is also one to go on from.
+    let mut listed = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let query = format!("org={org}&minver=1.0-0&order=asc&limit=1{cursor}");
+        let page = system.get(&format!("/security/report/list?{query}")).await;
+        let page = page.json();
+        listed.push(text(&page["reports"][0]["projectVersion"]));
+        match page.get("nextCursor") {
+            Some(next) => cursor = format!("&cursor={}", text(next)),
+            None => break,
+        }
+    }
+    assert_eq!(listed, ascending);
+    for (query, count) in [
+        ("version=1", 1),
+        ("version=1.0.GA", 1),
+        ("version=2024.1.5", 1),
+        ("version=1.0_RC-1", 1),
+        ("version=1.0-rc1", 0),
+        ("minver=1.0.Final&maxver=1.0.SP1", 2),
+        ("maxver=1.0rc1", 2),
+    ] {
+        let found = system.listed(&format!("org={org}&{query}")).await;
+        assert_eq!(found.len(), count, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_query_is_said() {
     let system = System::start().await;
     let org = organization();
