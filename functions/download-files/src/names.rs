@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use domain::name::folded;
 use domain::report::Report;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
@@ -45,7 +46,7 @@ pub fn file(name: &str) -> (String, String) {
     (stem, extension.to_owned())
 }
 
-/// Names that are already taken in one folder. Letter case does not tell names apart: on many systems it does not.
+/// Names that are already taken in one folder. What some system takes for one name is one name.
 #[derive(Default)]
 pub struct Taken(HashSet<String>);
 
@@ -54,18 +55,12 @@ impl Taken {
     pub fn unique(&mut self, stem: &str, extension: &str) -> String {
         let mut name = format!("{stem}{extension}");
         let mut number = 2;
-        while !self.0.insert(without_case(&name)) {
+        while !self.0.insert(folded(&name)) {
             name = format!("{stem} ({number}){extension}");
             number += 1;
         }
         name
     }
-}
-
-/// Equal for names that differ in letter case only. By way of upper case also for `ß` and `ss`, or `ς` and `σ`, which are
-/// the same to file systems that fold case.
-fn without_case(name: &str) -> String {
-    name.to_uppercase().to_lowercase()
 }
 
 /// The parts with a space between them, in at most `max_bytes`. Where that is too little, the longest ones are cut to one
@@ -298,8 +293,16 @@ mod tests {
             ["a.html", "A (2).html", "a (3).html", "a (2) (2).html"]
         );
         assert_eq!(
-            ["straße", "STRASSE", "Ας", "ασ"].map(&mut unique),
-            ["straße.html", "STRASSE (2).html", "Ας.html", "ασ (2).html"]
+            ["straße", "STRASSE", "STRAẞE", "Ας", "ασ", "ﬁ", "FI"].map(&mut unique),
+            [
+                "straße.html",
+                "STRASSE (2).html",
+                "STRAẞE (3).html",
+                "Ας.html",
+                "ασ (2).html",
+                "ﬁ.html",
+                "FI (2).html"
+            ]
         );
     }
 
@@ -315,16 +318,16 @@ mod tests {
 
         #[test]
         fn names_of_one_folder_are_told_apart_and_have_a_limit(
-            names in prop::collection::vec("(con|[ .]{0,3})([a-bA-B]|[äßς\u{fb2c}\u{1d160}\u{ad}]){0,70}\\.(html|PDF)", 1..20),
+            names in prop::collection::vec("(con|[ .]{0,3})([a-bA-B]|[äßẞς\u{fb2c}\u{1d160}\u{ad}]){0,70}\\.(html|PDF)", 1..20),
         ) {
             let mut taken = Taken::default();
-            let mut folded = HashSet::new();
+            let mut seen = HashSet::new();
             for name in &names {
                 let (stem, extension) = file(name);
                 prop_assert!(stem.len() + extension.len() <= MAX_BYTES);
                 let unique = taken.unique(&stem, &extension);
                 prop_assert!(unique.len() <= MAX_BYTES + " (20)".len() && !is_device(&unique));
-                prop_assert!(folded.insert(unique.to_lowercase()), "{}", unique);
+                prop_assert!(seen.insert(folded(&unique)), "{}", unique);
             }
         }
     }

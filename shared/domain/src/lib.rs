@@ -8,6 +8,7 @@
 pub mod date;
 pub mod delivery;
 pub mod id;
+pub mod name;
 pub mod organization;
 pub mod report;
 pub mod token;
