@@ -37,6 +37,9 @@ pub enum InvalidSecret {
     /// See the message.
     #[error("contains a control character, such as a line break")]
     ControlCharacter,
+    /// Some senders show `v1,whsec_…`. Taken as a text it would sign as no library verifies.
+    #[error("has something before '{PREFIX}': leave out 'v1,', or what else stands there")]
+    BeforePrefix,
     /// See the message.
     #[error("begins with '{PREFIX}', and what follows is not base64 with its padding")]
     NotBase64,
@@ -63,6 +66,9 @@ impl WebhookSecret {
         }
         if text.contains(char::is_control) {
             return Err(InvalidSecret::ControlCharacter);
+        }
+        if text.find(PREFIX).is_some_and(|at| at > 0) {
+            return Err(InvalidSecret::BeforePrefix);
         }
         if let Some(encoded) = text.strip_prefix(PREFIX) {
             let key = STANDARD
@@ -159,6 +165,14 @@ mod tests {
                 "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNA".to_owned(),
                 Err(InvalidSecret::NotBase64),
             ),
+            (
+                format!("v1,{}", of_standard_webhooks(32)),
+                Err(InvalidSecret::BeforePrefix),
+            ),
+            (
+                format!(" {}", of_standard_webhooks(32)),
+                Err(InvalidSecret::BeforePrefix),
+            ),
             (of_standard_webhooks(23), Err(InvalidSecret::KeyLength(23))),
             (of_standard_webhooks(24), Ok(())),
             (of_standard_webhooks(64), Ok(())),
@@ -166,6 +180,8 @@ mod tests {
         ] {
             assert_eq!(WebhookSecret::parse(&text).map(drop), expected, "{text:?}");
         }
+        let reason = InvalidSecret::BeforePrefix.to_string();
+        assert!(reason.contains("leave out 'v1,'"), "{reason}");
     }
 
     #[test]
@@ -201,8 +217,11 @@ mod tests {
     fn a_receiver_of_standard_webhooks_takes_our_signature_and_no_tampered_message() {
         let generated = WebhookSecret::generate().unwrap();
         let chosen = WebhookSecret::parse("ein Geheimnis für Prüfungen").unwrap();
+        // As the documentation says that a text is given to a library.
+        let encoded = format!("{PREFIX}{}", STANDARD.encode(chosen.reveal()));
         for (receiver, secret) in [
             (Webhook::new(generated.reveal()).unwrap(), &generated),
+            (Webhook::new(&encoded).unwrap(), &chosen),
             (
                 Webhook::from_bytes(chosen.reveal().as_bytes().to_vec()).unwrap(),
                 &chosen,
