@@ -551,12 +551,16 @@ async fn the_readme_works() {
         let (_, section) = readme.split_once(section).unwrap();
         let (_, block) = section.split_once("```sh\n").unwrap();
         let (script, _) = block.split_once("```").unwrap();
-        std::fs::write(folder.path().join("report.html"), "<p>Nothing found.</p>").unwrap();
-        std::fs::write(folder.path().join("report.pdf"), "%PDF-1.7").unwrap();
+        // Names with what means something to curl, jq and the shell.
+        let (html, pdf) = ("-report[1] {a,b} \"$x\" 'y' *.html", "é ü#%41.pdf");
+        std::fs::write(folder.path().join(html), "<p>Nothing found.</p>").unwrap();
+        std::fs::write(folder.path().join(pdf), "%PDF-1.7").unwrap();
+        let arguments = format!("set -- {} '{pdf}'", quoted(html));
+        let script = script.replace("set -- report.html report.pdf", &arguments);
         let mut shell = std::process::Command::new("sh");
         tools::run(
             shell
-                .args(["-eu", "-c", script])
+                .args(["-eu", "-c", &script])
                 .envs(&running.environment)
                 .current_dir(&folder),
         );
@@ -565,4 +569,9 @@ async fn the_readme_works() {
     let after = running.list().await;
     assert_eq!(after.len(), before + 1);
     assert!(after.iter().any(|report| report["projectName"] == "Shop"));
+}
+
+/// The text as one word of the shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
