@@ -544,28 +544,37 @@ async fn the_readme_works() {
     let running = start(&folder.path().join(".local"), &[]).await;
     let before = running.list().await.len();
     let readme = include_str!("../../../../README.md");
-    for (section, creates) in [
-        ("## Use the API", "reports.zip"),
-        ("## Publish from CI", "answer.json"),
-    ] {
+    let blocks = |section: &str| -> Vec<&str> {
         let (_, section) = readme.split_once(section).unwrap();
-        let (_, block) = section.split_once("```sh\n").unwrap();
-        let (script, _) = block.split_once("```").unwrap();
-        // Names with what means something to curl, jq and the shell.
-        let (html, pdf) = ("-report[1] {a,b} \"$x\" 'y' *.html", "é ü#%41.pdf");
-        std::fs::write(folder.path().join(html), "<p>Nothing found.</p>").unwrap();
-        std::fs::write(folder.path().join(pdf), "%PDF-1.7").unwrap();
-        let arguments = format!("set -- {} '{pdf}'", quoted(html));
-        let script = script.replace("set -- report.html report.pdf", &arguments);
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let blocks = section.split("```sh\n").skip(1);
+        blocks.map(|it| it.split_once("```").unwrap().0).collect()
+    };
+    let run = |script: &str| {
         let mut shell = std::process::Command::new("sh");
-        tools::run(
-            shell
-                .args(["-eu", "-c", &script])
-                .envs(&running.environment)
-                .current_dir(&folder),
-        );
-        assert!(folder.path().join(creates).exists(), "{creates}");
-    }
+        let shell = shell.args(["-eu", "-c", script]);
+        tools::run(shell.envs(&running.environment).current_dir(&folder));
+    };
+
+    let [download, resume] = blocks("## Use the API")[..] else {
+        panic!("the section has other blocks");
+    };
+    // Of a file that is complete, of one that is not, and of another one.
+    run(&format!(
+        "{download}\ncp reports.zip whole.zip\n{resume}\ncmp reports.zip whole.zip\n\
+         head -c 1000 whole.zip >reports.zip\nresume\ncmp reports.zip whole.zip\n\
+         head -c 1000 whole.zip >reports.zip\necho '\"another\"' >etag\nif resume; then exit 1; fi"
+    ));
+
+    // Names with what means something to curl, jq and the shell.
+    let (html, pdf) = ("-report[1] {a,b} \"$x\" 'y' *.html", "é ü#%41.pdf");
+    std::fs::write(folder.path().join(html), "<p>Nothing found.</p>").unwrap();
+    std::fs::write(folder.path().join(pdf), "%PDF-1.7").unwrap();
+    let names = format!("set -- {} {}", quoted(html), quoted(pdf));
+    let [publish] = blocks("## Publish from CI")[..] else {
+        panic!("the section has other blocks");
+    };
+    run(&publish.replace("set -- report.html report.pdf", &names));
     let after = running.list().await;
     assert_eq!(after.len(), before + 1);
     assert!(after.iter().any(|report| report["projectName"] == "Shop"));
