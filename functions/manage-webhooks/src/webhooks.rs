@@ -19,7 +19,7 @@ use serde_json::Value;
 use store::deliveries::Range;
 use store::dynamodb::Changed;
 use store::queue::work::Work;
-use store::webhooks::{Deleted, Webhooks};
+use store::webhooks::{Deleted, Forgotten, Webhooks};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use web::api::{self, ApiError, ErrorCode};
@@ -39,14 +39,6 @@ const MAX_PER_ORGANIZATION: usize = 1000;
 const MAX_TRIES: usize = 5;
 /// How many webhooks' deliveries are asked for at a time.
 const AT_ONCE: usize = 16;
-
-/// What a change does to the record of how the receiver did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Record {
-    Kept,
-    /// It says nothing of what is called from now on. So whatever waits is tried at once, for however long it was to wait.
-    Forgotten,
-}
 
 #[derive(Serialize)]
 struct WebhooksBody {
@@ -108,7 +100,7 @@ pub(crate) async fn create(
         disabled: by_administrator(draft.enabled, now),
         created_at: timestamp(now),
         updated_at: timestamp(now),
-        widened: None,
+        former: Vec::new(),
         health: Health::default(),
     };
     for _ in 0..MAX_TRIES {
@@ -193,7 +185,7 @@ pub(crate) async fn rotate(
     let change = |webhook: &mut Webhook| {
         let before = webhook.settings.clone();
         rotate_secret(&mut webhook.settings, secret.clone(), now)?;
-        Ok(record_after(&before, &webhook.settings))
+        Ok(forgotten_by(&before, &webhook.settings))
     };
     let webhook = managing
         .change(&caller, &target, &headers, now, change)
@@ -216,7 +208,7 @@ pub(crate) async fn enable(
 ) -> Result<Response, ApiError> {
     let change = |webhook: &mut Webhook| {
         webhook.disabled = None;
-        Ok(Record::Forgotten)
+        Ok(Forgotten::All)
     };
     let webhook = managing
         .change(&caller, &target, &headers, now, change)
@@ -240,7 +232,7 @@ pub(crate) async fn disable(
             .disabled
             .take()
             .or(by_administrator(Some(false), now));
-        Ok(Record::Kept)
+        Ok(Forgotten::Nothing)
     };
     let webhook = managing
         .change(&caller, &target, &headers, now, change)
@@ -262,7 +254,7 @@ pub(crate) async fn test(
     managing.count_test(caller.org, now).await?;
     let tried = managing.try_out(caller.org, &webhook.settings, now).await?;
     if tried.delivered && webhook.is_enabled() {
-        managing.resume(&webhook, now).await;
+        managing.resume(&webhook).await;
     }
     api::json(StatusCode::OK, &tried)
 }
@@ -337,13 +329,13 @@ impl Managing {
                 Some(false) if was_enabled => webhook.disabled = by_administrator(enabled, now),
                 _ => {}
             }
-            let record = if webhook.is_enabled() && !was_enabled {
-                Record::Forgotten
+            let forgotten = if webhook.is_enabled() && !was_enabled {
+                Forgotten::All
             } else {
-                record_after(&webhook.settings, &settings)
+                forgotten_by(&webhook.settings, &settings)
             };
             webhook.settings = settings;
-            Ok(record)
+            Ok(forgotten)
         };
         let webhook = self.change(caller, target, headers, now, change).await?;
         note(caller, webhook.id, "changed");
@@ -358,7 +350,7 @@ impl Managing {
         target: &Target,
         headers: &HeaderMap,
         now: OffsetDateTime,
-        change: impl Fn(&mut Webhook) -> Result<Record, ApiError>,
+        change: impl Fn(&mut Webhook) -> Result<Forgotten, ApiError>,
     ) -> Result<Webhook, ApiError> {
         for _ in 0..MAX_TRIES {
             let current = self.webhook(caller, target).await?;
@@ -367,11 +359,16 @@ impl Managing {
             }
             let mut webhook = current.clone();
             webhook.settings.forget_expired(now);
-            let record = change(&mut webhook)?;
-            if record == Record::Forgotten {
-                webhook.health = Health::default();
-            }
-            webhook.note_widening(&current.settings, now);
+            let forgotten = change(&mut webhook)?;
+            webhook.health = match forgotten {
+                Forgotten::Nothing => webhook.health,
+                Forgotten::Pause => Health {
+                    failing_since: webhook.health.failing_since,
+                    ..Health::default()
+                },
+                Forgotten::All => Health::default(),
+            };
+            webhook.note_former(&current.settings, now);
             webhook.revision += 1;
             webhook.updated_at = timestamp(now);
             if webhook.settings.url != current.settings.url {
@@ -384,14 +381,13 @@ impl Managing {
                 check_limits(&among, &webhook)?;
                 Some(among)
             };
-            let forgets_health = record == Record::Forgotten;
             let replaced = self
                 .webhooks
-                .replace(&webhook, forgets_health, among.as_ref())
+                .replace(&webhook, forgotten, among.as_ref())
                 .await?;
             if replaced == Changed::Stored {
-                if forgets_health && webhook.is_enabled() {
-                    self.call_what_waits(&webhook, now).await;
+                if forgotten != Forgotten::Nothing && webhook.is_enabled() {
+                    self.call_what_waits(&webhook).await;
                 }
                 return Ok(webhook);
             }
@@ -400,9 +396,9 @@ impl Managing {
     }
 
     /// Goes on with a webhook whose receiver has taken a test call, as far as it is the same webhook and the same pause still.
-    async fn resume(&self, webhook: &Webhook, now: OffsetDateTime) {
+    async fn resume(&self, webhook: &Webhook) {
         match self.webhooks.end_pause(webhook).await {
-            Ok(Changed::Stored) => self.call_what_waits(webhook, now).await,
+            Ok(Changed::Stored) => self.call_what_waits(webhook).await,
             Ok(Changed::Lost) => {}
             Err(error) => {
                 tracing::error!(webhook = %webhook.id, "the pause of webhook {} goes on: {error:#}", webhook.id);
@@ -410,12 +406,13 @@ impl Managing {
         }
     }
 
-    /// Has everything tried that waits for this webhook. What cannot be put on the queue now is in the next hourly round:
-    /// it is due.
-    async fn call_what_waits(&self, webhook: &Webhook, now: OffsetDateTime) {
-        let messages = Work::undelivered(webhook.key(), true, now);
+    /// Has everything tried that waits for this webhook. If it cannot be put on the queue now, the hourly round tries what is
+    /// due, and the rest when its time comes.
+    async fn call_what_waits(&self, webhook: &Webhook) {
+        // As it is now: the call may have taken its time, and what came meanwhile waits too.
+        let messages = Work::undelivered(webhook.key(), true, OffsetDateTime::now_utc());
         if let Err(error) = self.queue.send(&messages).await {
-            tracing::error!(webhook = %webhook.id, "what waits for webhook {} waits for an hour at most: {error:#}", webhook.id);
+            tracing::error!(webhook = %webhook.id, "what waits for webhook {} waits for its time: {error:#}", webhook.id);
         }
     }
 
@@ -457,14 +454,15 @@ impl Managing {
     }
 }
 
-/// How a receiver did says nothing of another one, nor of one that did not know who called.
-fn record_after(before: &Settings, after: &Settings) -> Record {
-    let is_another =
-        before.url != after.url || before.headers != after.headers || before.secret != after.secret;
-    if is_another {
-        Record::Forgotten
+/// What a change of settings forgets. How the old receiver did says nothing of a new one; of the same one with another login it
+/// says since when it fails.
+fn forgotten_by(before: &Settings, after: &Settings) -> Forgotten {
+    if before.url != after.url {
+        Forgotten::All
+    } else if before.is_same_receiver(after) {
+        Forgotten::Nothing
     } else {
-        Record::Kept
+        Forgotten::Pause
     }
 }
 

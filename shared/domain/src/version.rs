@@ -3,7 +3,7 @@
 //! Real projects call their versions `1.0`, `v1.2.3`, `2024-01-05`, `1.2.3.4`, `24.7.0rc1` or `5.3.1.RELEASE`, so reading
 //! accepts what can be ordered without a guess; `docs/versions.md` is the order for a reader. The text is kept as it was
 //! given. For the order there is [`Version::sort_key`]: a string whose byte order is the precedence, so that a range of
-//! versions is one range of keys in `DynamoDB`. These keys are stored: what is accepted keeps the key that it has.
+//! versions is one range of keys in `DynamoDB`. These keys are stored with reports: whoever changes one loses what lies there.
 
 mod qualifier;
 

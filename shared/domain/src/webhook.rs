@@ -25,6 +25,8 @@ use crate::webhook::url::WebhookUrl;
 /// The clocks of two functions differ by less: what was stored so long before counts as after. Lambda keeps its clocks in time
 /// by the Amazon Time Sync Service, to within milliseconds.
 const CLOCKS: Duration = Duration::SECOND;
+/// How many former settings are remembered: those of changes that may still be on their way.
+pub const MAX_FORMER: usize = 20;
 
 /// How long a secret that was replaced signs too, so that receivers have time to learn the new one.
 pub const ROTATION: Duration = Duration::hours(24);
@@ -65,9 +67,9 @@ pub struct Webhook {
     pub created_at: String,
     /// When its revision was made, in the same form.
     pub updated_at: String,
-    /// When it last came to be told of more, if it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub widened: Option<Widened>,
+    /// What it was told of before, the oldest first; at most [`MAX_FORMER`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Former>,
     /// How its receiver does.
     #[serde(flatten)]
     pub health: Health,
@@ -117,15 +119,15 @@ pub struct PreviousSecret {
 #[error("{MAX_SECRETS} secrets sign already; the next one may be replaced at {0}")]
 pub struct TooManySecrets(pub String);
 
-/// That a webhook is told of more than before.
+/// What a webhook was told of before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Widened {
-    /// Since when, in the form of [`timestamp`].
-    pub at: String,
-    /// The [`Settings::project`] before.
+pub struct Former {
+    /// Until when, in the form of [`timestamp`].
+    pub until: String,
+    /// The [`Settings::project`] then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// The [`Settings::events`] before.
+    /// The [`Settings::events`] then.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub events: BTreeSet<ReportEvent>,
 }
@@ -173,51 +175,66 @@ impl Webhook {
         admission(self.is_enabled(), &self.health, now)
     }
 
-    /// Whether it is to be told of this change: its settings include it, and did so when it was stored. A change may come
-    /// long after that, from the sweep or out of the dead-letter queue.
+    /// Whether it is to be told of this change: its settings include it, and those did that it had when the change was stored.
+    /// A change may come long after that, from the sweep or out of the dead-letter queue.
     pub fn wants(&self, change: &ReportChange) -> bool {
-        let is_of = |project: &Option<String>, events: &BTreeSet<ReportEvent>| {
-            project
-                .as_ref()
-                .is_none_or(|only| *only == change.details.project_key)
-                && (events.is_empty() || events.contains(&change.event))
-        };
-        is_of(&self.settings.project, &self.settings.events)
-            && is_since(change, &self.created_at)
-            && self.widened.as_ref().is_none_or(|before| {
-                is_of(&before.project, &before.events) || is_since(change, &before.at)
-            })
-    }
-
-    /// Takes note that it has had other settings up to `now`, if these left out something that it is told of from now on.
-    pub fn note_widening(&mut self, before: &Settings, now: OffsetDateTime) {
+        let parse = |time: &str| OffsetDateTime::parse(time, &Rfc3339);
         let Settings {
             project, events, ..
         } = &self.settings;
-        let had_projects = before.project.is_none() || before.project == *project;
-        let had_events =
-            before.events.is_empty() || !events.is_empty() && events.is_subset(&before.events);
-        if !had_projects || !had_events {
-            self.widened = Some(Widened {
-                at: timestamp(now),
-                project: before.project.clone(),
-                events: before.events.clone(),
-            });
+        if !includes(project, events, change) {
+            return false;
         }
+        // A time that cannot be read is none: it is worse to be told too little than too much.
+        let Ok(stored) = parse(&change.summary.upload_date) else {
+            return true;
+        };
+        let is_since = |time: OffsetDateTime| stored >= time - CLOCKS;
+        let was_included = |at: OffsetDateTime| {
+            let later = |former: &&Former| parse(&former.until).is_ok_and(|until| at < until);
+            match self.former.iter().find(later) {
+                Some(former) => includes(&former.project, &former.events, change),
+                None => true,
+            }
+        };
+        parse(&self.created_at).map_or(true, is_since)
+            && (was_included(stored) || was_included(stored + CLOCKS))
+    }
+
+    /// Takes note that it has had other settings up to `now`, if they were about other changes.
+    pub fn note_former(&mut self, before: &Settings, now: OffsetDateTime) {
+        let Settings {
+            project, events, ..
+        } = &self.settings;
+        if (&before.project, &before.events) == (project, events) {
+            return;
+        }
+        self.former.push(Former {
+            until: timestamp(now),
+            project: before.project.clone(),
+            events: before.events.clone(),
+        });
+        let surplus = self.former.len().saturating_sub(MAX_FORMER);
+        self.former.drain(..surplus);
     }
 }
 
-/// Whether the change was stored after this time, in the form of [`timestamp`]. A time that cannot be read is none, since it
-/// is worse to be told too little than too much.
-fn is_since(change: &ReportChange, time: &str) -> bool {
-    let parse = |time: &str| OffsetDateTime::parse(time, &Rfc3339);
-    match (parse(&change.summary.upload_date), parse(time)) {
-        (Ok(stored), Ok(time)) => stored >= time - CLOCKS,
-        _ => true,
-    }
+fn includes(
+    project: &Option<String>,
+    events: &BTreeSet<ReportEvent>,
+    change: &ReportChange,
+) -> bool {
+    let is_of_project = |only: &String| *only == change.details.project_key;
+    project.as_ref().is_none_or(is_of_project)
+        && (events.is_empty() || events.contains(&change.event))
 }
 
 impl Settings {
+    /// Whether messages reach the same receiver, and are the same to it.
+    pub fn is_same_receiver(&self, other: &Self) -> bool {
+        (&self.url, &self.headers, &self.secret) == (&other.url, &other.headers, &other.secret)
+    }
+
     /// Replaces the secret; the old one signs too for [`ROTATION`], and so do those before whose time is not over. The same
     /// secret again changes nothing: a repeated request must not take the old one its time.
     ///

@@ -42,6 +42,8 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// A connection that is idle for longer is not used again. A Lambda function is frozen between two invocations and does
 /// not see that the other side closed a connection meanwhile; a message sent on such a connection would fail for nothing.
 const IDLE: Duration = Duration::from_secs(5);
+/// So long the body of an answer 2xx is waited for.
+const SHOWN: Duration = Duration::from_secs(1);
 /// So long [`Sender::check`] waits for a name: a person waits for its answer.
 const CHECK: Duration = Duration::from_secs(3);
 
@@ -207,8 +209,13 @@ impl Sender {
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let encoding = encoding(response.headers());
-        let (beginning, end) = read(response, deadline).await;
         let failure = failure_of_status(status);
+        // What came of the message is known then, and the rest is for showing only: nobody else waits for that.
+        let until = match failure {
+            Some(_) => deadline,
+            None => deadline.min(Instant::now() + SHOWN),
+        };
+        let (beginning, end) = read(response, until).await;
         // An answer that refuses is refusing however its body ends.
         let response_error = match failure {
             Some(_) => None,
@@ -332,7 +339,7 @@ impl Sender {
             End::Late => {
                 let message = format!(
                     "answered {code} and did not finish its answer within {:?}",
-                    self.options.deadline
+                    SHOWN.min(self.options.deadline)
                 );
                 Some(Failure::new(FailureKind::Timeout, message))
             }

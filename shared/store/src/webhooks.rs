@@ -35,6 +35,28 @@ pub struct WebhookStore {
     pub unreadable: Unreadable,
 }
 
+/// What a change of a webhook forgets of its receiver's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// Nothing.
+    Nothing,
+    /// The pause. Since when deliveries fail is kept.
+    Pause,
+    /// All of it.
+    All,
+}
+
+impl Forgotten {
+    fn attributes(self) -> &'static [&'static str] {
+        match self {
+            Self::Nothing => &[],
+            // All but the first, since when deliveries fail.
+            Self::Pause => &HEALTH[1..],
+            Self::All => &HEALTH,
+        }
+    }
+}
+
 /// What became of deleting a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
@@ -146,10 +168,10 @@ impl WebhookStore {
     pub async fn replace(
         &self,
         webhook: &Webhook,
-        forgets_health: bool,
+        forgotten: Forgotten,
         among: Option<&Webhooks>,
     ) -> Result<Changed> {
-        let update = self.replacement(webhook, forgets_health)?;
+        let update = self.replacement(webhook, forgotten)?;
         if let Some(among) = among {
             let update = TransactWriteItem::builder().update(update).build();
             return self.change_set(webhook.key(), update, among).await;
@@ -168,8 +190,12 @@ impl WebhookStore {
         let replaced =
             changed(result).with_context(|| format!("replace webhook {}", webhook.id))?;
         let is_ours = |stored: &Webhook| {
-            (stored.revision, &stored.updated_at) == (webhook.revision, &webhook.updated_at)
-                && stored.settings == webhook.settings
+            let health = webhook.health.clone();
+            *webhook
+                == Webhook {
+                    health,
+                    ..stored.clone()
+                }
         };
         self.perhaps_ours(webhook.key(), replaced, is_ours).await
     }
@@ -189,14 +215,16 @@ impl WebhookStore {
     }
 
     /// An update of every attribute but those of the health, which changes by itself.
-    fn replacement(&self, webhook: &Webhook, forgets_health: bool) -> Result<Update> {
-        const OPTIONAL: [&str; 6] = [
+    fn replacement(&self, webhook: &Webhook, forgotten: Forgotten) -> Result<Update> {
+        const OPTIONAL: [&str; 7] = [
+            // Of former versions: a secret that signs no more.
+            "previousSecret",
             "previousSecrets",
             "project",
             "events",
             "headers",
             "disabled",
-            "widened",
+            "former",
         ];
         let mut item: Item = to_item(webhook).context("make the item of a webhook")?;
         let not_set = ["org", "id"].into_iter().chain(HEALTH);
@@ -206,7 +234,7 @@ impl WebhookStore {
         let absent = OPTIONAL
             .into_iter()
             .filter(|name| !item.contains_key(*name))
-            .chain(HEALTH.into_iter().filter(|_| forgets_health));
+            .chain(forgotten.attributes().iter().copied());
         let absent: Vec<&str> = absent.collect();
         let mut update = Update::builder()
             .table_name(&self.table)

@@ -447,6 +447,32 @@ async fn what_the_old_receiver_answers_after_a_change_says_nothing_of_the_new_on
 }
 
 #[tokio::test]
+async fn what_a_receiver_answers_after_its_webhook_was_renamed_holds() {
+    let system = System::start().await;
+    for (status, pauses) in [(503, true), (404, false)] {
+        let (org, start) = (organization(), OffsetDateTime::now_utc());
+        let (url, came, may_answer) = late(status).await;
+        let webhook = key(org, &system.webhook(org, &url).await);
+        let reports = stored(&system, org, 1).await;
+        let delivering = system.stack.delivering.clone();
+        let works = [Work::change(published(&reports[0]))];
+        let running = tokio::spawn(async move { handle(&delivering, works, start).await });
+        let _came = came.acquire().await.unwrap();
+        let path = format!("/webhooks/{}", webhook.id);
+        let renamed = Some(json!({"name": "renamed"}));
+        system.manage(org, "PATCH", &path, renamed).await;
+        may_answer.add_permits(1);
+        assert!(running.await.unwrap().is_empty());
+
+        let seen = seen(&system, webhook).await;
+        assert!(seen["failingSince"].is_string(), "{status}: {seen}");
+        assert_eq!(seen.get("pausedUntil").is_some(), pauses, "{status}");
+        assert!(system.queued().await.is_empty(), "it is not sent at once");
+        assert_eq!(states(&system, webhook).await, [(DeliveryState::Failed, 1)]);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_does_not_pause() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
     let (org, start) = (organization(), OffsetDateTime::now_utc());

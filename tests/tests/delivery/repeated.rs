@@ -6,7 +6,7 @@ use domain::webhook::health::DisabledReason;
 use store::deliveries::DeliveryStore;
 use store::deliveries::lease::{Claimed, MadeDue};
 use store::dynamodb::Changed;
-use store::webhooks::{Deleted, WebhookStore};
+use store::webhooks::{Deleted, Forgotten, WebhookStore};
 use tests::failures::asking_twice;
 use tests::receiver::Receiver;
 use tests::system::{System, organization};
@@ -38,12 +38,16 @@ async fn a_change_of_a_webhook_is_known_for_ones_own() {
     renamed.revision += 1;
     renamed.updated_at = timestamp(now);
     let store = webhooks(&system, "UpdateItem");
-    let replaced = store.replace(&renamed, false, None).await;
+    let replaced = store.replace(&renamed, Forgotten::Nothing, None).await;
     assert_eq!(replaced.unwrap(), Changed::Stored);
     assert_eq!(current().await.settings.name, "renamed");
     // Somebody else's of the same revision is not.
     renamed.settings.name = "otherwise".to_owned();
-    let replaced = system.stack.tables.webhooks.replace(&renamed, false, None);
+    let replaced = system
+        .stack
+        .tables
+        .webhooks
+        .replace(&renamed, Forgotten::Nothing, None);
     assert_eq!(replaced.await.unwrap(), Changed::Lost);
 
     let webhook = current().await;

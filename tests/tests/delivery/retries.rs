@@ -15,6 +15,7 @@ use outbound::sender::{Sender, SenderOptions};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::{Value, json};
 use store::queue::work::Work;
+use store::webhooks::Forgotten;
 use tests::receiver::{Answer, Received, Receiver, assert_signed};
 use tests::system::{System, organization, text};
 use time::format_description::well_known::Rfc3339;
@@ -221,7 +222,10 @@ async fn point(system: &System, webhook: WebhookKey, url: &str) {
     let mut webhook = webhooks.get(webhook).await.unwrap().unwrap();
     webhook.settings.url = url.parse().unwrap();
     webhook.revision += 1;
-    webhooks.replace(&webhook, false, None).await.unwrap();
+    webhooks
+        .replace(&webhook, Forgotten::Nothing, None)
+        .await
+        .unwrap();
 }
 
 /// Answers everything in plain HTTP, also a greeting of TLS.

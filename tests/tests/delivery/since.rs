@@ -3,6 +3,7 @@
 use domain::date::timestamp;
 use domain::report::Report;
 use serde_json::json;
+use store::webhooks::Forgotten;
 use tests::receiver::Receiver;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
@@ -40,7 +41,10 @@ async fn a_webhook_is_told_of_more_only_as_far_as_it_was_stored_afterwards() {
     let mut older = webhooks.get(webhook).await.unwrap().unwrap();
     older.created_at = timestamp(start - hours(2));
     older.revision += 1;
-    webhooks.replace(&older, false, None).await.unwrap();
+    webhooks
+        .replace(&older, Forgotten::Nothing, None)
+        .await
+        .unwrap();
     let path = format!("/webhooks/{}", webhook.id);
     let everything = Some(json!({"project": null}));
     let reply = system.manage(org, "PATCH", &path, everything).await;

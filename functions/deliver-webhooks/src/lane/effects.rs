@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::delivery::Delivery;
-use domain::webhook::health::{DisabledReason, Effect, Verdict, finish, step};
+use domain::webhook::health::{DisabledReason, Effect, Pause, Verdict, finish, step};
 use store::dynamodb::Changed;
 use store::queue::MAX_DELAY;
 use store::queue::work::Work;
@@ -87,7 +87,9 @@ impl Running<'_> {
         let webhooks = &self.delivering.webhooks;
         match effect {
             Effect::RecordFailure(pause) => {
-                if webhooks.failed(webhook, now, pause).await? == Changed::Lost {
+                if webhooks.failed(webhook, now, pause).await? == Changed::Lost
+                    && !self.failed_all_the_same(now, pause).await?
+                {
                     return Ok(Carried::TooLate);
                 }
             }
@@ -116,6 +118,24 @@ impl Running<'_> {
             }
         }
         Ok(Carried::Out)
+    }
+
+    /// Records a failure with a webhook that was changed since it was read, if its receiver is the same: then what it has said
+    /// holds.
+    async fn failed_all_the_same(
+        &self,
+        now: OffsetDateTime,
+        pause: Option<Pause>,
+    ) -> Result<bool, store::Error> {
+        let webhooks = &self.delivering.webhooks;
+        let Some(current) = webhooks.get(self.webhook.key()).await? else {
+            return Ok(false);
+        };
+        let is_same = current.settings.is_same_receiver(&self.webhook.settings);
+        if !is_same || !current.is_enabled() {
+            return Ok(false);
+        }
+        Ok(webhooks.failed(&current, now, pause).await? == Changed::Stored)
     }
 
     /// Has the delivery tried again to which the receiver said how long it wants to be left alone. If it then takes it, all

@@ -392,9 +392,9 @@ proptest! {
     fn the_order_of_keys_is_the_precedence_of_semver(one in semantic_version(), other in semantic_version()) {
         prop_assume!(one.to_string().len() <= MAX_LENGTH && other.to_string().len() <= MAX_LENGTH);
         let (ours, theirs) = (version(&one.to_string()), version(&other.to_string()));
-        prop_assert_eq!(ours.sort_key().cmp(&theirs.sort_key()), one.cmp_precedence(&other));
+        prop_assert_eq!(ours.sort_key().cmp(theirs.sort_key()), one.cmp_precedence(&other));
         prop_assert_eq!(ours.cmp(&theirs), one.cmp_precedence(&other));
-        prop_assert!(one == other || !ours.sort_key().starts_with(&theirs.sort_key()));
+        prop_assert!(one == other || !ours.sort_key().starts_with(theirs.sort_key()));
     }
 
     #[test]
@@ -404,7 +404,7 @@ proptest! {
         let next = version(&semver::Version { patch: one.patch + 1, ..one.clone() }.to_string());
         prop_assert!(version(&one.to_string()).sort_key() < with(fourth).sort_key());
         prop_assert!(with(fourth).sort_key() < next.sort_key());
-        prop_assert_eq!(with(fourth).sort_key().cmp(&with(other).sort_key()), fourth.cmp(&other));
+        prop_assert_eq!(with(fourth).sort_key().cmp(with(other).sort_key()), fourth.cmp(&other));
     }
 
     #[test]

@@ -67,7 +67,11 @@ impl WebhookSecret {
         if text.contains(char::is_control) {
             return Err(InvalidSecret::ControlCharacter);
         }
-        if text.find(PREFIX).is_some_and(|at| at > 0) {
+        // As some senders print it, or with a space that was copied along. Elsewhere it is a part of a text as any other.
+        let before = text.split_once(PREFIX).map(|(before, _)| before.trim_end());
+        if before.is_some_and(|before| before.ends_with(',') || before.is_empty())
+            && !text.starts_with(PREFIX)
+        {
             return Err(InvalidSecret::BeforePrefix);
         }
         if let Some(encoded) = text.strip_prefix(PREFIX) {

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use time::macros::datetime;
 
 const CREATED: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
-const WIDENED: OffsetDateTime = datetime!(2026-03-02 12:00 UTC);
+const CHANGED: OffsetDateTime = datetime!(2026-03-02 12:00 UTC);
 const MILLISECOND: Duration = Duration::MILLISECOND;
 
-/// A webhook that was made at [`CREATED`], as it was stored before widenings were noted.
+/// A webhook that was made at [`CREATED`], as it was stored before former settings were noted.
 fn webhook(project: Option<&str>, events: &[ReportEvent]) -> Webhook {
     let mut stored = json!({
         "org": "00000000-0000-0000-0000-000000000001", "id": "00000000-0000-0000-0000-000000000002", "revision": 1,
@@ -68,11 +68,11 @@ fn what_came_to_be_included_counts_from_then_on_and_what_was_included_counts_as_
         (None, vec![], [("a", Updated), ("b", Published)]),
     ] {
         let mut webhook = webhook(project, &events);
-        webhook.note_widening(&before, WIDENED);
-        let early = WIDENED - Duration::HOUR;
+        webhook.note_former(&before, CHANGED);
+        let early = CHANGED - Duration::HOUR;
         for (project, event) in is_new {
             assert!(!wants(&webhook, project, event, early), "{webhook:?}");
-            assert!(wants(&webhook, project, event, WIDENED - CLOCKS));
+            assert!(wants(&webhook, project, event, CHANGED - CLOCKS));
         }
         let is_kept = project != Some("b");
         assert_eq!(wants(&webhook, "a", Published, early), is_kept);
@@ -83,20 +83,55 @@ fn what_came_to_be_included_counts_from_then_on_and_what_was_included_counts_as_
 }
 
 #[test]
-fn what_is_left_out_widens_nothing() {
+fn what_was_included_all_along_is_told_in_spite_of_an_interlude() {
+    use ReportEvent::Published;
+    let mut webhook = webhook(None, &[]);
+    let mut set = |project: Option<&str>, at: OffsetDateTime| {
+        let before = webhook.settings.clone();
+        webhook.settings.project = project.map(str::to_owned);
+        webhook.note_former(&before, at);
+    };
+    set(Some("a"), CHANGED);
+    set(None, CHANGED + Duration::MINUTE);
+    let at = |minutes| CHANGED + Duration::minutes(minutes);
+    let told = |project, stored| wants(&webhook, project, Published, stored);
+    assert!(told("b", at(-60)), "it was, and is, and is announced late");
+    assert!(!told("b", CHANGED + Duration::seconds(30)));
+    assert!(told("a", CHANGED + Duration::seconds(30)));
+    assert!(told("b", at(2)));
+}
+
+#[test]
+fn of_two_changes_both_count() {
     use ReportEvent::{Published, Updated};
-    for (before, after) in [
-        ((None, vec![]), (Some("a"), vec![Published])),
-        ((None, vec![]), (None, vec![Published, Updated])),
-        (
-            (Some("a"), vec![Published, Updated]),
-            (Some("a"), vec![Updated]),
-        ),
-        ((Some("a"), vec![Updated]), (Some("a"), vec![Updated])),
-    ] {
-        let before = webhook(before.0, &before.1).settings;
-        let mut webhook = webhook(after.0, &after.1);
-        webhook.note_widening(&before, WIDENED);
-        assert_eq!(webhook.widened, None, "{before:?}");
+    let mut webhook = webhook(Some("a"), &[Published]);
+    let before = webhook.settings.clone();
+    webhook.settings.project = None;
+    webhook.note_former(&before, CHANGED);
+    let before = webhook.settings.clone();
+    webhook.settings.events = BTreeSet::new();
+    webhook.note_former(&before, CHANGED + Duration::HOUR);
+    let early = CHANGED - Duration::HOUR;
+    assert!(wants(&webhook, "a", Published, early));
+    assert!(!wants(&webhook, "b", Published, early));
+    let between = CHANGED + Duration::minutes(30);
+    assert!(wants(&webhook, "b", Published, between));
+    assert!(!wants(&webhook, "b", Updated, between));
+}
+
+#[test]
+fn of_very_many_changes_the_latest_are_remembered() {
+    let mut webhook = webhook(None, &[]);
+    for number in 0..50 {
+        let before = webhook.settings.clone();
+        webhook.settings.project = Some(format!("p{number}"));
+        webhook.note_former(&before, CHANGED + Duration::minutes(number));
     }
+    assert_eq!(webhook.former.len(), MAX_FORMER);
+    let same = webhook.settings.clone();
+    webhook.note_former(&same, CHANGED + Duration::DAY);
+    assert_eq!(
+        webhook.former.last().unwrap().project,
+        Some("p48".to_owned())
+    );
 }
