@@ -12,8 +12,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Whether the address belongs to the public Internet.
 ///
-/// Of IPv4 that is everything but the special blocks and one address. Of IPv6 it is only what is handed out as global unicast, so every
-/// form that carries an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) is refused without being unpacked.
+/// Of IPv4 that is everything but the special blocks and one address. Of IPv6 it is only what is handed out as global
+/// unicast, so every form that carries an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) is refused without
+/// being unpacked.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| contains_v4(*block, address)),

@@ -124,8 +124,8 @@ pub fn for_objects(aws: &SdkConfig) -> SdkConfig {
         .build()
 }
 
-/// The AWS configuration of this process, for DynamoDB and SQS: region, credentials, endpoints. All of it is in the environment; neither a profile
-/// nor another source of credentials is looked for.
+/// The AWS configuration of this process, for DynamoDB and SQS: region, credentials, endpoints. All of it is in the
+/// environment; neither a profile nor another source of credentials is looked for.
 ///
 /// Make one client of it for each service: each client has connections of its own, and opening one to AWS takes a function
 /// longer than the request itself.
