@@ -21,6 +21,7 @@ pub(crate) const UPLOAD_VALIDITY: Duration = Duration::days(1);
 
 domain::uuid_id! {
     /// The id of an upload.
+    #[derive(Debug)]
     UploadId
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write as _;
 
+use domain::line;
 use local::STAND_INS;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -78,10 +79,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for L
         let mut message = Message(String::new());
         event.record(&mut message);
         for char in message.0.chars() {
-            // Also what would show the line in another order.
-            if char.is_control()
-                || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-            {
+            if line::is_broken_by(char) {
                 write!(writer, "{}", char.escape_default())?;
             } else {
                 writer.write_char(char)?;

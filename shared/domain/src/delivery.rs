@@ -24,6 +24,7 @@ pub const RETENTION: Duration = Duration::days(30);
 crate::uuid_id! {
     /// The id of a delivery: a version 7 UUID (RFC 9562), so that ids are in the order of time. It is also the message's
     /// `webhook-id`: the idempotency key by which a receiver knows a message that came twice.
+    #[derive(Debug)]
     DeliveryId
 }
 

@@ -30,13 +30,14 @@ pub fn milliseconds(time: OffsetDateTime) -> u64 {
     u64::try_from(milliseconds.clamp(0, MAX)).unwrap_or_default()
 }
 
-/// Defines the id of one kind of thing, so that it is not taken for that of another kind.
+/// Defines the id of one kind of thing, so that it is not taken for that of another kind. How `Debug` shows it is for each to
+/// say.
 #[macro_export]
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::serde::Serialize, ::serde::Deserialize,
+            Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ::serde::Serialize, ::serde::Deserialize,
         )]
         #[serde(transparent)]
         pub struct $name(::uuid::Uuid);

@@ -8,6 +8,7 @@
 pub mod date;
 pub mod delivery;
 pub mod id;
+pub mod line;
 pub mod name;
 pub mod organization;
 pub mod report;

@@ -2,32 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
-use crate::id::{InvalidUuid, parse_uuid};
-
-/// The id of an organization. Whoever knows it may list and download the organization's reports.
-///
-/// So it stands in no log: [`OrganizationId::digest`] does, and `Debug` shows no more than that.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OrganizationId(Uuid);
+crate::uuid_id! {
+    /// The id of an organization. Whoever knows it may list and download the organization's reports.
+    ///
+    /// So it stands in no log: [`OrganizationId::digest`] does, and `Debug` shows no more than that.
+    OrganizationId
+}
 
 impl OrganizationId {
-    /// The id with this UUID.
-    pub const fn new(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-
-    /// The UUID itself.
-    pub const fn uuid(self) -> Uuid {
-        self.0
-    }
-
     /// The first eight hexadecimal digits of the id's SHA-256, by which logs tell organizations apart. It opens nothing: of
     /// the 122 random bits of an id it leaves 90 to be guessed.
     pub fn digest(self) -> String {
@@ -36,23 +21,9 @@ impl OrganizationId {
     }
 }
 
-impl fmt::Display for OrganizationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl fmt::Debug for OrganizationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OrganizationId({})", self.digest())
-    }
-}
-
-impl FromStr for OrganizationId {
-    type Err = InvalidUuid;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUuid> {
-        parse_uuid(text).map(Self)
     }
 }
 
@@ -85,6 +56,7 @@ pub fn loggable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::Uuid;
 
     #[test]
     fn a_log_shows_a_digest_of_an_organization() {

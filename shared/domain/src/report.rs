@@ -114,6 +114,7 @@ pub enum Method {
 
 crate::uuid_id! {
     /// The id of a report.
+    #[derive(Debug)]
     ReportId
 }
 

@@ -100,6 +100,7 @@ impl Right {
 
 crate::uuid_id! {
     /// The id of a token, by which it is managed. It is no secret.
+    #[derive(Debug)]
     TokenId
 }
 

@@ -36,6 +36,7 @@ pub const MAX_SECRETS: usize = 5;
 
 crate::uuid_id! {
     /// The id of a webhook.
+    #[derive(Debug)]
     WebhookId
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::line;
 use domain::organization::OrganizationId;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -73,7 +74,7 @@ pub(super) fn identity(
             ))
         })?;
     // It stands in lines of the log, and must not begin one.
-    if subject.contains(breaks_lines) {
+    if subject.contains(line::is_broken_by) {
         return Err(invalid(
             "the JWT's 'sub' has a line break or another control character",
         ));
@@ -82,14 +83,6 @@ pub(super) fn identity(
         subject: subject.to_owned(),
         roles: roles(claims.get(&options.roles_claim)),
     })
-}
-
-/// Whether something that shows a text may begin a new line there, take the character for a command, or show the rest of the
-/// line in another order. U+2028 and U+2029 separate lines and paragraphs, and are no control characters; nor are those of
-/// bidirectional text (Unicode Standard Annex #9, section 2).
-fn breaks_lines(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The highest role in each organization. What is not of our form is a group that others use, and no error.

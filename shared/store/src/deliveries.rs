@@ -155,7 +155,7 @@ impl DeliveryStore {
             .await
             .map_err(describe)
             .with_context(|| format!("query the attempts at delivery {}", key.id))?;
-        let attempts = self.unreadable.rest(output.items, "attempt", "id");
+        let attempts = self.unreadable.rest(output.items, "attempt");
         let mut attempts: Vec<Attempt> = attempts.collect();
         attempts.sort_by_key(|attempt| attempt.number);
         Ok(attempts)
@@ -188,7 +188,7 @@ impl DeliveryStore {
                 .await
                 .map_err(describe)
                 .with_context(|| format!("query the deliveries of webhook {}", range.webhook))?;
-            deliveries.extend(self.unreadable.rest(output.items, "delivery", "id"));
+            deliveries.extend(self.unreadable.rest(output.items, "delivery"));
             start = output.last_evaluated_key;
             if deliveries.len() > limit || start.is_none() {
                 let has_more = deliveries.len() > limit;
@@ -266,9 +266,7 @@ impl DeliveryStore {
             .await
             .map_err(describe)
             .with_context(|| format!("query the due deliveries of shard {shard}"))?;
-        let due = self
-            .unreadable
-            .rest(output.items, "the key of delivery", "id");
+        let due = self.unreadable.rest(output.items, "the key of delivery");
         Ok((due.collect(), output.last_evaluated_key))
     }
 }

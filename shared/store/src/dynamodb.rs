@@ -45,35 +45,27 @@ impl Unreadable {
         self.0.swap(0, Ordering::Relaxed)
     }
 
-    /// Those of the items that can be read. `what` they are, and `id`, the name of the attribute that tells which, are for
-    /// the log.
+    /// Those of the items that can be read. `what` they are is for the log.
     pub(crate) fn rest<T: DeserializeOwned>(
         &self,
         items: Option<Vec<Item>>,
         what: &'static str,
-        id: &'static str,
     ) -> impl Iterator<Item = T> {
         let items = items.unwrap_or_default().into_iter();
         items.filter_map(move |item| {
-            let named = item.get(id).and_then(|id| id.as_s().ok()).cloned();
-            match from_item(item) {
-                Ok(thing) => Some(thing),
-                Err(error) => {
-                    self.0.fetch_add(1, Ordering::Relaxed);
-                    let id = named.unwrap_or_default();
-                    tracing::error!(
-                        what,
-                        id,
-                        "{what} {id} cannot be read and is left out: {error}"
-                    );
-                    None
-                }
-            }
+            let id = item.get("id").and_then(|id| id.as_s().ok()).cloned();
+            let read = self.read(item).map_err(|error| {
+                let id = id.unwrap_or_default();
+                tracing::error!(
+                    what,
+                    id,
+                    "{what} {id} cannot be read and is left out: {error}"
+                );
+            });
+            read.ok()
         })
     }
-}
 
-impl Unreadable {
     /// The item, if it can be read. Otherwise the error says so, and it is counted.
     pub(crate) fn read<T: DeserializeOwned>(&self, item: Item) -> Result<T> {
         from_item(item).map_err(|error| {

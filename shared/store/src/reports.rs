@@ -177,7 +177,7 @@ impl ReportStore {
                 .consumed_capacity
                 .and_then(|it| it.capacity_units)
                 .unwrap_or_default();
-            listed.extend(self.unreadable.rest(output.items, "report", "id"));
+            listed.extend(self.unreadable.rest(output.items, "report"));
             start = output.last_evaluated_key;
             if start.is_none() {
                 break;
@@ -210,7 +210,7 @@ impl ReportStore {
             .with_context(|| {
                 format!("get {} reports of organization {}", ids.len(), org.digest())
             })?;
-        Ok(self.unreadable.rest(Some(items), "report", "id").collect())
+        Ok(self.unreadable.rest(Some(items), "report").collect())
     }
 
     /// Stores the next revision of a report, with the mark that it is to be announced, and writes `alongside` in the same
@@ -309,9 +309,7 @@ impl ReportStore {
                 .await
                 .map_err(describe)
                 .with_context(|| format!("query the unannounced reports of shard {shard}"))?;
-            let found = self
-                .unreadable
-                .rest(output.items, "the key of report", "id");
+            let found = self.unreadable.rest(output.items, "the key of report");
             keys.extend::<Vec<ReportKey>>(found.collect());
             start = output.last_evaluated_key;
             if start.is_none() {

@@ -142,7 +142,7 @@ impl TokenStore {
                 .await
                 .map_err(describe)
                 .with_context(|| format!("query the tokens of organization {}", org.digest()))?;
-            tokens.extend(self.unreadable.rest(output.items, "token", "id"));
+            tokens.extend(self.unreadable.rest(output.items, "token"));
             start = output.last_evaluated_key;
             if tokens.len() > limit || start.is_none() {
                 let has_more = tokens.len() > limit;

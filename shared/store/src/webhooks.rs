@@ -112,7 +112,7 @@ impl WebhookStore {
                 .map_err(describe)
                 .with_context(|| format!("query the webhooks of organization {}", org.digest()))?;
             found += output.items().len();
-            webhooks.extend(self.unreadable.rest(output.items, "webhook", "id"));
+            webhooks.extend(self.unreadable.rest(output.items, "webhook"));
             start = output.last_evaluated_key;
             if start.is_none() {
                 let unreadable = found - webhooks.len();

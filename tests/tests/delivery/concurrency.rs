@@ -163,6 +163,20 @@ async fn two_rounds_at_once_try_a_dead_receiver_once() {
     assert_eq!(receiver.take().len(), 1);
 }
 
+/// An attempt that was answered with this status.
+fn attempt_of(status: u16, number: u32, at: OffsetDateTime) -> Attempt {
+    let exchange = Exchange {
+        status: Some(status),
+        duration: std::time::Duration::ZERO,
+        response: None,
+        retry_after: None,
+        failure: None,
+        response_error: None,
+        request_headers: BTreeMap::new(),
+    };
+    Attempt::of(number, at, &exchange)
+}
+
 #[tokio::test]
 async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
@@ -177,18 +191,7 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
         Claimed::Started(delivery, claim) => (delivery, claim),
         other => panic!("{other:?}"),
     };
-    let attempt = |number| {
-        let exchange = Exchange {
-            status: Some(500),
-            duration: std::time::Duration::ZERO,
-            response: None,
-            retry_after: None,
-            failure: None,
-            response_error: None,
-            request_headers: BTreeMap::new(),
-        };
-        Attempt::of(number, now, &exchange)
-    };
+    let attempt = |number| attempt_of(500, number, now);
     let (late, late_lease) = claim(now).await;
     assert_eq!(
         store.claim(delivery, now).await.unwrap(),
@@ -287,18 +290,7 @@ async fn a_late_success_and_a_failure_have_a_number_each() {
     tell(&system, &stored(&system, org, 1).await[0], start).await;
     let store = &system.stack.tables.deliveries;
     let delivery = key_of(&kept(&system, webhook).await[0]);
-    let attempt = |status| {
-        let exchange = Exchange {
-            status: Some(status),
-            duration: std::time::Duration::ZERO,
-            response: None,
-            retry_after: None,
-            failure: None,
-            response_error: None,
-            request_headers: BTreeMap::new(),
-        };
-        Attempt::of(2, start, &exchange)
-    };
+    let attempt = |status| attempt_of(status, 2, start);
     let claim = async |now| match store.claim(delivery, now).await.unwrap() {
         Claimed::Started(delivery, lease) => (delivery, lease),
         other => panic!("{other:?}"),
