@@ -21,6 +21,7 @@ def play(client, environment, receiver_url):
     change_webhook(client, administrator, organization | webhook)
     see_deliveries(client, administrator, organization | webhook)
     make_token(client, administrator, organization)
+    client.call(administrator, "deleteReport", **organization, report_id=report)
     client.call(administrator, "deleteWebhook", **organization, **webhook)
     left = client.call(administrator, "listWebhooks", **organization).webhooks
     holds(webhook["webhook_id"] not in [one.id for one in left], "a deleted webhook is there no more")
@@ -36,7 +37,7 @@ def make_webhook(client, login, organization, url):
         "url": url,
         "secret": "correct horse battery staple",
         "project": client.PACKAGE,
-        "events": ["report.published"],
+        "events": ["report.published", "report.deleted"],
         "headers": [{"name": "x-tenant", "value": "acme"}],
     }
     created = client.call(login, "createWebhook", **organization, body=client.schema("NewWebhook", settings))

@@ -20,6 +20,7 @@ CONTRACT = json.loads(os.environ["CONTRACT"])
 READ_DELIVERIES = {"listDeliveries", "getDelivery"}
 PUBLISH = {"beginUpload", "completeUpload"}
 TOKENS = {"listTokens", "createToken", "revokeToken"}
+DELETE_REPORTS = {"deleteReport"}
 MANAGE = READ_DELIVERIES | {
     "listWebhooks",
     "createWebhook",
@@ -38,7 +39,7 @@ MANAGE = READ_DELIVERIES | {
 # The operations that take a login, and who may call them in the demo organization.
 MAY = {
     "nobody": set(),
-    "administrator": MANAGE | TOKENS,
+    "administrator": MANAGE | TOKENS | DELETE_REPORTS,
     "manager": MANAGE,
     "publisher": PUBLISH,
     "reader": READ_DELIVERIES,
@@ -113,7 +114,7 @@ def filter_failure(context, failure, case, response):
 def rights(ctx, response, case):
     """Who may do something is let in, and nobody else is."""
     operation = operation_of(case)
-    if operation not in MANAGE | TOKENS | PUBLISH or case.method != case.operation.method.upper():
+    if operation not in MANAGE | TOKENS | PUBLISH | DELETE_REPORTS or case.method != case.operation.method.upper():
         return
     # Some requests are made without a login on purpose.
     may = operation in MAY and "Authorization" in response.request.headers

@@ -2,11 +2,10 @@
 
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
-use domain::report::change::ReportChange;
+use domain::report::change::{ReportChange, ReportEvent};
 use domain::report::{Method, Report, ReportId, StoredFile};
 use local::client::File;
 use serde_json::{Value, json};
-use store::reports::Position;
 use time::Duration;
 use time::macros::datetime;
 
@@ -60,6 +59,11 @@ pub fn noise(length: usize) -> Vec<u8> {
 pub fn change(report: &Report, revision: u64) -> ReportChange {
     let report = Report {
         revision,
+        event: Some(if revision == 1 {
+            ReportEvent::Published
+        } else {
+            ReportEvent::Updated
+        }),
         announced_revision: revision - 1,
         ..report.clone()
     };
@@ -79,12 +83,11 @@ pub fn stored_report(org: OrganizationId, number: u64) -> Report {
     Report {
         org,
         id,
-        version_order: Position::new(&metadata.project_version, &upload_date, id)
-            .as_str()
-            .to_owned(),
         metadata,
         revision: 1,
+        event: Some(ReportEvent::Published),
         announced_revision: 1,
+        deleted_at: None,
         first_upload_date: upload_date.clone(),
         upload_date,
         files: vec![StoredFile {

@@ -1,9 +1,8 @@
 //! A running system of a test's own.
 
-use std::collections::HashMap;
 use std::ops::Deref;
 
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use domain::organization::OrganizationId;
 use domain::report::Report;
 use domain::report::change::ReportChange;
@@ -14,6 +13,7 @@ use reqwest::Client;
 use retry_webhooks::Round;
 use serde_json::Value;
 use store::queue::work::Work;
+use store::reports::item_of;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -106,8 +106,7 @@ impl System {
     /// Writes reports straight into the table, many at once.
     pub async fn seed(&self, reports: impl IntoIterator<Item = Report>) {
         let put = |report: Report| {
-            let item: HashMap<String, AttributeValue> =
-                serde_dynamo::aws_sdk_dynamodb_1::to_item(report).unwrap();
+            let item = item_of(&report).unwrap();
             WriteRequest::builder()
                 .put_request(PutRequest::builder().set_item(Some(item)).build().unwrap())
                 .build()

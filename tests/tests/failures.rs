@@ -63,14 +63,14 @@ async fn an_error_says_what_failed_and_not_whose_it_is() {
     let key = format!("reports/{org}/{}/0", report.id);
     let (s3, bucket) = (system.stack.s3.clone(), system.stack.bucket());
     let read = ObjectRead::open(s3.clone(), bucket.clone(), key.clone(), None, 0, 1).await;
-    let files = ReportFiles::new(s3, bucket);
+    let files = ReportFiles::new(s3, format!("{bucket}-gone"));
     let object = SupersededObject {
         key,
         version_id: None,
     };
     for error in [
         reports.page(org, &range, order, None, 1).await.unwrap_err(),
-        reports.get(report).await.unwrap_err(),
+        reports.latest(report).await.unwrap_err(),
         reports.get_all(org, &[report.id]).await.unwrap_err(),
         webhooks.all(org).await.unwrap_err(),
         webhooks.all_to_change(org).await.unwrap_err(),

@@ -36,10 +36,10 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
         "a file of a bucket that keeps versions is read by its version, and the stand-in keeps none",
     ),
     (
-        &["PublishReport"],
+        &["PublishReport", "ManageWebhooks"],
         &["s3:PutObjectVersionTagging"],
         "ReportsBucket/reports/*",
-        "and so are the tags set of a file that was superseded",
+        "and so are the tags set of a file that was superseded, or whose report was deleted",
     ),
     (
         &[
@@ -223,6 +223,8 @@ async fn manage(system: &System, org: OrganizationId) {
     assert_eq!(system.call("GET", &path, &secret, None).await.status, 200);
     call("GET", "/tokens", None).await;
     call("DELETE", &format!("/tokens/{}", text(&token["id"])), None).await;
+    let report = system.publish(org, &metadata("0.9"), &files("a")).await;
+    call("DELETE", &format!("/reports/{report}"), None).await;
 }
 
 async fn deliver(system: &System, org: OrganizationId) {
@@ -242,7 +244,14 @@ async fn deliver(system: &System, org: OrganizationId) {
         org,
         id: report.parse().unwrap(),
     };
-    let report = system.stack.tables.reports.get(key).await.unwrap().unwrap();
+    let report = system
+        .stack
+        .tables
+        .reports
+        .latest(key)
+        .await
+        .unwrap()
+        .unwrap();
     let again = Work::change(change(&report, 1));
     queue.send(&[again]).await.unwrap();
     system.deliver(start + Duration::HOUR).await;

@@ -290,7 +290,7 @@ async fn check(
             org: world.org,
             id: id.parse().unwrap(),
         };
-        let report = world.system.stack.tables.reports.get(key).await.unwrap();
+        let report = world.system.stack.tables.reports.latest(key).await.unwrap();
         let mut revisions = told.iter().filter(|(of, _)| of == id).map(|(_, it)| *it);
         assert_eq!(
             revisions.next_back(),

@@ -28,6 +28,8 @@ pub(crate) enum Need {
     ManageWebhooks,
     /// To see and change tokens. No token may: it would make a stronger one.
     ManageTokens,
+    /// To delete reports.
+    DeleteReports,
 }
 
 /// What a call needs, as a type, so that a handler names it among its arguments and cannot forget it.
@@ -47,7 +49,7 @@ macro_rules! permissions {
     )*};
 }
 
-permissions!(ReadDeliveries, ManageWebhooks, ManageTokens);
+permissions!(ReadDeliveries, ManageWebhooks, ManageTokens, DeleteReports);
 
 /// A call that is allowed.
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl Managing {
                 Need::ReadDeliveries => may_manage || token.rights.contains(&Right::ReadDeliveries),
                 Need::ManageWebhooks => may_manage,
                 Need::ManageTokens => false,
+                Need::DeleteReports => token.rights.contains(&Right::DeleteReports),
             };
             if !may {
                 return Err(insufficient_right(need));
@@ -132,7 +135,7 @@ impl Managing {
         let role = identity.role_in(org).ok_or_else(organization_not_found)?;
         let needed = match need {
             Need::ReadDeliveries => Role::Viewer,
-            Need::ManageWebhooks | Need::ManageTokens => Role::Administrator,
+            Need::ManageWebhooks | Need::ManageTokens | Need::DeleteReports => Role::Administrator,
         };
         if role < needed {
             let message = format!(
@@ -156,6 +159,7 @@ fn insufficient_right(need: Need) -> ApiError {
             "the bearer token has neither the right 'read-deliveries' nor 'manage-webhooks'"
         }
         Need::ManageWebhooks => "the bearer token does not have the right 'manage-webhooks'",
+        Need::DeleteReports => "the bearer token does not have the right 'delete-reports'",
         Need::ManageTokens => "tokens are managed by administrators, not by tokens",
     };
     ApiError::new(ErrorCode::InsufficientRight, message)

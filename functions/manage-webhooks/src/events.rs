@@ -50,5 +50,8 @@ fn describe(event: ReportEvent) -> &'static str {
         ReportEvent::Updated => {
             "A later revision of a report that was announced before. Revisions that could not be announced one by one are announced as the newest of them."
         }
+        ReportEvent::Deleted => {
+            "A report was deleted; what the message says of it is what it was last. Only webhooks that name this event are told of it. When it is published again, that is another report.published."
+        }
     }
 }

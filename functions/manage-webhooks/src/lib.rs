@@ -1,10 +1,11 @@
 //! `/organizations/{organizationId}/…`: what an organization's administrators manage, namely webhooks, their deliveries,
-//! and tokens.
+//! tokens, and reports that are to go.
 
 mod access;
 mod body;
 mod deliveries;
 mod events;
+mod reports;
 mod settings;
 mod state;
 mod target;
@@ -54,6 +55,8 @@ pub const REDELIVER_PATH: &str =
 pub const TOKENS_PATH: &str = "/organizations/{organizationId}/tokens";
 /// The path of one token.
 pub const TOKEN_PATH: &str = "/organizations/{organizationId}/tokens/{tokenId}";
+/// The path of one report.
+pub const REPORT_PATH: &str = "/organizations/{organizationId}/reports/{reportId}";
 
 /// The routes of this function.
 pub fn router(managing: Managing) -> Router {
@@ -81,6 +84,7 @@ pub fn router(managing: Managing) -> Router {
         .route(DELIVERY_PATH, get(deliveries::get))
         .route(REDELIVER_PATH, post(deliveries::redeliver))
         .route(TOKEN_PATH, delete(tokens::revoke))
+        .route(REPORT_PATH, delete(reports::delete))
         .route_layer(from_fn(without_query))
         .merge(with_query)
         .route_layer(from_fn(without_loop))
@@ -101,7 +105,8 @@ async fn counting_unreadable(
     let response = next.run(request).await;
     let unreadable = managing.webhooks.unreadable.take()
         + managing.deliveries.unreadable.take()
-        + managing.tokens.unreadable.take();
+        + managing.tokens.unreadable.take()
+        + managing.publisher.reports.unreadable.take();
     let now = OffsetDateTime::now_utc();
     managing.metrics.record_unreadable(now, unreadable);
     response

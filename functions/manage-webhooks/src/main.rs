@@ -15,11 +15,13 @@ async fn main() -> Result<(), Error> {
     let aws = config::aws(&environment).await?;
     let plain_http = environment.switch("ALLOW_PLAIN_HTTP")?;
     let sender = Sender::new(SenderOptions::public(plain_http))?;
-    let (dynamodb, sqs) = (
-        aws_sdk_dynamodb::Client::new(&aws),
+    let managing = Managing::new(
+        &environment,
+        &aws_sdk_dynamodb::Client::new(&aws),
+        aws_sdk_s3::Client::new(&config::for_objects(&aws)),
         aws_sdk_sqs::Client::new(&aws),
-    );
-    let managing = Managing::new(&environment, &dynamodb, sqs, sender)?;
+        sender,
+    )?;
     let service = api::service(manage_webhooks::router(managing));
     run(ServiceExt::<Request>::map_response(
         service,

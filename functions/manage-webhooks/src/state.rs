@@ -2,10 +2,12 @@
 
 use identity::{IdentityOptions, IdentityProvider};
 use outbound::sender::Sender;
+use publishing::{Publisher, ReportFiles};
 use runtime::config::Environment;
 use runtime::metrics::Metrics;
 use store::deliveries::DeliveryStore;
 use store::queue::EventsQueue;
+use store::reports::ReportStore;
 use store::tokens::TokenStore;
 use store::webhooks::WebhookStore;
 
@@ -25,6 +27,10 @@ pub struct Managing {
     pub deliveries: DeliveryStore,
     /// Who may call with a token of ours.
     pub tokens: TokenStore,
+    /// What deletes reports, and announces that.
+    pub publisher: Publisher,
+    /// Where their files are.
+    pub files: ReportFiles,
     /// Who may call with a token of theirs.
     pub identity: IdentityProvider,
     /// How many tokens that are not revoked an organization may have.
@@ -47,10 +53,12 @@ impl Managing {
     pub fn new(
         environment: &Environment,
         dynamodb: &aws_sdk_dynamodb::Client,
+        s3: aws_sdk_s3::Client,
         sqs: aws_sdk_sqs::Client,
         sender: Sender,
     ) -> anyhow::Result<Self> {
         let required = |name| environment.required(name);
+        let queue = EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?);
         Ok(Self {
             webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
             deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
@@ -63,7 +71,12 @@ impl Managing {
             max_tests: TESTS_PER_MINUTE,
             metrics: environment.metrics()?,
             max_tokens: environment.number("TOKENS_PER_ORGANIZATION")?,
-            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
+            publisher: Publisher {
+                reports: ReportStore::new(dynamodb.clone(), required("REPORTS_TABLE")?),
+                queue: queue.clone(),
+            },
+            files: ReportFiles::new(s3, required("BUCKET")?),
+            queue,
             sender,
         })
     }

@@ -6,6 +6,7 @@ use axum::extract::MatchedPath;
 use axum::http::request::Parts;
 use domain::delivery::DeliveryId;
 use domain::organization::OrganizationId;
+use domain::report::ReportId;
 use domain::token::TokenId;
 use domain::webhook::WebhookId;
 use web::api::{ApiError, ErrorCode};
@@ -18,6 +19,7 @@ pub(crate) struct Target {
     webhook: Option<WebhookId>,
     delivery: Option<DeliveryId>,
     token: Option<TokenId>,
+    report: Option<ReportId>,
 }
 
 impl Target {
@@ -32,6 +34,7 @@ impl Target {
             webhook: id(&names, "{webhookId}"),
             delivery: id(&names, "{deliveryId}"),
             token: id(&names, "{tokenId}"),
+            report: id(&names, "{reportId}"),
         }
     }
 
@@ -49,6 +52,10 @@ impl Target {
 
     pub(crate) fn token(&self) -> Result<TokenId, ApiError> {
         self.token.ok_or_else(token_not_found)
+    }
+
+    pub(crate) fn report(&self) -> Result<ReportId, ApiError> {
+        self.report.ok_or_else(report_not_found)
     }
 }
 
@@ -69,6 +76,10 @@ pub(crate) fn delivery_not_found() -> ApiError {
 
 pub(crate) fn token_not_found() -> ApiError {
     ApiError::new(ErrorCode::TokenNotFound, "there is no such token")
+}
+
+pub(crate) fn report_not_found() -> ApiError {
+    ApiError::new(ErrorCode::ReportNotFound, "there is no such report")
 }
 
 fn id<T: FromStr>(names: &[(&str, &str)], name: &str) -> Option<T> {

@@ -50,7 +50,7 @@ async fn mark_again(
         return Ok(());
     }
     let key = upload.report();
-    if let Some(report) = publishing.publisher.reports.get(key).await? {
+    if let Some(report) = publishing.publisher.reports.latest(key).await? {
         let own = SupersededObject::all_of(&report);
         let others = superseded.iter().filter(|object| !own.contains(object));
         let others: Vec<_> = others.cloned().collect();
@@ -144,6 +144,7 @@ async fn commit(
     let completed = |revision: &Revision| Completed {
         attempt,
         revision: revision.number,
+        is_new: revision.is_new,
         upload_date: revision.upload_date.clone(),
         superseded: revision.superseded.clone(),
     };

@@ -181,7 +181,7 @@ async fn complete(
         files: &upload.files,
     };
     api::json(
-        if completed.revision == 1 {
+        if completed.is_new {
             StatusCode::CREATED
         } else {
             StatusCode::OK

@@ -58,6 +58,9 @@ pub(crate) struct Completed {
     pub(crate) attempt: Attempt,
     /// The revision of the report that it is.
     pub(crate) revision: u64,
+    /// Whether there was no such report before, or one that was deleted.
+    #[serde(default)]
+    pub(crate) is_new: bool,
     pub(crate) upload_date: String,
     /// The objects of the revision before, to which nothing refers any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

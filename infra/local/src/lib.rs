@@ -243,7 +243,13 @@ impl Stack {
         let (env, its) = (given("PublishReport")?, of("PublishReport")?);
         let mut publishing = Publishing::new(&env, &its.dynamodb, its.s3.clone(), its.sqs.clone())?;
         let (env, its) = (given("ManageWebhooks")?, of("ManageWebhooks")?);
-        let mut managing = Managing::new(&env, &its.dynamodb, its.sqs.clone(), sender.clone())?;
+        let mut managing = Managing::new(
+            &env,
+            &its.dynamodb,
+            aws_sdk_s3::Client::from_conf(its.s3.clone().build()),
+            its.sqs.clone(),
+            sender.clone(),
+        )?;
         if options.no_limits {
             publishing.limits.uploads_per_day = u64::MAX;
             publishing.limits.bytes_per_day = u64::MAX;

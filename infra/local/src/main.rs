@@ -84,7 +84,7 @@ enum TokenCommand {
         /// The organization that it is for
         #[arg(long)]
         org: OrganizationId,
-        /// What it allows: publish, manage-webhooks, read-deliveries or read-reports; may be repeated
+        /// What it allows: publish, manage-webhooks, read-deliveries, read-reports or delete-reports; may be repeated
         #[arg(long = "right", required = true, value_parser = right)]
         rights: Vec<Right>,
         /// What to call it
@@ -313,7 +313,7 @@ async fn publish_demo(stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> 
             org: DEMO_ORGANIZATION,
             id: ReportId::of(DEMO_ORGANIZATION, &metadata),
         };
-        if stack.tables.reports.get(key).await?.is_some() {
+        if stack.tables.reports.latest(key).await?.is_some() {
             continue;
         }
         let Metadata {

@@ -8,11 +8,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::date::GivenDate;
+use time::OffsetDateTime;
+
+use crate::date::{GivenDate, timestamp};
 use crate::organization::OrganizationId;
+use crate::report::change::ReportEvent;
 use crate::version::Version;
 
-/// A report as it is stored: one item of the table, one revision of the report.
+/// A report as it is stored: one item of the table, one revision of the report. One that was deleted is stored too, as a
+/// *tombstone*: by it the next revision has the next number, and its deletion is announced as surely as a publication.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -20,16 +24,21 @@ pub struct Report {
     pub org: OrganizationId,
     /// Derived from what identifies the report, see [`ReportId::of`].
     pub id: ReportId,
-    /// Where the report lies among the organization's: see the store of reports.
-    pub version_order: String,
     /// What its publisher said of it.
     #[serde(flatten)]
     pub metadata: Metadata,
-    /// 1 when published first; every further publication adds 1.
+    /// 1 when published first; every further publication adds 1, and so does deleting it.
     pub revision: u64,
+    /// What this revision is announced as; see [`Report::event`]. Revisions of former versions of the product have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<ReportEvent>,
     /// The latest revision whose event is known to be on the queue; 0 for none.
     pub announced_revision: u64,
-    /// When this revision was completed, in the form of [`crate::date::timestamp`].
+    /// When the report was deleted, in the form of [`timestamp`], if it was: it is a tombstone then. What else it has is from
+    /// the revision before, also its files, which expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<String>,
+    /// When the files were completed, in the same form.
     pub upload_date: String,
     /// When the first revision was completed, in the same form.
     pub first_upload_date: String,
@@ -134,6 +143,56 @@ impl Report {
             id: self.id,
         }
     }
+
+    /// What this revision, and with it every earlier one that was not announced, is announced as.
+    pub fn event(&self) -> ReportEvent {
+        self.event.unwrap_or(if self.announced_revision == 0 {
+            ReportEvent::Published
+        } else {
+            ReportEvent::Updated
+        })
+    }
+
+    /// Whether it is announced already.
+    pub fn is_announced(&self) -> bool {
+        self.announced_revision >= self.revision
+    }
+
+    /// Whether it was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted_at.is_some()
+    }
+
+    /// When this revision was stored, in the form of [`timestamp`].
+    pub fn stored_at(&self) -> &str {
+        self.deleted_at.as_ref().unwrap_or(&self.upload_date)
+    }
+
+    /// When a further revision is stored at `now`, in the same form. Clocks differ, and a later revision must not look older
+    /// than this one to who asks for what is new.
+    pub fn next_stored_at(&self, now: OffsetDateTime) -> String {
+        timestamp(now).max(self.stored_at().to_owned())
+    }
+
+    /// The event of a publication that follows this revision. What is not announced yet is announced with it, so the report
+    /// may still have to be told as a new one.
+    pub fn event_of_next(&self) -> ReportEvent {
+        match self.event() {
+            ReportEvent::Deleted => ReportEvent::Published,
+            ReportEvent::Published if !self.is_announced() => ReportEvent::Published,
+            ReportEvent::Published | ReportEvent::Updated => ReportEvent::Updated,
+        }
+    }
+
+    /// Its tombstone, when it is deleted at `now`.
+    pub fn deleted(&self, now: OffsetDateTime) -> Self {
+        Self {
+            revision: self.revision + 1,
+            event: Some(ReportEvent::Deleted),
+            deleted_at: Some(self.next_stored_at(now)),
+            ..self.clone()
+        }
+    }
 }
 
 impl ReportId {
@@ -230,6 +289,64 @@ mod tests {
         assert_ne!(
             ReportId::of(OrganizationId::new(Uuid::from_u128(2)), &base),
             id
+        );
+    }
+
+    fn stored(revision: u64, announced: u64, event: Option<&str>) -> Report {
+        let mut item = json!({
+            "org": Uuid::from_u128(1), "id": Uuid::from_u128(2), "revision": revision,
+            "announcedRevision": announced, "uploadDate": "2026-01-02T00:00:00.0000000+00:00",
+            "firstUploadDate": "2026-01-01T00:00:00.0000000+00:00", "files": [],
+        });
+        let metadata = serde_json::to_value(metadata("key", "1.0", None)).unwrap();
+        let metadata = metadata.as_object().unwrap().clone();
+        item.as_object_mut().unwrap().extend(metadata);
+        if let Some(event) = event {
+            item["event"] = json!(event);
+        }
+        serde_json::from_value(item).unwrap()
+    }
+
+    #[test]
+    fn a_revision_is_announced_as_what_has_happened_since_the_last_announcement() {
+        use ReportEvent::{Deleted, Published, Updated};
+        let (published, updated) = (Some("report.published"), Some("report.updated"));
+        let deleted = Some("report.deleted");
+        for (event, announced, now, next) in [
+            (published, 2, Published, Published),
+            (published, 3, Published, Updated),
+            (updated, 2, Updated, Updated),
+            (updated, 3, Updated, Updated),
+            (deleted, 2, Deleted, Published),
+            (deleted, 3, Deleted, Published),
+            // As former versions of the product have stored it.
+            (None, 0, Published, Published),
+            (None, 2, Updated, Updated),
+            (None, 3, Updated, Updated),
+        ] {
+            let report = stored(3, announced, event);
+            assert_eq!(
+                (report.event(), report.event_of_next()),
+                (now, next),
+                "{event:?} {announced}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tombstone_is_the_next_revision_and_not_older() {
+        let report = stored(3, 3, None);
+        let at = time::macros::datetime!(2026-01-03 0:00 UTC);
+        let tombstone = report.deleted(at);
+        assert_eq!((tombstone.revision, tombstone.is_announced()), (4, false));
+        assert!(tombstone.is_deleted() && !report.is_deleted());
+        assert_eq!(tombstone.stored_at(), "2026-01-03T00:00:00.0000000+00:00");
+        assert_eq!(tombstone.upload_date, report.upload_date);
+        let early = report.deleted(time::macros::datetime!(2025-01-01 0:00 UTC));
+        assert_eq!(early.stored_at(), report.stored_at());
+        assert_eq!(
+            tombstone.next_stored_at(at - time::Duration::DAY),
+            tombstone.stored_at()
         );
     }
 

@@ -76,15 +76,18 @@ pub enum Right {
     ReadDeliveries,
     /// To list and download reports, where that takes a token.
     ReadReports,
+    /// To delete reports.
+    DeleteReports,
 }
 
 impl Right {
     /// Every right.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Publish,
         Self::ManageWebhooks,
         Self::ReadDeliveries,
         Self::ReadReports,
+        Self::DeleteReports,
     ];
 
     /// The right's name.
@@ -94,6 +97,7 @@ impl Right {
             Self::ManageWebhooks => "manage-webhooks",
             Self::ReadDeliveries => "read-deliveries",
             Self::ReadReports => "read-reports",
+            Self::DeleteReports => "delete-reports",
         }
     }
 }

@@ -92,7 +92,7 @@ pub struct Settings {
     /// The key of the project whose reports it is told of; without it those of all projects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// What it is told of; nothing means everything, also what comes to be later.
+    /// What it is told of; without any, of what [`ReportEvent::is_told_unasked`].
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub events: BTreeSet<ReportEvent>,
     /// Headers that its messages carry besides ours.
@@ -187,7 +187,7 @@ impl Webhook {
             return false;
         }
         // A time that cannot be read is none: it is worse to be told too little than too much.
-        let Ok(stored) = parse(&change.summary.upload_date) else {
+        let Ok(stored) = parse(change.stored_at()) else {
             return true;
         };
         let is_since = |time: OffsetDateTime| stored >= time - CLOCKS;
@@ -226,8 +226,13 @@ fn includes(
     change: &ReportChange,
 ) -> bool {
     let is_of_project = |only: &String| *only == change.details.project_key;
-    project.as_ref().is_none_or(is_of_project)
-        && (events.is_empty() || events.contains(&change.event))
+    let event = change.event;
+    let is_included = if events.is_empty() {
+        event.is_told_unasked()
+    } else {
+        events.contains(&event)
+    };
+    is_included && project.as_ref().is_none_or(is_of_project)
 }
 
 impl Settings {

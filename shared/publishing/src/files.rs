@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, Tag, Tagging};
 use domain::organization::{REPORTS_PREFIX, loggable};
 use domain::report::{Report, ReportKey, StoredFile};
@@ -152,11 +153,17 @@ impl ReportFiles {
             .set_version_id(object.version_id.clone())
             .tagging(Tagging::builder().tag_set(tag).build()?);
         let result = match tokio::time::timeout(TAGGING_DEADLINE, request.send()).await {
+            // It has expired, or somebody has deleted it.
+            Ok(Err(error)) if is_gone(&error) => Ok(()),
             Ok(result) => result.map(drop).map_err(|error| describe(error).into()),
             Err(_) => Err(anyhow::anyhow!("S3 does not answer")),
         };
         result.with_context(|| format!("tag object {}", loggable(&object.key)))
     }
+}
+
+fn is_gone(error: &impl ProvideErrorMetadata) -> bool {
+    matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion"))
 }
 
 /// Where the stored form of a file goes. The attempt makes the key unique, so that no object is ever written twice: two

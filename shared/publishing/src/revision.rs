@@ -1,11 +1,15 @@
 //! The next revision of a report.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use domain::date::timestamp;
+use domain::report::change::ReportEvent;
 use domain::report::{Metadata, Report, ReportKey, StoredFile};
+use store::dynamodb::Changed;
 use store::outbox::announce;
 use store::queue::EventsQueue;
-use store::reports::{Commit, Position, ReportStore};
+use store::reports::{Commit, ReportStore};
 use time::OffsetDateTime;
 
 use crate::files::SupersededObject;
@@ -35,6 +39,8 @@ pub struct NewRevision {
 pub struct Revision {
     /// 1 for the first one.
     pub number: u64,
+    /// Whether there was no such report before, or one that was deleted.
+    pub is_new: bool,
     /// When it was made, in the form of [`timestamp`].
     pub upload_date: String,
     /// The objects of the revision that it replaces. Nothing refers to them afterwards.
@@ -53,7 +59,59 @@ pub enum Outcome {
     Unknown(store::Error),
 }
 
+/// How often deleting is tried, when publications of the same report win.
+const MAX_TRIES: u32 = 10;
+/// The pause before the second try; it grows by as much with every further one.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What became of deleting a report.
+#[derive(Debug)]
+pub enum Deleted {
+    /// It is deleted, and this is its tombstone. Nothing refers to its files any more. If it could not be announced, the sweep
+    /// does it within the hour.
+    Done(Box<Report>),
+    /// There is no such report.
+    Missing,
+    /// It is not deleted: other publications were faster each time.
+    Lost,
+}
+
 impl Publisher {
+    /// Deletes a report and announces that. One that is deleted already stays as it is, so whoever had no answer may ask again.
+    ///
+    /// # Errors
+    /// It may be deleted or not.
+    pub async fn delete(&self, report: ReportKey, now: OffsetDateTime) -> anyhow::Result<Deleted> {
+        for tries in 0..MAX_TRIES {
+            tokio::time::sleep(PAUSE * tries).await;
+            let Some(current) = self.reports.latest(report).await? else {
+                return Ok(Deleted::Missing);
+            };
+            let tombstone = if current.is_deleted() {
+                current
+            } else {
+                let tombstone = current.deleted(now);
+                if self.reports.delete(&tombstone, now).await? == Changed::Lost {
+                    // Also when the SDK has asked twice: then the tombstone is found.
+                    continue;
+                }
+                tombstone
+            };
+            if !tombstone.is_announced() {
+                self.announce(&tombstone).await;
+            }
+            return Ok(Deleted::Done(Box::new(tombstone)));
+        }
+        Ok(Deleted::Lost)
+    }
+
+    /// Announces a revision, if the queue is there; otherwise the sweep does it.
+    async fn announce(&self, report: &Report) {
+        if let Err(error) = announce(&self.reports, &self.queue, report).await {
+            tracing::error!(report = %report.id, "report {} is not announced yet: {error}", report.id);
+        }
+    }
+
     /// Stores the next revision of a report and announces it. In the same transaction goes what `alongside` makes of it, for
     /// example that an upload is completed.
     ///
@@ -65,10 +123,11 @@ impl Publisher {
         alongside: impl FnOnce(&Revision) -> anyhow::Result<Vec<TransactWriteItem>>,
         now: OffsetDateTime,
     ) -> anyhow::Result<Outcome> {
-        let current = self.reports.get(new.report).await?;
+        let current = self.reports.latest(new.report).await?;
         let report = next(new, current.as_ref(), now);
         let revision = Revision {
             number: report.revision,
+            is_new: current.as_ref().is_none_or(Report::is_deleted),
             upload_date: report.upload_date.clone(),
             // The transaction succeeds only if this is what it replaces.
             superseded: current
@@ -88,35 +147,25 @@ impl Publisher {
             report = %report.id, revision = report.revision,
             "stored revision {} of report {}", report.revision, report.id,
         );
-        if let Err(error) = announce(&self.reports, &self.queue, &report).await {
-            tracing::error!(report = %report.id, "report {} is not announced yet: {error}", report.id);
-        }
+        self.announce(&report).await;
         Ok(Outcome::Stored(revision))
     }
 }
 
 fn next(new: &NewRevision, current: Option<&Report>, now: OffsetDateTime) -> Report {
-    // Clocks differ. A later revision must not look older to who asks for what is new.
-    let upload_date = current
-        .map_or("", |report| &report.upload_date)
-        .max(&timestamp(now))
-        .to_owned();
+    let upload_date = current.map_or_else(|| timestamp(now), |it| it.next_stored_at(now));
     let first_upload_date = current.map_or_else(
         || upload_date.clone(),
         |report| report.first_upload_date.clone(),
     );
-    let position = Position::new(
-        &new.metadata.project_version,
-        &first_upload_date,
-        new.report.id,
-    );
     Report {
         org: new.report.org,
         id: new.report.id,
-        version_order: position.as_str().to_owned(),
         metadata: new.metadata.clone(),
         revision: current.map_or(0, |report| report.revision) + 1,
+        event: Some(current.map_or(ReportEvent::Published, Report::event_of_next)),
         announced_revision: current.map_or(0, |report| report.announced_revision),
+        deleted_at: None,
         upload_date,
         first_upload_date,
         files: new.files.clone(),

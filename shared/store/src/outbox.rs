@@ -106,7 +106,7 @@ async fn announce_stored(
     queue: &EventsQueue,
     key: ReportKey,
 ) -> Result<bool> {
-    let report = match reports.get(key).await {
+    let report = match reports.latest(key).await {
         // It waits for somebody to mend it, and is counted each hour.
         Err(error) if error.is_unreadable() => {
             tracing::error!(report = %key.id, "report {} cannot be read: {error}", key.id);
@@ -115,7 +115,7 @@ async fn announce_stored(
         report => report?,
     };
     match report {
-        Some(report) if report.announced_revision < report.revision => {
+        Some(report) if !report.is_announced() => {
             announce(reports, queue, &report).await?;
             Ok(true)
         }

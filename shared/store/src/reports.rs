@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Item, NotMade, Unreadable, batch_get, changed, get, string};
+use crate::dynamodb::{Changed, Item, NotMade, Unreadable, batch_get, changed, get, string};
 use crate::error::{Context as _, Error, Result, describe};
 
 /// The index in which an organization's reports lie in the order of their versions.
@@ -120,6 +120,30 @@ struct UnannouncedMark {
     unannounced_since: String,
 }
 
+impl UnannouncedMark {
+    fn of(report: &Report, now: OffsetDateTime) -> Self {
+        Self {
+            // The first byte of a version 5 UUID is as good as random.
+            unannounced_shard: (report.id.uuid().as_bytes()[0] % UNANNOUNCED_SHARDS).to_string(),
+            unannounced_since: timestamp(now),
+        }
+    }
+}
+
+/// A report as it lies in the table. One that is not deleted has a place in the index [`BY_VERSION`].
+pub fn item_of(report: &Report) -> Result<Item> {
+    let mut item: Item = to_item(report).context("make the item of a report")?;
+    if !report.is_deleted() {
+        let position = Position::new(
+            &report.metadata.project_version,
+            &report.first_upload_date,
+            report.id,
+        );
+        item.insert("versionOrder".to_owned(), string(position.as_str()));
+    }
+    Ok(item)
+}
+
 impl ReportStore {
     /// The table with this name.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
@@ -193,14 +217,15 @@ impl ReportStore {
         Ok(page)
     }
 
-    /// The report as it is now.
-    pub async fn get(&self, key: ReportKey) -> Result<Option<Report>> {
+    /// The latest revision of the report, which may be a tombstone.
+    pub async fn latest(&self, key: ReportKey) -> Result<Option<Report>> {
         get(&self.client, &self.table, table_key(key), &self.unreadable)
             .await
             .with_context(|| format!("get report {}", key.id))
     }
 
-    /// Those of the reports that exist, as they are now, in no particular order. The ids must differ from each other.
+    /// Those of the reports that exist and are not deleted, as they are now, in no particular order. The ids must differ from
+    /// each other.
     ///
     /// Consistent reads: whoever is told of a report and fetches it at once must get it.
     pub async fn get_all(&self, org: OrganizationId, ids: &[ReportId]) -> Result<Vec<Report>> {
@@ -210,7 +235,10 @@ impl ReportStore {
             .with_context(|| {
                 format!("get {} reports of organization {}", ids.len(), org.digest())
             })?;
-        Ok(self.unreadable.rest(Some(items), "report").collect())
+        let reports = self.unreadable.rest(Some(items), "report");
+        Ok(reports
+            .filter(|report: &Report| !report.is_deleted())
+            .collect())
     }
 
     /// Stores the next revision of a report, with the mark that it is to be announced, and writes `alongside` in the same
@@ -246,12 +274,9 @@ impl ReportStore {
     }
 
     fn put(&self, report: &Report, now: OffsetDateTime) -> Result<Put> {
-        let mark = UnannouncedMark {
-            unannounced_shard: shard_of(report.id).to_string(),
-            unannounced_since: timestamp(now),
-        };
-        let mut item: Item = to_item(report).context("make the item of a report")?;
-        let mark: Item = to_item(mark).context("make the mark of a report")?;
+        let mut item = item_of(report)?;
+        let mark: Item =
+            to_item(UnannouncedMark::of(report, now)).context("make the mark of a report")?;
         item.extend(mark);
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
         let put = if report.revision == 1 {
@@ -259,16 +284,34 @@ impl ReportStore {
         } else {
             // What is known to be announced must not be forgotten, or it would be announced as new again.
             put.condition_expression("revision = :previous AND announcedRevision = :announced")
-                .expression_attribute_values(
-                    ":previous",
-                    AttributeValue::N((report.revision - 1).to_string()),
-                )
-                .expression_attribute_values(
-                    ":announced",
-                    AttributeValue::N(report.announced_revision.to_string()),
-                )
+                .expression_attribute_values(":previous", number(report.revision - 1))
+                .expression_attribute_values(":announced", number(report.announced_revision))
         };
         Ok(put.build()?)
+    }
+
+    /// Stores the tombstone of a report, with the mark that it is to be announced. It is `Lost` unless the stored revision is the
+    /// one before. Neither what is said of the report nor its files can change by it.
+    pub async fn delete(&self, tombstone: &Report, now: OffsetDateTime) -> Result<Changed> {
+        let mark = UnannouncedMark::of(tombstone, now);
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(tombstone.key())))
+            .update_expression(
+                "SET revision = :revision, #event = :event, deletedAt = :at, \
+                 unannouncedShard = :shard, unannouncedSince = :since REMOVE versionOrder",
+            )
+            .condition_expression("revision = :previous")
+            .expression_attribute_names("#event", "event")
+            .expression_attribute_values(":revision", number(tombstone.revision))
+            .expression_attribute_values(":previous", number(tombstone.revision - 1))
+            .expression_attribute_values(":event", string(tombstone.event().as_str()))
+            .expression_attribute_values(":at", string(tombstone.stored_at()))
+            .expression_attribute_values(":shard", string(mark.unannounced_shard))
+            .expression_attribute_values(":since", string(mark.unannounced_since));
+        changed(update.send().await).with_context(|| format!("delete report {}", tombstone.id))
     }
 
     /// Records that the revision, and every one before it, is on the queue. A report that has a newer revision keeps its
@@ -283,7 +326,7 @@ impl ReportStore {
                 "SET announcedRevision = :revision REMOVE unannouncedShard, unannouncedSince",
             )
             .condition_expression("revision = :revision")
-            .expression_attribute_values(":revision", AttributeValue::N(revision.to_string()));
+            .expression_attribute_values(":revision", number(revision));
         changed(update.send().await)
             .with_context(|| format!("mark report {} as announced", key.id))?;
         Ok(())
@@ -319,9 +362,8 @@ impl ReportStore {
     }
 }
 
-fn shard_of(id: ReportId) -> u8 {
-    // The first byte of a version 5 UUID is as good as random.
-    id.uuid().as_bytes()[0] % UNANNOUNCED_SHARDS
+fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
 }
 
 fn table_key(key: ReportKey) -> Item {

@@ -143,6 +143,8 @@ error_codes! {
     DeliveryNotFound = NOT_FOUND "delivery_not_found",
     /// No such token of the organization.
     TokenNotFound = NOT_FOUND "token_not_found",
+    /// No such report of the organization.
+    ReportNotFound = NOT_FOUND "report_not_found",
     /// As many webhooks as there may be.
     TooManyWebhooks = CONFLICT "too_many_webhooks",
     /// As many test calls as there may be in a minute.

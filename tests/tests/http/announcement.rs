@@ -219,7 +219,7 @@ async fn what_is_announced_while_the_next_revision_is_made_is_not_announced_as_n
         org,
         id: id.parse().unwrap(),
     };
-    let before = reports.get(key).await.unwrap().unwrap();
+    let before = reports.latest(key).await.unwrap().unwrap();
     // The sweep announces revision 1 after somebody has read the report to make the next one.
     let later = OffsetDateTime::now_utc() + GRACE * 2;
     assert_eq!(sweep_at(&system, later).await.announced, 1);
@@ -230,7 +230,12 @@ async fn what_is_announced_while_the_next_revision_is_made_is_not_announced_as_n
     let stored = reports.store(&next, Vec::new(), later).await.unwrap();
     assert!(matches!(stored, Commit::Lost), "{stored:?}");
     assert_eq!(
-        reports.get(key).await.unwrap().unwrap().announced_revision,
+        reports
+            .latest(key)
+            .await
+            .unwrap()
+            .unwrap()
+            .announced_revision,
         1
     );
 }
@@ -310,7 +315,12 @@ async fn a_mark_is_not_removed_for_a_newer_revision() {
     reports.set_announced(key, 1).await.unwrap();
     assert!(is_marked(&system, org, &id).await);
     assert_eq!(
-        reports.get(key).await.unwrap().unwrap().announced_revision,
+        reports
+            .latest(key)
+            .await
+            .unwrap()
+            .unwrap()
+            .announced_revision,
         0
     );
 }

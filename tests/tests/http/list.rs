@@ -359,9 +359,7 @@ async fn paging_yields_every_earlier_report_once_while_others_are_published_and_
                         org,
                         (page_number * 131 + report.metadata.project_key.len() as u64) % 1000,
                     );
-                    report.version_order =
-                        spread.version_order.split('/').next().unwrap().to_owned()
-                            + &report.version_order[report.version_order.find('/').unwrap()..];
+                    report.metadata.project_version = spread.metadata.project_version;
                     report
                 });
             let updates = [3, 997]

@@ -44,7 +44,7 @@ async fn current(system: &System, org: OrganizationId, id: &str) -> BTreeSet<Str
         .publishing
         .publisher
         .reports
-        .get(key)
+        .latest(key)
         .await
         .unwrap();
     let files = report.unwrap().files.into_iter();
@@ -193,7 +193,7 @@ async fn what_a_restored_report_has_again_is_not_tagged() {
         id: update.report.parse().unwrap(),
     };
     let reports = &update.system.stack.tables.reports;
-    let before = reports.get(key).await.unwrap().unwrap();
+    let before = reports.latest(key).await.unwrap().unwrap();
     let without_tags = Failures::at(tagging_call().await, Seam::Before, true);
     assert_eq!(
         update.complete(&update.without_s3(&without_tags)).await,
@@ -268,7 +268,7 @@ async fn in_a_bucket_that_keeps_versions_the_version_is_tagged() {
         .publishing()
         .publisher
         .reports
-        .get(key)
+        .latest(key)
         .await
         .unwrap()
         .unwrap();

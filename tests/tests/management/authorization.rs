@@ -21,6 +21,7 @@ enum Need {
     Read,
     Webhooks,
     Tokens,
+    Reports,
 }
 
 const WEBHOOKS: &str = "/organizations/{organizationId}/webhooks";
@@ -29,6 +30,7 @@ const DELIVERIES: &str = "/organizations/{organizationId}/webhooks/{webhookId}/d
 const DELIVERY: &str =
     "/organizations/{organizationId}/webhooks/{webhookId}/deliveries/{deliveryId}";
 const TOKENS: &str = "/organizations/{organizationId}/tokens";
+const REPORT: &str = "/organizations/{organizationId}/reports/{reportId}";
 
 /// The operation's row of the table.
 fn need(method: &str, path: &str) -> Need {
@@ -51,6 +53,7 @@ fn need(method: &str, path: &str) -> Need {
         }
         ("GET" | "POST", TOKENS) => Need::Tokens,
         ("DELETE", _) if below(TOKENS) == "/{tokenId}" => Need::Tokens,
+        ("DELETE", REPORT) => Need::Reports,
         _ => panic!("{method} {path} is new: say here who may do it"),
     }
 }
@@ -75,15 +78,23 @@ const NO_RIGHT: fn(Need) -> Verdict = |_| Some((403, "insufficient_right"));
 
 const LOW_ROLE: fn(Need) -> Verdict = |need| match need {
     Need::Read => None,
-    Need::Webhooks | Need::Tokens => Some((403, "insufficient_role")),
+    Need::Webhooks | Need::Tokens | Need::Reports => Some((403, "insufficient_role")),
 };
 const RIGHT_TO_MANAGE: fn(Need) -> Verdict = |need| match need {
     Need::Read | Need::Webhooks => None,
-    Need::Tokens => Some((403, "insufficient_right")),
+    Need::Tokens | Need::Reports => Some((403, "insufficient_right")),
 };
 const RIGHT_TO_READ: fn(Need) -> Verdict = |need| match need {
     Need::Read => None,
-    Need::Webhooks | Need::Tokens => Some((403, "insufficient_right")),
+    Need::Webhooks | Need::Tokens | Need::Reports => Some((403, "insufficient_right")),
+};
+const RIGHT_TO_DELETE: fn(Need) -> Verdict = |need| match need {
+    Need::Reports => None,
+    Need::Read | Need::Webhooks | Need::Tokens => Some((403, "insufficient_right")),
+};
+const EVERY_RIGHT: fn(Need) -> Verdict = |need| match need {
+    Need::Read | Need::Webhooks | Need::Reports => None,
+    Need::Tokens => Some((403, "insufficient_right")),
 };
 
 /// Makes a token of ours that expires then.
@@ -181,9 +192,14 @@ async fn callers(system: &System, org: OrganizationId, other: OrganizationId) ->
             RIGHT_TO_READ,
         ),
         caller(
+            "a token that may delete reports",
+            with(&[Right::DeleteReports]).await,
+            RIGHT_TO_DELETE,
+        ),
+        caller(
             "a token with every right",
             with(&Right::ALL).await,
-            RIGHT_TO_MANAGE,
+            EVERY_RIGHT,
         ),
         caller(
             "another organization's token with every right",
@@ -254,6 +270,9 @@ async fn each_caller_may_do_what_its_role_or_right_allows_and_no_more() {
             assert_eq!(stage.snapshot(&system).await, before, "{}", caller.name);
             assert!(stage.receiver.received().is_empty(), "{}", caller.name);
         }
+        let may_delete = (caller.verdict)(Need::Reports).is_none();
+        let reports = stage.reports(&system).await;
+        assert_eq!(reports.is_empty(), may_delete, "{}", caller.name);
         if !may_change_tokens {
             assert_eq!(
                 stage.tokens(&system).await,
@@ -281,6 +300,7 @@ async fn what_another_organization_has_is_not_there() {
             ("{webhookId}", "webhook_not_found", &theirs.webhook),
             ("{deliveryId}", "delivery_not_found", &theirs.delivery),
             ("{tokenId}", "token_not_found", &theirs.token),
+            ("{reportId}", "report_not_found", &theirs.report),
         ] {
             if !path.contains(parameter) {
                 continue;
@@ -299,7 +319,7 @@ async fn what_another_organization_has_is_not_there() {
             }
         }
     }
-    assert_eq!(tried.len(), 3);
+    assert_eq!(tried.len(), 4);
 
     // The webhook is theirs too, which does not help.
     let path = ours.path(DELIVERY).replace(&ours.webhook, &theirs.webhook);
@@ -308,6 +328,7 @@ async fn what_another_organization_has_is_not_there() {
     assert_refused(&reply, 404, "webhook_not_found");
 
     assert_eq!(theirs.snapshot(&system).await, before.1);
+    assert_eq!(theirs.reports(&system).await, [theirs.report.as_str()]);
     assert!(theirs.receiver.received().is_empty());
     let (mut ours_now, mut ours_before) = (ours.snapshot(&system).await, before.0);
     // There is one more token, by which we tried.
@@ -452,7 +473,15 @@ async fn anybody_may_see_what_can_be_told_of() {
     let events = reply.json();
     let events = events["events"].as_array().unwrap();
     let names: Vec<_> = events.iter().map(|event| &event["name"]).collect();
-    assert_eq!(names, ["report.published", "report.updated", "report.test"]);
+    assert_eq!(
+        names,
+        [
+            "report.published",
+            "report.updated",
+            "report.deleted",
+            "report.test"
+        ]
+    );
     for event in events {
         assert_eq!(event["sample"]["reports"][0]["event"], event["name"]);
     }

@@ -5,6 +5,7 @@
 mod addresses;
 mod authorization;
 mod changing;
+mod deleting;
 mod limits;
 mod loops;
 mod reading;

@@ -20,6 +20,7 @@ pub(crate) struct Stage {
     pub(crate) webhook: String,
     pub(crate) delivery: String,
     pub(crate) token: String,
+    pub(crate) report: String,
     pub(crate) receiver: Receiver,
 }
 
@@ -27,7 +28,7 @@ impl Stage {
     pub(crate) async fn new(system: &System) -> Self {
         let (org, receiver) = (organization(), Receiver::start().await);
         let webhook = system.webhook(org, &receiver.url).await["id"].clone();
-        system.publish(org, &metadata("1.0"), &files("a")).await;
+        let report = system.publish(org, &metadata("1.0"), &files("a")).await;
         system.deliver(OffsetDateTime::now_utc()).await;
         let delivery = system.deliveries(org, &webhook).await[0]["id"].clone();
         let token = json!({"name": "test", "rights": ["publish"]});
@@ -38,6 +39,7 @@ impl Stage {
             webhook: text(&webhook),
             delivery: text(&delivery),
             token: text(&token.json()["id"]),
+            report,
             receiver,
         }
     }
@@ -49,6 +51,7 @@ impl Stage {
             .replace("{webhookId}", &self.webhook)
             .replace("{deliveryId}", &self.delivery)
             .replace("{tokenId}", &self.token)
+            .replace("{reportId}", &self.report)
     }
 
     /// A body with which the operation succeeds.
@@ -68,7 +71,7 @@ impl Stage {
         }
     }
 
-    /// Everything that this organization has, as its administrator sees it, but for when tokens were used.
+    /// Everything that this organization has but reports, as its administrator sees it, without when tokens were used.
     pub(crate) async fn snapshot(&self, system: &System) -> Value {
         let webhooks = system.manage(self.org, "GET", "/webhooks", None).await;
         let mut deliveries = Vec::new();
@@ -82,6 +85,11 @@ impl Stage {
             }
         }
         json!([webhooks.json(), deliveries, self.tokens(system).await])
+    }
+
+    /// The ids of the reports that this organization has.
+    pub(crate) async fn reports(&self, system: &System) -> Vec<String> {
+        system.listed(&format!("org={}&minver=0", self.org)).await
     }
 
     /// The tokens that this organization has, but for when they were used.

@@ -15,17 +15,30 @@ pub enum ReportEvent {
     /// A further revision is announced.
     #[serde(rename = "report.updated")]
     Updated,
+    /// It is no more.
+    #[serde(rename = "report.deleted")]
+    Deleted,
 }
 
 impl ReportEvent {
     /// Every event.
-    pub const ALL: [Self; 2] = [Self::Published, Self::Updated];
+    pub const ALL: [Self; 3] = [Self::Published, Self::Updated, Self::Deleted];
 
     /// The event's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Published => "report.published",
             Self::Updated => "report.updated",
+            Self::Deleted => "report.deleted",
+        }
+    }
+
+    /// Whether a webhook is told of it that names no events. Receivers that have never heard of deleting would take a report
+    /// that was deleted for one that is there.
+    pub const fn is_told_unasked(self) -> bool {
+        match self {
+            Self::Published | Self::Updated => true,
+            Self::Deleted => false,
         }
     }
 }
@@ -39,7 +52,10 @@ pub struct ReportChange {
     pub org: OrganizationId,
     /// Which revision of the report it is about.
     pub revision: u64,
-    /// What lists show of that revision. Its `upload_date` is when the revision was stored.
+    /// When the report was deleted, if that is what happened, in the form of [`crate::date::timestamp`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<String>,
+    /// What lists show of that revision, or have shown.
     pub summary: Summary,
     /// What messages say besides.
     pub details: Details,
@@ -60,16 +76,20 @@ impl ReportChange {
     /// The change that announces the latest revision of a report, and with it every earlier one that was not announced.
     pub fn announcing(report: &Report) -> Self {
         Self {
-            event: if report.announced_revision == 0 {
-                ReportEvent::Published
-            } else {
-                ReportEvent::Updated
-            },
+            event: report.event(),
             org: report.org,
             revision: report.revision,
+            deleted_at: report.deleted_at.clone(),
             summary: report.summary(),
             details: report.details(),
         }
+    }
+
+    /// When the revision was stored, in the form of [`crate::date::timestamp`].
+    pub fn stored_at(&self) -> &str {
+        self.deleted_at
+            .as_ref()
+            .unwrap_or(&self.summary.upload_date)
     }
 
     /// What tells this change from another.

@@ -75,14 +75,16 @@ pub fn sample(org: OrganizationId, event: &'static str, project: Option<&str>) -
         task_id: None,
         scm_revision: None,
     };
+    let is = |of: ReportEvent| event == of.as_str();
     let entry = Entry {
         summary: &summary,
         event,
-        revision: if event == ReportEvent::Updated.as_str() {
+        revision: if is(ReportEvent::Updated) || is(ReportEvent::Deleted) {
             2
         } else {
             1
         },
+        deleted_at: is(ReportEvent::Deleted).then_some("2025-12-18T10:00:00.0000000+00:00"),
         details: &details,
     };
     let body = serde_json::json!(Body {
@@ -118,8 +120,10 @@ struct Entry<'a> {
     #[serde(flatten)]
     summary: &'a Summary,
     event: &'static str,
-    /// The revision that the summary is of.
+    /// The revision that the summary is of; when the report was deleted, the one after it.
     revision: u64,
+    #[serde(rename = "deletedAt", skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<&'a str>,
     #[serde(flatten)]
     details: &'a Details,
 }
@@ -130,6 +134,7 @@ impl<'a> Entry<'a> {
             summary: &change.summary,
             event: change.event.as_str(),
             revision: change.revision,
+            deleted_at: change.deleted_at.as_deref(),
             details: &change.details,
         }
     }

@@ -1,0 +1,45 @@
+//! Reports that are to go.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use domain::report::ReportKey;
+use publishing::{Deleted, SupersededObject};
+use web::api::{ApiError, ErrorCode};
+
+use crate::access::{Call, DeleteReports};
+use crate::state::Managing;
+use crate::target::report_not_found;
+
+/// Deletes a report. Again, it does what may have been left: its files are marked to expire, and that it is deleted is
+/// announced.
+pub(crate) async fn delete(
+    State(managing): State<Managing>,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<DeleteReports>,
+) -> Result<Response, ApiError> {
+    let report = ReportKey {
+        org: caller.org,
+        id: target.report()?,
+    };
+    let tombstone = match managing.publisher.delete(report, now).await? {
+        Deleted::Done(tombstone) => tombstone,
+        Deleted::Missing => return Err(report_not_found()),
+        Deleted::Lost => {
+            let message = "it was published again at the same moment; delete it again";
+            return Err(ApiError::new(ErrorCode::Conflict, message));
+        }
+    };
+    let id = report.id;
+    tracing::info!(
+        report = %id, revision = tombstone.revision, caller = caller.name,
+        "report {id} is deleted, as {} has asked for", caller.name
+    );
+    let files = SupersededObject::all_of(&tombstone);
+    managing.files.mark_superseded(&files).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
