@@ -76,7 +76,7 @@ async fn an_error_says_what_failed_and_not_whose_it_is() {
         webhooks.all_to_change(org).await.unwrap_err(),
         webhooks.get(webhook).await.unwrap_err(),
         webhooks.delete(webhook, None).await.unwrap_err(),
-        tokens.add(&token, u64::MAX).await.unwrap_err(),
+        tokens.add(&token, u64::MAX, None).await.unwrap_err(),
         tokens.page(org, None, 1).await.unwrap_err(),
         tokens.revoke(org, token.id, now).await.unwrap_err(),
     ] {

@@ -15,6 +15,7 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use domain::organization::OrganizationId;
 use domain::report::ReportKey;
 use domain::token::Right;
+use identity::Role;
 use local::client::File;
 use local::{Options, Permission, Stack};
 use serde_json::{Value, json};
@@ -138,6 +139,15 @@ async fn publish(system: &System, org: OrganizationId) {
     for content in ["a", "b"] {
         system.publish(org, &metadata("1.0"), &files(content)).await;
     }
+    let token = system.stack.create_token("t", org, &[Right::Publish]).await;
+    for (key, version) in [("a", "1.0"), ("b", "no version")] {
+        let mut declaration = metadata(version);
+        declaration["files"] = files("a").iter().map(File::declaration).collect();
+        let request = system.request("POST", "/security/report");
+        let request = request.bearer_auth(token.as_ref().unwrap().reveal());
+        let request = request.header("idempotency-key", key);
+        system.send(request.json(&declaration)).await;
+    }
     // A file with other bytes than declared, and so large that it is written in parts: they are aborted, and what was
     // written of the other file is deleted.
     let publisher = system.publisher(org).await;
@@ -223,6 +233,14 @@ async fn manage(system: &System, org: OrganizationId) {
     assert_eq!(system.call("GET", &path, &secret, None).await.status, 200);
     call("GET", "/tokens", None).await;
     call("DELETE", &format!("/tokens/{}", text(&token["id"])), None).await;
+    // What is created by a key: it is begun, kept, and forgotten when it comes to nothing.
+    for body in [json!({"name": "t", "rights": ["publish"]}), json!({})] {
+        let request = system.request("POST", &format!("/organizations/{org}/tokens"));
+        let request = request.bearer_auth(system.jwt(org, Role::Administrator));
+        let key = body.as_object().unwrap().len().to_string();
+        let request = request.header("idempotency-key", key).json(&body);
+        system.send(request).await;
+    }
     let report = system.publish(org, &metadata("0.9"), &files("a")).await;
     call("DELETE", &format!("/reports/{report}"), None).await;
 }

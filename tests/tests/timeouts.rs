@@ -8,6 +8,7 @@ use outbound::sender::DEADLINE;
 use runtime::config::{ATTEMPT, LONGEST_CALL};
 use serde_json::Value;
 use store::deliveries::lease::LEASE_VALIDITY;
+use store::idempotency::LEASE;
 
 /// The end of a buffered integration (API Gateway, "Quotas").
 const BUFFERED: Duration = Duration::from_secs(29);
@@ -31,6 +32,10 @@ fn a_slow_dynamodb_is_asked_again_and_the_function_is_there_for_the_answer() {
     // Keys and configuration of the identity provider, the name of the receiver, its answer, and one attempt in vain.
     let test_call = Duration::from_secs(5 + 5 + 3) + DEADLINE + ATTEMPT;
     assert!(test_call <= timeout("ManageWebhooks"));
+    // Who has begun a request is not at work any more when another one may carry it out.
+    assert!(timeout("ManageWebhooks") < LEASE);
+    // A request is begun, the upload counted and stored, and the request perhaps released.
+    assert!(4 * LONGEST_CALL < LEASE);
     for function in ["ListReports", "ManageWebhooks"] {
         assert!(timeout(function) < BUFFERED);
     }

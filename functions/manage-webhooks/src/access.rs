@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use domain::organization::OrganizationId;
 use domain::token::{Right, TokenSecret};
+use idempotency::Scope;
 use identity::{Role, VerifyError};
 use store::tokens::Found;
 use time::OffsetDateTime;
@@ -86,6 +87,16 @@ pub(crate) struct Caller {
     pub(crate) name: String,
     /// Whether also what was sent and answered may be seen.
     pub(crate) may_manage: bool,
+}
+
+impl Caller {
+    /// Whose requests are known by their keys.
+    pub(crate) fn scope(&self) -> Scope<'_> {
+        Scope {
+            org: self.org,
+            caller: &self.name,
+        }
+    }
 }
 
 impl Managing {

@@ -1,5 +1,6 @@
 //! What the function works with.
 
+use idempotency::Idempotency;
 use identity::{IdentityOptions, IdentityProvider};
 use outbound::sender::Sender;
 use publishing::{Publisher, ReportFiles};
@@ -31,6 +32,8 @@ pub struct Managing {
     pub publisher: Publisher,
     /// Where their files are.
     pub files: ReportFiles,
+    /// What was created already, and is asked for again.
+    pub idempotency: Idempotency,
     /// Who may call with a token of theirs.
     pub identity: IdentityProvider,
     /// How many tokens that are not revoked an organization may have.
@@ -68,6 +71,7 @@ impl Managing {
                 audience: required("OIDC_AUDIENCE")?,
                 roles_claim: required("OIDC_ROLES_CLAIM")?,
             })?,
+            idempotency: Idempotency::new(environment, dynamodb)?,
             max_tests: TESTS_PER_MINUTE,
             metrics: environment.metrics()?,
             max_tokens: environment.number("TOKENS_PER_ORGANIZATION")?,

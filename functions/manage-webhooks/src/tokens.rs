@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::date::GivenDate;
 use domain::token::{Right, Token};
+use idempotency::{Answer, Attempt, Keyed};
 use serde::Serialize;
 use serde_json::Value;
 use store::dynamodb::Changed;
@@ -19,7 +20,7 @@ use web::json;
 use web::query::Query;
 use web::text::{did_you_mean, shortened};
 
-use crate::access::{Call, ManageTokens};
+use crate::access::{Call, Caller, ManageTokens};
 use crate::body::TokenBody;
 use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::token_not_found;
@@ -66,34 +67,49 @@ pub(crate) async fn list(
 pub(crate) async fn create(
     State(managing): State<Managing>,
     Call { caller, now, .. }: Call<ManageTokens>,
+    keyed: Keyed,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = json::object(body, MAX_BODY_BYTES).await?;
-    let mut fields = Fields::of(body, String::new(), &FIELDS)?;
-    let name = fields.text("name", MAX_NAME)?;
-    let rights = rights(&fields.required("rights")?)?;
-    let expires_at = expiry(&mut fields, now)?;
+    let body = json::bytes(body, MAX_BODY_BYTES).await?;
+    let first = |attempt| managing.create_token(&caller, &body, attempt, now);
+    let once = managing
+        .idempotency
+        .once(caller.scope(), &keyed, &body, now, first);
+    once.await?.response()
+}
 
-    let (token, secret) = Token::new(caller.org, name, rights, expires_at, now)?;
-    let most = managing.max_tokens;
-    if managing.tokens.add(&token, most).await? == Changed::Lost {
-        let message = format!(
-            "the organization has {most} tokens already; revoke those that nobody needs, also such as have expired"
+impl Managing {
+    async fn create_token(
+        &self,
+        caller: &Caller,
+        body: &[u8],
+        attempt: Attempt,
+        now: OffsetDateTime,
+    ) -> Result<Answer, ApiError> {
+        let mut fields = Fields::of(json::parse_object(body)?, String::new(), &FIELDS)?;
+        let name = fields.text("name", MAX_NAME)?;
+        let rights = rights(&fields.required("rights")?)?;
+        let expires_at = expiry(&mut fields, now)?;
+
+        let (token, secret) = Token::new(caller.org, name, rights, expires_at, now)?;
+        let body = TokenBody::of(token.clone(), Some(secret.reveal().to_owned()));
+        // Relative, since behind API Gateway the path begins with the stage.
+        let location = format!("tokens/{}", token.id);
+        let answer = Answer::json(StatusCode::CREATED, &body)?.with(&header::LOCATION, location);
+        let most = self.max_tokens;
+        let kept = attempt.keeping(&answer)?;
+        if self.tokens.add(&token, most, kept).await? == Changed::Lost {
+            let message = format!(
+                "the organization has {most} tokens already; revoke those that nobody needs, also such as have expired"
+            );
+            return Err(ApiError::new(ErrorCode::TooManyTokens, message));
+        }
+        tracing::info!(
+            token = %token.id, caller = caller.name,
+            "token {} was created by {}", token.id, caller.name
         );
-        return Err(ApiError::new(ErrorCode::TooManyTokens, message));
+        Ok(answer)
     }
-
-    tracing::info!(
-        token = %token.id, caller = caller.name,
-        "token {} was created by {}", token.id, caller.name
-    );
-    // Relative, since behind API Gateway the path begins with the stage.
-    let location = format!("tokens/{}", token.id);
-    let body = TokenBody::of(token, Some(secret.reveal().to_owned()));
-    let mut response = api::json(StatusCode::CREATED, &body)?;
-    let location = HeaderValue::try_from(location).map_err(anyhow::Error::from)?;
-    response.headers_mut().insert(header::LOCATION, location);
-    Ok(response)
 }
 
 pub(crate) async fn revoke(

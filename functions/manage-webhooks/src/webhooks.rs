@@ -1,5 +1,6 @@
 //! Webhooks: listed, created, changed, tried out.
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,6 +14,7 @@ use domain::webhook::secret::WebhookSecret;
 use domain::webhook::url::WebhookUrl;
 use domain::webhook::{Disabled, Settings, Webhook, WebhookId, WebhookKey};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use idempotency::{Answer, Keyed};
 use outbound::format::Outgoing;
 use serde::Serialize;
 use serde_json::Value;
@@ -87,39 +89,15 @@ pub(crate) async fn get(
 pub(crate) async fn create(
     State(managing): State<Managing>,
     Call { caller, now, .. }: Call<ManageWebhooks>,
+    keyed: Keyed,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = json::object(body, MAX_BODY_BYTES).await?;
-    let draft = read(body, None, Mode::Whole, now)?;
-    managing.check(&draft.settings.url).await?;
-    let webhook = Webhook {
-        org: caller.org,
-        id: WebhookId::new(Uuid::new_v4()),
-        revision: 1,
-        settings: draft.settings,
-        disabled: by_administrator(draft.enabled, now),
-        created_at: timestamp(now),
-        updated_at: timestamp(now),
-        former: Vec::new(),
-        health: Health::default(),
-    };
-    for _ in 0..MAX_TRIES {
-        let among = managing.webhooks.all_to_change(caller.org).await?;
-        check_limits(&among, &webhook)?;
-        if managing.webhooks.add(&webhook, &among).await? == Changed::Stored {
-            note(&caller, webhook.id, "created");
-            let secret = draft.is_secret_generated.then(|| revealed(&webhook));
-            let body = WebhookBody::of(&webhook, now).with_secret(secret);
-            let mut response = tagged(StatusCode::CREATED, &webhook, &body)?;
-            // Relative, since behind API Gateway the path begins with the stage.
-            let location = format!("webhooks/{}", webhook.id);
-            response
-                .headers_mut()
-                .insert(header::LOCATION, header_value(location)?);
-            return Ok(response);
-        }
-    }
-    Err(conflict())
+    let body = json::bytes(body, MAX_BODY_BYTES).await?;
+    let first = |attempt| managing.create(&caller, &body, attempt, now);
+    let once = managing
+        .idempotency
+        .once(caller.scope(), &keyed, &body, now, first);
+    once.await?.response()
 }
 
 pub(crate) async fn replace(
@@ -170,30 +148,16 @@ pub(crate) async fn rotate(
         now,
         ..
     }: Call<ManageWebhooks>,
+    keyed: Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let given = match json::optional_object(body, MAX_BODY_BYTES).await? {
-        None => None,
-        Some(body) => read_secret(body)?,
-    };
-    let is_generated = given.is_none();
-    let secret = match given {
-        Some(secret) => secret,
-        None => WebhookSecret::generate()?,
-    };
-    let change = |webhook: &mut Webhook| {
-        let before = webhook.settings.clone();
-        rotate_secret(&mut webhook.settings, secret.clone(), now)?;
-        Ok(forgotten_by(&before, &webhook.settings))
-    };
-    let webhook = managing
-        .change(&caller, &target, &headers, now, change)
-        .await?;
-    note(&caller, webhook.id, "given another secret");
-    let secret = is_generated.then(|| revealed(&webhook));
-    let body = WebhookBody::of(&webhook, now).with_secret(secret);
-    tagged(StatusCode::OK, &webhook, &body)
+    let body = json::bytes(body, MAX_BODY_BYTES).await?;
+    let first = |attempt| managing.rotate(&caller, &target, &headers, &body, attempt, now);
+    let once = managing
+        .idempotency
+        .once(caller.scope(), &keyed, &body, now, first);
+    once.await?.response()
 }
 
 pub(crate) async fn enable(
@@ -283,6 +247,82 @@ impl Managing {
         self.webhooks.get(key).await?.ok_or_else(webhook_not_found)
     }
 
+    async fn create(
+        &self,
+        caller: &Caller,
+        body: &[u8],
+        attempt: idempotency::Attempt,
+        now: OffsetDateTime,
+    ) -> Result<Answer, ApiError> {
+        let draft = read(json::parse_object(body)?, None, Mode::Whole, now)?;
+        self.check(&draft.settings.url).await?;
+        let webhook = Webhook {
+            org: caller.org,
+            id: WebhookId::new(Uuid::new_v4()),
+            revision: 1,
+            settings: draft.settings,
+            disabled: by_administrator(draft.enabled, now),
+            created_at: timestamp(now),
+            updated_at: timestamp(now),
+            former: Vec::new(),
+            health: Health::default(),
+        };
+        let secret = draft.is_secret_generated.then(|| revealed(&webhook));
+        let body = WebhookBody::of(&webhook, now).with_secret(secret);
+        let answer = Answer::json(StatusCode::CREATED, &body)?
+            .with(&header::ETAG, tag(&webhook))
+            // Relative, since behind API Gateway the path begins with the stage.
+            .with(&header::LOCATION, format!("webhooks/{}", webhook.id));
+        let kept = attempt.keeping(&answer)?;
+        for _ in 0..MAX_TRIES {
+            let among = self.webhooks.all_to_change(caller.org).await?;
+            check_limits(&among, &webhook)?;
+            let added = self.webhooks.add(&webhook, &among, kept.clone());
+            if added.await? == Changed::Stored {
+                note(caller, webhook.id, "created");
+                return Ok(answer);
+            }
+        }
+        Err(conflict())
+    }
+
+    async fn rotate(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        headers: &HeaderMap,
+        body: &[u8],
+        attempt: idempotency::Attempt,
+        now: OffsetDateTime,
+    ) -> Result<Answer, ApiError> {
+        let given = match body {
+            [] => None,
+            body => read_secret(json::parse_object(body)?)?,
+        };
+        let is_generated = given.is_none();
+        let secret = match given {
+            Some(secret) => secret,
+            None => WebhookSecret::generate()?,
+        };
+        let change = |webhook: &mut Webhook| {
+            let before = webhook.settings.clone();
+            rotate_secret(&mut webhook.settings, secret.clone(), now)?;
+            Ok(forgotten_by(&before, &webhook.settings))
+        };
+        let answer = |webhook: &Webhook| {
+            let secret = is_generated.then(|| revealed(webhook));
+            let body = WebhookBody::of(webhook, now).with_secret(secret);
+            let answer = Answer::json(StatusCode::OK, &body)?;
+            anyhow::Ok(answer.with(&header::ETAG, tag(webhook)))
+        };
+        let alongside = |webhook: &Webhook| attempt.keeping(&answer(webhook)?);
+        let webhook = self
+            .change_alongside(caller, target, headers, now, change, alongside)
+            .await?;
+        note(caller, webhook.id, "given another secret");
+        Ok(answer(&webhook)?)
+    }
+
     async fn latest_delivery(
         &self,
         webhook: WebhookId,
@@ -352,6 +392,21 @@ impl Managing {
         now: OffsetDateTime,
         change: impl Fn(&mut Webhook) -> Result<Forgotten, ApiError>,
     ) -> Result<Webhook, ApiError> {
+        let nothing = |_: &Webhook| Ok(None);
+        self.change_alongside(caller, target, headers, now, change, nothing)
+            .await
+    }
+
+    /// The same, and writes what `alongside` makes of the changed webhook in the same transaction.
+    async fn change_alongside(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        headers: &HeaderMap,
+        now: OffsetDateTime,
+        change: impl Fn(&mut Webhook) -> Result<Forgotten, ApiError>,
+        alongside: impl Fn(&Webhook) -> anyhow::Result<Option<TransactWriteItem>>,
+    ) -> Result<Webhook, ApiError> {
         for _ in 0..MAX_TRIES {
             let current = self.webhook(caller, target).await?;
             if !Precondition::of(headers).holds(&current) {
@@ -383,7 +438,7 @@ impl Managing {
             };
             let replaced = self
                 .webhooks
-                .replace(&webhook, forgotten, among.as_ref())
+                .replace(&webhook, forgotten, among.as_ref(), alongside(&webhook)?)
                 .await?;
             if replaced == Changed::Stored {
                 if forgotten != Forgotten::Nothing && webhook.is_enabled() {

@@ -7,6 +7,7 @@ mod declaration;
 mod state;
 mod upload;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -17,6 +18,7 @@ use axum::routing::post;
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::report::{Metadata, ReportId};
+use idempotency::{Attempt, Begun, Keyed, Scope};
 use serde::Serialize;
 use store::dynamodb::Changed;
 use time::{Duration, OffsetDateTime, Time, UtcOffset};
@@ -25,7 +27,7 @@ use web::json;
 
 use crate::bucket::PRESIGNED_VALIDITY;
 use crate::declaration::Declaration;
-use crate::upload::{DeclaredFile, UPLOAD_VALIDITY, Upload, UploadId};
+use crate::upload::{DeclaredFile, Upload, UploadId};
 
 pub use crate::bucket::Bucket;
 pub use crate::state::Publishing;
@@ -72,28 +74,70 @@ struct FileBody {
 
 async fn begin(
     State(publishing): State<Publishing>,
+    keyed: Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let now = OffsetDateTime::now_utc();
     let token = publishing.authorize(&headers, now).await?;
-    let declaration = Declaration::parse(json::object(body, MAX_BODY_BYTES).await?)?;
-    if declaration.org.is_some_and(|org| org != token.org) {
+    let body = json::bytes(body, MAX_BODY_BYTES).await?;
+    let caller = token.id.to_string();
+    let scope = Scope {
+        org: token.org,
+        caller: &caller,
+    };
+    let begun = publishing.idempotency.begin(scope, &keyed, &body, now);
+    let upload = match begun.await? {
+        Begun::First(attempt) => {
+            let upload = begin_first(&publishing, token.org, &body, &attempt, now).await;
+            attempt.settle(upload).await?
+        }
+        // The addresses of the first answer are valid for minutes only, so new ones are given.
+        Begun::Again(id) => {
+            let upload = publishing.uploads.get(id).await?;
+            upload.with_context(|| format!("upload {id} was begun, and is not there"))?
+        }
+    };
+    let body = upload_body(&publishing, &upload, now).await?;
+    api::json(StatusCode::CREATED, &body)
+}
+
+async fn begin_first(
+    publishing: &Publishing,
+    org: OrganizationId,
+    body: &[u8],
+    attempt: &Attempt,
+    now: OffsetDateTime,
+) -> Result<Upload, ApiError> {
+    let declaration = Declaration::parse(json::parse_object(body)?)?;
+    if declaration.org.is_some_and(|of| of != org) {
         let message = "organizationId: the bearer token is of another organization";
         return Err(
             ApiError::new(ErrorCode::WrongOrganization, message).parameter("organizationId")
         );
     }
-
     let bytes = declaration.files.iter().map(|file| file.size).sum();
     let counted = publishing
         .uploads
-        .count(token.org, bytes, now, publishing.limits)
+        .count(org, bytes, now, publishing.limits)
         .await?;
     if counted == Changed::Lost {
         return Err(too_many_uploads(publishing.limits, now));
     }
-    let upload = Upload::new(token.org, declaration.metadata, declaration.files, now);
+    let upload = Upload::new(org, declaration.metadata, declaration.files, now);
+    let kept = attempt.keeping(&upload.id)?;
+    if publishing.uploads.put(&upload, kept).await? == Changed::Lost {
+        return Err(anyhow::anyhow!("upload {} was begun for too long", upload.id).into());
+    }
+    tracing::debug!(upload = %upload.id, report = %upload.report_id, "began upload {} of report {}", upload.id, upload.report_id);
+    Ok(upload)
+}
+
+async fn upload_body(
+    publishing: &Publishing,
+    upload: &Upload,
+    now: OffsetDateTime,
+) -> Result<UploadBody, ApiError> {
     let mut files = Vec::with_capacity(upload.files.len());
     for (position, file) in upload.files.iter().enumerate() {
         let put = publishing
@@ -110,15 +154,12 @@ async fn begin(
             expires_at: timestamp(now + PRESIGNED_VALIDITY),
         });
     }
-    publishing.uploads.put(&upload).await?;
-    tracing::debug!(upload = %upload.id, report = %upload.report_id, "began upload {} of report {}", upload.id, upload.report_id);
-    let body = UploadBody {
+    Ok(UploadBody {
         upload_id: upload.id,
         report_id: upload.report_id,
-        expires_at: timestamp(now + UPLOAD_VALIDITY),
+        expires_at: timestamp(upload.expires_at()?),
         files,
-    };
-    api::json(StatusCode::CREATED, &body)
+    })
 }
 
 fn too_many_uploads(limits: UploadLimits, now: OffsetDateTime) -> ApiError {

@@ -2,6 +2,7 @@
 
 use axum::http::HeaderMap;
 use domain::token::{Right, Token};
+use idempotency::Idempotency;
 use publishing::{Publisher, ReportFiles};
 use runtime::config::Environment;
 use store::queue::EventsQueue;
@@ -21,6 +22,8 @@ const GIGABYTE: u64 = 1_000_000_000;
 pub struct Publishing {
     /// Who may publish.
     pub tokens: TokenStore,
+    /// Which uploads were begun already, and are asked for again.
+    pub idempotency: Idempotency,
     /// How much of it there may be.
     pub limits: UploadLimits,
     /// Where uploads are described.
@@ -49,6 +52,7 @@ impl Publishing {
         let client = aws_sdk_s3::Client::from_conf(s3.clone().build());
         Ok(Self {
             tokens: TokenStore::new(dynamodb.clone(), table("TOKENS_TABLE")?),
+            idempotency: Idempotency::new(environment, dynamodb)?,
             limits: UploadLimits {
                 uploads_per_day: environment.number("UPLOADS_PER_DAY")?,
                 bytes_per_day: environment

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use domain::organization::OrganizationId;
 use domain::report::{Metadata, ReportId, ReportKey};
 use publishing::{Attempt, SupersededObject};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_attribute_value, to_item};
 use store::describe;
-use store::dynamodb::Changed;
+use store::dynamodb::{Changed, transact};
 use store::quota::{Wanted, take};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -93,6 +93,11 @@ impl Upload {
         }
     }
 
+    /// Until when it can be completed.
+    pub(crate) fn expires_at(&self) -> anyhow::Result<OffsetDateTime> {
+        Ok(OffsetDateTime::from_unix_timestamp(self.expires_at)?)
+    }
+
     pub(crate) fn is_expired(&self, now: OffsetDateTime) -> bool {
         now.unix_timestamp() >= self.expires_at
     }
@@ -153,16 +158,27 @@ impl UploadStore {
             .with_context(|| format!("count an upload of organization {}", org.digest()))
     }
 
-    pub(crate) async fn put(&self, upload: &Upload) -> anyhow::Result<()> {
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(to_item(upload).context("make the item of an upload")?))
-            .send()
-            .await
-            .map_err(describe)
-            .with_context(|| format!("put upload {}", upload.id))?;
-        Ok(())
+    /// Stores an upload, and writes `alongside` in the same transaction. It is `Lost` if that cannot be written.
+    pub(crate) async fn put(
+        &self,
+        upload: &Upload,
+        alongside: Option<TransactWriteItem>,
+    ) -> anyhow::Result<Changed> {
+        let item = to_item(upload).context("make the item of an upload")?;
+        let stored = match alongside {
+            None => {
+                let put = self.client.put_item().table_name(&self.table);
+                let put = put.set_item(Some(item)).send().await;
+                put.map(|_| Changed::Stored).map_err(describe)
+            }
+            Some(alongside) => {
+                let put = Put::builder().table_name(&self.table);
+                let put = put.set_item(Some(item)).build()?;
+                let put = TransactWriteItem::builder().put(put).build();
+                transact(&self.client, vec![put, alongside]).await
+            }
+        };
+        stored.with_context(|| format!("put upload {}", upload.id))
     }
 
     pub(crate) async fn get(&self, id: UploadId) -> anyhow::Result<Option<Upload>> {

@@ -153,6 +153,7 @@ pub struct Stack {
 const REPORTS_TABLE: &str = "ReportsTable";
 const UPLOADS_TABLE: &str = "UploadsTable";
 const TOKENS_TABLE: &str = "TokensTable";
+const IDEMPOTENCY_TABLE: &str = "IdempotencyTable";
 const WEBHOOKS_TABLE: &str = "WebhooksTable";
 const DELIVERIES_TABLE: &str = "DeliveriesTable";
 const BUCKET: &str = "ReportsBucket";
@@ -333,6 +334,14 @@ impl Stack {
         Publishing::new(&self.given("PublishReport")?, &dynamodb, s3, sqs)
     }
 
+    /// The function for administrators, working with these clients.
+    pub fn managing_with(&self, clients: &Clients) -> anyhow::Result<Managing> {
+        let Clients { dynamodb, s3, sqs } = clients.clone();
+        let s3 = aws_sdk_s3::Client::from_conf(s3.build());
+        let sender = self.managing.sender.clone();
+        Managing::new(&self.given("ManageWebhooks")?, &dynamodb, s3, sqs, sender)
+    }
+
     /// The delivering function, working with these clients.
     pub fn delivering_with(&self, clients: &Clients) -> anyhow::Result<Delivering> {
         let Clients { dynamodb, sqs, .. } = clients.clone();
@@ -422,6 +431,7 @@ fn environment(
         ("REPORTS_TABLE", REPORTS_TABLE.to_owned()),
         ("UPLOADS_TABLE", UPLOADS_TABLE.to_owned()),
         ("TOKENS_TABLE", TOKENS_TABLE.to_owned()),
+        ("IDEMPOTENCY_TABLE", IDEMPOTENCY_TABLE.to_owned()),
         ("WEBHOOKS_TABLE", WEBHOOKS_TABLE.to_owned()),
         ("DELIVERIES_TABLE", DELIVERIES_TABLE.to_owned()),
         ("BUCKET", bucket_name(BUCKET)),
@@ -481,6 +491,6 @@ async fn create_token(
     let now = OffsetDateTime::now_utc();
     let (token, secret) = Token::new(org, name, rights.iter().copied(), None, now)?;
     // Whoever has the database is not held to a number.
-    tokens.add(&token, u64::MAX).await?;
+    tokens.add(&token, u64::MAX, None).await?;
     Ok(secret)
 }

@@ -170,7 +170,10 @@ const THROTTLED_PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes a transaction, unless one of its conditions does not hold. One that collides with another one, or that DynamoDB is
 /// too busy for, is tried again: the SDK does not know these reasons.
-pub(crate) async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<Changed> {
+///
+/// # Errors
+/// It may have been made or not.
+pub async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<Changed> {
     let mut tries = 1;
     loop {
         let request = client

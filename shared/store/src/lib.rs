@@ -10,6 +10,8 @@ mod error;
 pub mod deliveries;
 #[cfg(feature = "tables")]
 pub mod dynamodb;
+#[cfg(feature = "tables")]
+pub mod idempotency;
 #[cfg(feature = "objects")]
 pub mod objects;
 #[cfg(all(feature = "tables", feature = "queue"))]

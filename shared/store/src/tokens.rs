@@ -43,8 +43,14 @@ impl TokenStore {
         }
     }
 
-    /// Adds a token, if the organization has fewer than `most` that are not revoked. It is `Lost` otherwise.
-    pub async fn add(&self, token: &Token, most: u64) -> Result<Changed> {
+    /// Adds a token, if the organization has fewer than `most` that are not revoked, and writes `alongside` in the same
+    /// transaction. It is `Lost` otherwise.
+    pub async fn add(
+        &self,
+        token: &Token,
+        most: u64,
+        alongside: Option<TransactWriteItem>,
+    ) -> Result<Changed> {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(to_item(token).context("make the item of a token")?))
@@ -53,10 +59,11 @@ impl TokenStore {
             .count(token.org, "1")
             .condition_expression("attribute_not_exists(notRevoked) OR notRevoked < :most")
             .expression_attribute_values(":most", AttributeValue::N(most.to_string()));
-        let items = vec![
+        let mut items = vec![
             TransactWriteItem::builder().put(put.build()?).build(),
             TransactWriteItem::builder().update(count.build()?).build(),
         ];
+        items.extend(alongside);
         transact(&self.client, items)
             .await
             .with_context(|| format!("add token {}", token.id))

@@ -150,8 +150,13 @@ impl WebhookStore {
     }
 
     /// Adds a webhook, unless another one was added since `among` was read: so a limit that held among these holds
-    /// afterwards.
-    pub async fn add(&self, webhook: &Webhook, among: &Webhooks) -> Result<Changed> {
+    /// afterwards. Writes `alongside` in the same transaction.
+    pub async fn add(
+        &self,
+        webhook: &Webhook,
+        among: &Webhooks,
+        alongside: Option<TransactWriteItem>,
+    ) -> Result<Changed> {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(
@@ -160,21 +165,28 @@ impl WebhookStore {
             .condition_expression("attribute_not_exists(id)")
             .build()?;
         let put = TransactWriteItem::builder().put(put).build();
-        self.change_set(webhook.key(), put, among).await
+        let others = [
+            Some(generation(&self.table, webhook.org, among)?),
+            alongside,
+        ];
+        self.write(webhook.key(), put, others).await
     }
 
     /// Replaces what an administrator set, if the stored revision is the one before. The health stays as it is, or is
-    /// forgotten. `among` as in [`WebhookStore::add`] when the webhook is moved to another project.
+    /// forgotten. `among` as in [`WebhookStore::add`] when the webhook is moved to another project; `alongside` as there.
     pub async fn replace(
         &self,
         webhook: &Webhook,
         forgotten: Forgotten,
         among: Option<&Webhooks>,
+        alongside: Option<TransactWriteItem>,
     ) -> Result<Changed> {
         let update = self.replacement(webhook, forgotten)?;
-        if let Some(among) = among {
+        if among.is_some() || alongside.is_some() {
             let update = TransactWriteItem::builder().update(update).build();
-            return self.change_set(webhook.key(), update, among).await;
+            let generation = among.map(|among| generation(&self.table, webhook.org, among));
+            let others = [generation.transpose()?, alongside];
+            return self.write(webhook.key(), update, others).await;
         }
         let result = self
             .client
@@ -262,45 +274,17 @@ impl WebhookStore {
         Ok(update.update_expression(expression).build()?)
     }
 
-    async fn change_set(
+    /// Writes a webhook, and what goes with it in the same transaction.
+    async fn write(
         &self,
         key: WebhookKey,
         change: TransactWriteItem,
-        among: &Webhooks,
+        others: impl IntoIterator<Item = Option<TransactWriteItem>>,
     ) -> Result<Changed> {
-        let generation = Update::builder()
-            .table_name(&self.table)
-            .key("org", string(key.org))
-            .key("id", string(GENERATION))
-            .update_expression("SET generation = :next")
-            .condition_expression(if among.generation == 0 {
-                "attribute_not_exists(generation)"
-            } else {
-                "generation = :previous"
-            })
-            .expression_attribute_values(
-                ":next",
-                AttributeValue::N((among.generation + 1).to_string()),
-            );
-        let generation = if among.generation == 0 {
-            generation
-        } else {
-            generation.expression_attribute_values(
-                ":previous",
-                AttributeValue::N(among.generation.to_string()),
-            )
-        };
-        let result = self
-            .client
-            .transact_write_items()
-            .transact_items(change)
-            .transact_items(
-                TransactWriteItem::builder()
-                    .update(generation.build()?)
-                    .build(),
-            )
-            .send()
-            .await;
+        let mut items = vec![change];
+        items.extend(others.into_iter().flatten());
+        let transaction = self.client.transact_write_items();
+        let result = transaction.set_transact_items(Some(items)).send().await;
         match result.map_err(NotMade::of) {
             Ok(_) => Ok(Changed::Stored),
             Err(NotMade::Condition | NotMade::Conflict(_)) => Ok(Changed::Lost),
@@ -540,6 +524,26 @@ impl WebhookStore {
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
     }
+}
+
+/// The part of a transaction that counts that an organization's webhooks have changed, unless they did since `among` was
+/// read.
+fn generation(table: &str, org: OrganizationId, among: &Webhooks) -> Result<TransactWriteItem> {
+    let number = |number: u64| AttributeValue::N(number.to_string());
+    let update = Update::builder()
+        .table_name(table)
+        .key("org", string(org))
+        .key("id", string(GENERATION))
+        .update_expression("SET generation = :next")
+        .expression_attribute_values(":next", number(among.generation + 1));
+    let update = if among.generation == 0 {
+        update.condition_expression("attribute_not_exists(generation)")
+    } else {
+        update
+            .condition_expression("generation = :previous")
+            .expression_attribute_values(":previous", number(among.generation))
+    };
+    Ok(TransactWriteItem::builder().update(update.build()?).build())
 }
 
 fn revision(webhook: &Webhook) -> AttributeValue {

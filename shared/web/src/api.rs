@@ -159,6 +159,12 @@ error_codes! {
     WebhookDisabled = CONFLICT "webhook_disabled",
     /// The delivery is being tried.
     DeliveryInProgress = CONFLICT "delivery_in_progress",
+    /// Not what a request can be known by.
+    InvalidIdempotencyKey = BAD_REQUEST "invalid_idempotency_key",
+    /// The first request with this key is being carried out.
+    IdempotencyKeyInUse = CONFLICT "idempotency_key_in_use",
+    /// The first request with this key had another body.
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused",
     /// The identity provider cannot be asked.
     IdentityUnavailable = SERVICE_UNAVAILABLE "identity_unavailable",
     /// No such path.

@@ -35,7 +35,11 @@ pub async fn optional_object(body: Body, max: usize) -> Result<Option<Value>, Ap
     parse_object(&bytes).map(Some)
 }
 
-async fn bytes(body: Body, max: usize) -> Result<Bytes, ApiError> {
+/// Reads the body of a request, of at most `max` bytes.
+///
+/// # Errors
+/// `body_too_large` (413), `invalid_json` (400) for one that breaks off.
+pub async fn bytes(body: Body, max: usize) -> Result<Bytes, ApiError> {
     to_bytes(body, max)
         .await
         .map_err(|error| match error.source() {

@@ -38,7 +38,9 @@ async fn a_change_of_a_webhook_is_known_for_ones_own() {
     renamed.revision += 1;
     renamed.updated_at = timestamp(now);
     let store = webhooks(&system, "UpdateItem");
-    let replaced = store.replace(&renamed, Forgotten::Nothing, None).await;
+    let replaced = store
+        .replace(&renamed, Forgotten::Nothing, None, None)
+        .await;
     assert_eq!(replaced.unwrap(), Changed::Stored);
     assert_eq!(current().await.settings.name, "renamed");
     // Somebody else's of the same revision is not.
@@ -47,7 +49,7 @@ async fn a_change_of_a_webhook_is_known_for_ones_own() {
         .stack
         .tables
         .webhooks
-        .replace(&renamed, Forgotten::Nothing, None);
+        .replace(&renamed, Forgotten::Nothing, None, None);
     assert_eq!(replaced.await.unwrap(), Changed::Lost);
 
     let webhook = current().await;

@@ -223,7 +223,7 @@ async fn point(system: &System, webhook: WebhookKey, url: &str) {
     webhook.settings.url = url.parse().unwrap();
     webhook.revision += 1;
     webhooks
-        .replace(&webhook, Forgotten::Nothing, None)
+        .replace(&webhook, Forgotten::Nothing, None, None)
         .await
         .unwrap();
 }

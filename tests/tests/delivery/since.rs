@@ -42,7 +42,7 @@ async fn a_webhook_is_told_of_more_only_as_far_as_it_was_stored_afterwards() {
     older.created_at = timestamp(start - hours(2));
     older.revision += 1;
     webhooks
-        .replace(&older, Forgotten::Nothing, None)
+        .replace(&older, Forgotten::Nothing, None, None)
         .await
         .unwrap();
     let path = format!("/webhooks/{}", webhook.id);

@@ -197,7 +197,7 @@ async fn only_a_good_token_publishes() {
             .stack
             .tables
             .tokens
-            .add(&token, u64::MAX)
+            .add(&token, u64::MAX, None)
             .await
             .unwrap();
         format!("Bearer {}", secret.reveal())

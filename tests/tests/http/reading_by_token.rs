@@ -44,7 +44,7 @@ async fn only_a_token_with_the_right_to_read_reads_and_only_its_organizations_re
         let (token, secret) =
             Token::new(org, "t", rights.iter().copied(), expires_at, made).unwrap();
         let tokens = &system.stack.tables.tokens;
-        tokens.add(&token, u64::MAX).await.unwrap();
+        tokens.add(&token, u64::MAX, None).await.unwrap();
         (token, secret.reveal().to_owned())
     };
     let (reader, may_read) = made(org, &[Right::ReadReports], None).await;

@@ -398,3 +398,64 @@ async fn the_next_day_begins_with_nothing_and_two_at_once_do_not_pass() {
     let tomorrow = now + Duration::DAY;
     assert_eq!(count(tomorrow).await.unwrap(), Changed::Stored);
 }
+
+fn declaration(version: &str) -> Value {
+    let mut declaration = metadata(version);
+    declaration["files"] = files("a").iter().map(File::declaration).collect();
+    declaration
+}
+
+/// Begins an upload with a key.
+async fn begun_with_key(system: &System, token: &str, body: &Value) -> Reply {
+    let request = system.request("POST", "/security/report");
+    let request = request
+        .bearer_auth(token)
+        .header("idempotency-key", "8e03978e-40d5-43dd-bc93-6894a57f9324")
+        .json(body);
+    system.send(request).await
+}
+
+#[tokio::test]
+async fn who_begins_again_gets_the_same_upload_and_new_addresses() {
+    let system = System::start().await;
+    let org = organization();
+    let token = system.stack.create_token("t", org, &[Right::Publish]).await;
+    let token = token.unwrap();
+    let publisher = Publisher::new(&system.stack.api_url, token.clone()).unwrap();
+    let body = declaration("1.0");
+    let first = begun_with_key(&system, token.reveal(), &body).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let again = begun_with_key(&system, token.reveal(), &body).await;
+    assert_eq!(again.status, 201, "{again:?}");
+    let (first, again) = (first.json(), again.json());
+    for field in ["uploadId", "reportId", "expiresAt"] {
+        assert_eq!(first[field], again[field]);
+    }
+    // One of each.
+    let mut mixed = first.clone();
+    mixed["files"][1] = again["files"][1].clone();
+    publisher.upload(&mixed, &files("a")).await.unwrap();
+    let id = text(&first["uploadId"]);
+    assert_eq!(publisher.complete(&id).await.unwrap().status(), 201);
+    let completed = begun_with_key(&system, token.reveal(), &body).await.json();
+    assert_eq!(completed["uploadId"], first["uploadId"]);
+
+    let day = system.stack.dynamodb.get_item().table_name("UploadsTable");
+    let day = day.key(
+        "id",
+        AttributeValue::S(format!("~day/{org}/{}", OffsetDateTime::now_utc().date())),
+    );
+    let day = day.send().await.unwrap().item.unwrap();
+    assert_eq!(day["uploads"], AttributeValue::N("1".to_owned()));
+
+    let other = declaration("2.0");
+    let reply = begun_with_key(&system, token.reveal(), &other).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.code()),
+        (422, "idempotency_key_reused".into())
+    );
+    let another = system.stack.create_token("t", org, &[Right::Publish]).await;
+    let reply = begun_with_key(&system, another.unwrap().reveal(), &other).await;
+    assert_eq!(reply.status, 201);
+    assert_ne!(reply.json()["uploadId"], first["uploadId"]);
+}

@@ -116,7 +116,7 @@ async fn token(
         .stack
         .tables
         .tokens
-        .add(&token, u64::MAX)
+        .add(&token, u64::MAX, None)
         .await
         .unwrap();
     (token, secret.reveal().to_owned())

@@ -9,6 +9,7 @@ mod deleting;
 mod limits;
 mod loops;
 mod reading;
+mod repeating;
 mod secrets;
 mod stage;
 mod tokens;

@@ -178,6 +178,16 @@ pub(crate) async fn call_through(
         .header("authorization", format!("Bearer {bearer}"))
         .body(body)
         .unwrap();
+    send_through(system, managing, request).await
+}
+
+/// Sends any request to a function that is not the system's own.
+pub(crate) async fn send_through(
+    system: &System,
+    managing: &Managing,
+    request: Request<Body>,
+) -> Reply {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = local::service(
         &system.stack.listing,
         &system.stack.files,
@@ -193,7 +203,7 @@ pub(crate) async fn call_through(
         headers: parts.headers,
         body: axum::body::to_bytes(body, usize::MAX).await.unwrap(),
     };
-    contract::check(method, path.split('?').next().unwrap(), &reply);
+    contract::check(method.as_str(), &path, &reply);
     reply
 }
 

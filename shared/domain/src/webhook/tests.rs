@@ -51,6 +51,18 @@ fn a_webhook_is_told_of_what_is_stored_after_it_was_made() {
         let told = wants(&webhook, "a", ReportEvent::Published, stored);
         assert_eq!(told, expected, "{stored}");
     }
+    // What was published before may be deleted afterwards.
+    let mut deleted = change(
+        "a",
+        ReportEvent::Deleted,
+        &timestamp(CREATED - Duration::DAY),
+    );
+    deleted.deleted_at = Some(timestamp(CREATED));
+    assert!(!webhook.wants(&deleted), "it has to name the event");
+    let named = self::webhook(None, &[ReportEvent::Deleted]);
+    assert!(named.wants(&deleted));
+    deleted.deleted_at = Some(timestamp(CREATED - Duration::DAY));
+    assert!(!named.wants(&deleted));
     // An item that somebody wrote by hand.
     let odd = change("a", ReportEvent::Published, "yesterday");
     assert!(webhook.wants(&odd));

@@ -1,0 +1,221 @@
+//! Requests that a client may send again: `Idempotency-Key`.
+//!
+//! Whoever creates something and gets no answer cannot know whether it was created. With a key of its own choice it asks again:
+//! the same key with the same body gets the same answer, for [`VALIDITY`]. The meaning is that of the IETF's draft
+//! `draft-ietf-httpapi-idempotency-key-header-07`. There the key is a string in quotes; most clients send it without, so both
+//! are a key, each as it stands.
+//!
+//! Only what has made something is kept. What was refused, or has failed without a trace, may be asked for again with any body.
+
+mod answer;
+
+use std::convert::Infallible;
+use std::future::Future;
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, header};
+use domain::organization::OrganizationId;
+use runtime::config::Environment;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use store::idempotency::{self as table, IdempotencyStore};
+use time::OffsetDateTime;
+use web::api::{ApiError, ErrorCode};
+
+pub use crate::answer::Answer;
+pub use store::idempotency::VALIDITY;
+
+/// The header.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The longest key in bytes: several times what a UUID takes, which the draft recommends.
+pub const MAX_KEY: usize = 255;
+
+/// Knows which requests were made before.
+#[derive(Clone, Debug)]
+pub struct Idempotency(IdempotencyStore);
+
+/// What a request says of whether it was made before, besides its body.
+#[derive(Clone, Debug)]
+pub struct Keyed {
+    /// Of a header that stands twice, both.
+    keys: Vec<HeaderValue>,
+    path: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for Keyed {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let keys = parts.headers.get_all(IDEMPOTENCY_KEY);
+        Ok(Self {
+            keys: keys.iter().cloned().collect(),
+            path: parts.uri.path().to_owned(),
+        })
+    }
+}
+
+/// Who makes a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// In which organization.
+    pub org: OrganizationId,
+    /// As whom: what no two callers have in common.
+    pub caller: &'a str,
+}
+
+/// What there is of a request.
+#[derive(Debug)]
+pub enum Begun<A> {
+    /// It is to be carried out. What it makes is made together with [`Attempt::keeping`].
+    First(Attempt),
+    /// It was, and this was kept.
+    Again(A),
+}
+
+/// A request that is being carried out, by a key or without one.
+#[derive(Clone, Debug)]
+pub struct Attempt(Option<(IdempotencyStore, table::Attempt)>);
+
+impl Idempotency {
+    /// In the table that the variable `IDEMPOTENCY_TABLE` names.
+    ///
+    /// # Errors
+    /// The variable is missing.
+    pub fn new(
+        environment: &Environment,
+        dynamodb: &aws_sdk_dynamodb::Client,
+    ) -> anyhow::Result<Self> {
+        let table = environment.required("IDEMPOTENCY_TABLE")?;
+        Ok(Self(IdempotencyStore::new(dynamodb.clone(), table)))
+    }
+
+    /// Begins a request with this body. One without a key has never been made before.
+    ///
+    /// # Errors
+    /// `invalid_idempotency_key` (400), `idempotency_key_in_use` (409) while the first one is being carried out,
+    /// `idempotency_key_reused` (422) when that had another body.
+    pub async fn begin<A: DeserializeOwned>(
+        &self,
+        scope: Scope<'_>,
+        keyed: &Keyed,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Begun<A>, ApiError> {
+        let Some(key) = keyed.key()? else {
+            return Ok(Begun::First(Attempt(None)));
+        };
+        // A JSON array keeps the parts apart whatever characters they hold.
+        let id = serde_json::json!([scope.caller, keyed.path, key]);
+        let request = table::Request {
+            org: scope.org,
+            id: digest(id.to_string().as_bytes()),
+            body: digest(body),
+        };
+        match self.0.begin(&request, now).await? {
+            table::Begun::Started(attempt) => {
+                Ok(Begun::First(Attempt(Some((self.0.clone(), attempt)))))
+            }
+            table::Begun::Answered(answer) => {
+                // What serde says might repeat a part of it.
+                let kept = serde_json::from_str(&answer.0).ok();
+                Ok(Begun::Again(
+                    kept.context("the answer that was kept cannot be read")?,
+                ))
+            }
+            table::Begun::OtherBody => {
+                let message =
+                    "Idempotency-Key: a request with this key was made before, with another body";
+                Err(refused(ErrorCode::IdempotencyKeyReused, message))
+            }
+            table::Begun::Running(until) => {
+                let message =
+                    "Idempotency-Key: the first request with this key is being carried out";
+                let left = (until - now).whole_seconds().max(0) + 1;
+                Err(refused(ErrorCode::IdempotencyKeyInUse, message)
+                    .header(header::RETRY_AFTER, HeaderValue::from(left)))
+            }
+        }
+    }
+
+    /// Carries a request out, once: `first` gives the answer, having kept it.
+    ///
+    /// # Errors
+    /// Those of [`Idempotency::begin`], and those of `first`.
+    pub async fn once<F: Future<Output = Result<Answer, ApiError>>>(
+        &self,
+        scope: Scope<'_>,
+        keyed: &Keyed,
+        body: &[u8],
+        now: OffsetDateTime,
+        first: impl FnOnce(Attempt) -> F,
+    ) -> Result<Answer, ApiError> {
+        match self.begin(scope, keyed, body, now).await? {
+            Begun::Again(answer) => Ok(answer),
+            Begun::First(attempt) => {
+                let answer = first(attempt.clone()).await;
+                attempt.settle(answer).await
+            }
+        }
+    }
+}
+
+impl Attempt {
+    /// What keeps the answer, in the transaction that makes what it tells of. Without a key there is nothing to keep.
+    pub fn keeping<A: Serialize>(&self, answer: &A) -> anyhow::Result<Option<TransactWriteItem>> {
+        let Some((store, attempt)) = &self.0 else {
+            return Ok(None);
+        };
+        Ok(Some(
+            store.keeping(attempt, &serde_json::to_string(answer)?)?,
+        ))
+    }
+
+    /// Ends the request. When it came to nothing, the key is free again.
+    pub async fn settle<T>(self, result: Result<T, ApiError>) -> Result<T, ApiError> {
+        if result.is_err()
+            && let Some((store, attempt)) = &self.0
+            && let Err(error) = store.release(attempt).await
+        {
+            // It is free by itself in half a minute.
+            tracing::warn!("a request that came to nothing is not released: {error}");
+        }
+        result
+    }
+}
+
+impl Keyed {
+    fn key(&self) -> Result<Option<&str>, ApiError> {
+        let Some((key, others)) = self.keys.split_first() else {
+            return Ok(None);
+        };
+        let invalid = |message: &str| {
+            let message = format!("Idempotency-Key: {message}");
+            refused(ErrorCode::InvalidIdempotencyKey, &message)
+        };
+        if !others.is_empty() {
+            return Err(invalid("stands twice"));
+        }
+        let is_visible = |text: &&str| text.bytes().all(|it| matches!(it, b' '..=b'~'));
+        let key = key.to_str().ok().filter(is_visible);
+        let key = key.ok_or_else(|| invalid("has other characters than visible ones of ASCII"))?;
+        if key.is_empty() {
+            return Err(invalid("is empty"));
+        }
+        if key.len() > MAX_KEY {
+            return Err(invalid(&format!("has more than {MAX_KEY} characters")));
+        }
+        Ok(Some(key))
+    }
+}
+
+fn refused(code: ErrorCode, message: &str) -> ApiError {
+    ApiError::new(code, message).parameter("Idempotency-Key")
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
