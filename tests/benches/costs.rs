@@ -10,39 +10,21 @@
     reason = "a benchmark prints, and fails when it cannot go on"
 )]
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use access::Reading;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use aws_sdk_dynamodb::config::interceptors::{
-    AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
-};
-use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_dynamodb::operation::batch_get_item::{BatchGetItemInput, BatchGetItemOutput};
-use aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
-use aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
-use aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
-use aws_sdk_dynamodb::operation::transact_write_items::{
-    TransactWriteItemsInput, TransactWriteItemsOutput,
-};
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
-use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
-use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use axum::body::Body;
 use axum::http::Request;
 use domain::organization::OrganizationId;
 use domain::token::Right;
 use download_files::Files;
 use list_reports::Listing;
-use local::Clients;
 use local::client::{File, Publisher};
 use retry_webhooks::Round;
 use runtime::metrics::Metrics;
 use store::queue::work::Work;
+use tests::meter::{Meter, Usage};
 use tests::receiver::Receiver;
 use tests::samples::{change, metadata, noise, stored_report};
 use tests::system::{System, organization};
@@ -77,117 +59,6 @@ const LOGGED_PER_CALL: u64 = 1500;
 
 /// The headers of a message and TLS around it, in bytes. Assumed.
 const HEADERS: usize = 1500;
-
-/// What was used of AWS.
-#[derive(Clone, Debug, Default)]
-struct Usage {
-    calls: BTreeMap<String, u64>,
-    read_units: f64,
-    write_units: f64,
-}
-
-/// Counts what its clients use.
-#[derive(Clone, Debug, Default)]
-struct Meter(Arc<Mutex<Usage>>);
-
-impl Meter {
-    /// What was used since the last time.
-    fn read(&self) -> Usage {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-
-    /// A function's clients, metered.
-    fn of(&self, system: &System, function: &str) -> Clients {
-        let Clients { dynamodb, s3, sqs } = &system.stack.clients[function];
-        let dynamodb = dynamodb.config().to_builder().interceptor(self.clone());
-        let sqs = sqs.config().to_builder().interceptor(self.clone());
-        Clients {
-            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
-            s3: s3.clone().interceptor(self.clone()),
-            sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
-        }
-    }
-}
-
-/// Asks each of these operations what it consumes.
-macro_rules! ask {
-    ($input:expr; $($operation:ty),*) => {
-        $(if let Some(input) = $input.downcast_mut::<$operation>() {
-            input.return_consumed_capacity = Some(ReturnConsumedCapacity::Total);
-        })*
-    };
-}
-
-/// What one of these operations has consumed.
-macro_rules! answer {
-    ($output:expr; one $($one:ty),*; many $($many:ty),*) => {{
-        let mut consumed: Vec<ConsumedCapacity> = Vec::new();
-        $(if let Some(output) = $output.downcast_ref::<$one>() {
-            consumed.extend(output.consumed_capacity.clone());
-        })*
-        $(if let Some(output) = $output.downcast_ref::<$many>() {
-            consumed.extend(output.consumed_capacity.clone().unwrap_or_default());
-        })*
-        consumed
-    }};
-}
-
-fn ask_for_capacity(input: &mut Input) {
-    ask!(
-        input;
-        GetItemInput,
-        BatchGetItemInput,
-        QueryInput,
-        PutItemInput,
-        UpdateItemInput,
-        TransactWriteItemsInput
-    );
-}
-
-fn consumed(output: &Output) -> f64 {
-    let consumed = answer!(
-        output;
-        one GetItemOutput, QueryOutput, PutItemOutput, UpdateItemOutput;
-        many BatchGetItemOutput, TransactWriteItemsOutput
-    );
-    consumed
-        .iter()
-        .map(|one| one.capacity_units.unwrap_or_default())
-        .sum()
-}
-
-impl Intercept for Meter {
-    fn name(&self) -> &'static str {
-        "Meter"
-    }
-
-    fn modify_before_serialization(
-        &self,
-        context: &mut BeforeSerializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        ask_for_capacity(context.input_mut());
-        Ok(())
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        cfg: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let operation = cfg.load::<Metadata>().unwrap().name();
-        let mut usage = self.0.lock().unwrap();
-        *usage.calls.entry(operation.to_owned()).or_default() += 1;
-        let units = context.output_or_error().map_or(0.0, consumed);
-        match operation {
-            "GetItem" | "BatchGetItem" | "Query" => usage.read_units += units,
-            _ => usage.write_units += units,
-        }
-        Ok(())
-    }
-}
 
 /// What one thing that a user does takes.
 struct Cost {
@@ -423,7 +294,7 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
         what: "A delivery of one report to one webhook, alone in its batch",
         api_calls: 0,
         invocations: 1,
-        memory: 1024,
+        memory: 768,
         seconds: 0.3,
         streamed: 0,
         to_internet: (sent.body.len() + HEADERS) as u64,

@@ -11,6 +11,7 @@ pub mod failures;
 pub mod faults;
 pub mod lambda;
 pub mod log;
+pub mod meter;
 pub mod metrics;
 pub mod receiver;
 pub mod samples;

@@ -1,13 +1,15 @@
 //! Reports to test with.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::report::change::{ReportChange, ReportEvent};
 use domain::report::{Method, Report, ReportId, StoredFile};
 use local::client::File;
 use serde_json::{Value, json};
-use time::Duration;
-use time::macros::datetime;
+use time::OffsetDateTime;
 
 /// The metadata of a report on a version.
 pub fn metadata(version: &str) -> Value {
@@ -70,16 +72,19 @@ pub fn change(report: &Report, revision: u64) -> ReportChange {
     ReportChange::announcing(&report)
 }
 
-/// The `number`-th of many reports as it is stored; its version is `1.<number / 7>.<number % 7>`. It is stored later than any
-/// webhook is made, so that each is told of it.
+/// The `number`-th of many reports as it is stored; its version is `1.<number / 7>.<number % 7>`. It was stored when it is asked
+/// for first, so a webhook that was made before is told of it.
 pub fn stored_report(org: OrganizationId, number: u64) -> Report {
+    static STORED: LazyLock<Mutex<HashMap<(OrganizationId, u64), String>>> =
+        LazyLock::new(Mutex::default);
     let metadata = metadata(&format!("1.{}.{}", number / 7, number % 7));
     let mut metadata: domain::report::Metadata = serde_json::from_value(metadata).unwrap();
     metadata.project_key = format!("project-{number}");
     let id = ReportId::of(org, &metadata);
-    let upload_date = timestamp(
-        datetime!(2100-01-01 0:00 UTC) + Duration::seconds(i64::try_from(number).unwrap()),
-    );
+    let mut stored = STORED.lock().unwrap();
+    let upload_date = stored.entry((org, number));
+    let upload_date = upload_date.or_insert_with(|| timestamp(OffsetDateTime::now_utc()));
+    let upload_date = upload_date.clone();
     Report {
         org,
         id,

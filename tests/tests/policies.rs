@@ -219,7 +219,7 @@ async fn manage(system: &System, org: OrganizationId) {
     call("PATCH", &webhook, Some(json!({"project": "acme:shop"}))).await;
     let deliveries = format!("{webhook}/deliveries");
     let all = call("GET", &deliveries, None).await.json();
-    call("GET", &format!("{deliveries}?state=delivered"), None).await;
+    call("GET", &format!("{deliveries}?state=failed"), None).await;
     let delivery = format!("{deliveries}/{}", text(&all["deliveries"][0]["id"]));
     call("GET", &delivery, None).await;
     call("POST", &format!("{delivery}/redeliver"), None).await;
@@ -274,6 +274,13 @@ async fn deliver(system: &System, org: OrganizationId) {
     queue.send(&[again]).await.unwrap();
     system.deliver(start + Duration::HOUR).await;
     assert!(receiver.take().is_empty());
+
+    // What was delivered is sent again.
+    let replay = json!({"states": ["delivered", "failed"]});
+    let path = format!("/webhooks/{}/replay", text(&webhook["id"]));
+    system.manage(org, "POST", &path, Some(replay)).await;
+    system.deliver(start + Duration::HOUR).await;
+    assert_eq!(receiver.take().len(), 1);
 
     // The webhook is deleted before its receiver took everything.
     receiver.answer(Answer::Status(503));

@@ -43,8 +43,9 @@ fn a_slow_dynamodb_is_asked_again_and_the_function_is_there_for_the_answer() {
 
 #[test]
 fn what_a_batch_has_begun_is_recorded_before_its_end_however_slow_dynamodb_is() {
-    // Claimed, read, sent, recorded, the receiver's health twice, a replay, the rest put back on the queue.
-    let begun = 7 * LONGEST_CALL + DEADLINE;
+    // Claimed, read, sent, attempts put beside it, recorded, the receiver's health twice, a replay, the rest put back on the
+    // queue.
+    let begun = 8 * LONGEST_CALL + DEADLINE;
     assert!(begun <= deliver_webhooks::RESERVE);
     let timeout = timeout("DeliverWebhooks");
     assert!(

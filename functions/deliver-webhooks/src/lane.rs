@@ -20,7 +20,7 @@ use futures_util::stream::FuturesUnordered;
 use outbound::format;
 use runtime::clock::Clock;
 use store::deliveries::creation::Created;
-use store::deliveries::lease::{Claimed, LEASE_VALIDITY};
+use store::deliveries::lease::{Claimed, LEASE_VALIDITY, Leased};
 use store::dynamodb::Changed;
 use store::queue::work::Work;
 use tokio::sync::Semaphore;
@@ -272,7 +272,7 @@ impl Running<'_> {
     async fn try_now(&self, what: What) -> anyhow::Result<Done> {
         let now = self.clock.now();
         let deliveries = &self.delivering.deliveries;
-        let (delivery, lease, body) = match what {
+        let (leased, body) = match what {
             What::New(message) => {
                 let until = now + LEASE_VALIDITY;
                 let lease = Lease::new();
@@ -280,7 +280,7 @@ impl Running<'_> {
                 let mut delivery = Delivery::new(self.webhook.key(), &message, state, until, now);
                 delivery.lease = Some(lease);
                 match deliveries.create(&delivery, &message).await? {
-                    Created::Stored => (delivery, lease, Some(message.body)),
+                    Created::Stored => (Leased::new(delivery, lease), Some(message.body)),
                     Created::Told(told) => return self.instead(&message, &told),
                 }
             }
@@ -290,7 +290,7 @@ impl Running<'_> {
                     id,
                 };
                 match deliveries.claim(key, now).await? {
-                    Claimed::Started(delivery, lease) => (*delivery, lease, None),
+                    Claimed::Started(leased) => (*leased, None),
                     Claimed::InProgress => return Ok(Done::InProgress),
                     Claimed::AlreadyDelivered | Claimed::NotDue => return Ok(Done::Recorded),
                     Claimed::Gone => {
@@ -301,14 +301,14 @@ impl Running<'_> {
                 }
             }
         };
-        match self.attempt(&delivery, lease, body).await {
+        match self.attempt(&leased, body).await {
             Ok(verdict) => {
-                self.heed(&delivery, verdict).await;
+                self.heed(&leased.delivery, verdict).await;
                 Ok(Done::Recorded)
             }
             Err(error) => {
-                self.log(deliveries.release(delivery.key(), lease, now).await);
-                Err(error.context(format!("try delivery {}", delivery.id)))
+                self.log(deliveries.release(&leased, now).await);
+                Err(error.context(format!("try delivery {}", leased.delivery.id)))
             }
         }
     }

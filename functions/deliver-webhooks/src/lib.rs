@@ -28,9 +28,10 @@ use crate::tally::Tally;
 pub use crate::state::Delivering;
 
 /// So much of the function's time is kept for what has been begun, when DynamoDB and the queue are slow: a delivery is claimed
-/// and its message read, it is sent, which may take 10 s, and is recorded; what it says of the receiver is recorded, by two
-/// writes at the most; the others are replayed, and what is left goes back on the queue.
-pub const RESERVE: Duration = Duration::from_secs(60);
+/// and its message read, it is sent, which may take 10 s, and is recorded, perhaps after attempts were put beside it; what it
+/// says of the receiver is recorded, by two writes at the most; the others are replayed, and what is left goes back on the
+/// queue.
+pub const RESERVE: Duration = Duration::from_secs(65);
 
 /// How many deliveries are on their way at once. A Lambda function may have 1,024 open files (Lambda, "Quotas"), and beside
 /// these there are connections to DynamoDB, and some to receivers that are kept for a while.

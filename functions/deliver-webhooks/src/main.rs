@@ -5,10 +5,16 @@ use std::time::SystemTime;
 use aws_lambda_events::sqs::SqsEvent;
 use deliver_webhooks::{Delivering, RESERVE, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use mimalloc::MiMalloc;
 use outbound::sender::{Sender, SenderOptions};
 use runtime::config::{self, Environment};
 use runtime::telemetry;
 use time::OffsetDateTime;
+
+/// A delivery is some thousand small allocations, most of them the SDK's. With this one it takes a sixth less CPU than with the
+/// C library's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {

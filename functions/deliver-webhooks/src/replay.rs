@@ -2,11 +2,11 @@
 
 use domain::date::timestamp;
 use domain::delivery::DeliveryKey;
-use domain::delivery::{Delivery, DeliveryId};
+use domain::delivery::{Delivery, DeliveryId, DeliveryState};
 use futures_util::{StreamExt as _, stream};
 use runtime::clock::Clock;
-use store::deliveries::Range;
 use store::deliveries::lease::MadeDue;
+use store::deliveries::{Page, Range};
 use store::queue::work::{Replay, Work};
 
 use crate::receipt::Receipt;
@@ -71,22 +71,21 @@ async fn page_of(
     range: &mut Range,
     clock: &Clock,
 ) -> anyhow::Result<bool> {
-    let (page, has_more) = delivering.deliveries.page(range, false, PAGE).await?;
-    let Some(last) = page.last() else {
-        return Ok(false);
-    };
+    let Page { deliveries, next } = delivering.deliveries.page(range, false, PAGE).await?;
     let due = if replay.early {
-        let ids = page.iter().map(|delivery| delivery.id).collect();
+        let ids = deliveries.iter().map(|delivery| delivery.id).collect();
         make_due(delivering, replay, ids, clock).await?
     } else {
         let now = timestamp(clock.now());
         let is_due = |it: &&Delivery| it.due_at.as_ref().is_some_and(|at| *at <= now);
-        page.iter().filter(is_due).map(|it| it.id).collect()
+        deliveries.iter().filter(is_due).map(|it| it.id).collect()
     };
     let messages = Work::due(replay.org, replay.webhook, &due);
     delivering.queue.send(&messages).await?;
-    range.from = last.id.next();
-    Ok(has_more)
+    if let Some(last) = next {
+        range.from = last.next();
+    }
+    Ok(next.is_some())
 }
 
 /// Makes deliveries due. Gives those that are.
@@ -99,15 +98,17 @@ async fn make_due(
     let webhook = replay.webhook;
     let made_due = ids.iter().copied().map(|id| {
         let key = DeliveryKey { webhook, id };
-        delivering.deliveries.make_due(key, clock.now())
+        // What one replay is of may have been delivered since it was read.
+        let again = replay.replay == DeliveryState::Delivered;
+        delivering.deliveries.make_due(key, again, clock.now())
     });
     let results: Vec<_> = stream::iter(made_due).buffered(AT_ONCE).collect().await;
     let mut due = Vec::new();
     for (id, result) in ids.into_iter().zip(results) {
         match result? {
             MadeDue::Due(_) => due.push(id),
-            // It is being tried, or there is none any more.
-            MadeDue::InProgress | MadeDue::Gone => {}
+            // It is being tried, or was, or there is none any more.
+            MadeDue::InProgress | MadeDue::Delivered | MadeDue::Gone => {}
         }
     }
     Ok(due)

@@ -53,7 +53,7 @@ struct ReplayBody {
 }
 
 /// How many deliveries a replay means. They are counted only for who asks, and up to [`MAX_COUNT`]: counting reads them.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Counted {
     count: usize,
@@ -88,12 +88,12 @@ pub(crate) async fn list(
         range.to = range.to.min(last.previous());
     }
 
-    let (page, has_more) = managing.deliveries.page(&range, true, limit).await?;
+    let page = managing.deliveries.page(&range, true, limit).await?;
 
-    let last = page.last().filter(|_| has_more);
     let body = DeliveriesBody {
-        next_cursor: last.map(|last| scope.seal(&last.id.to_string())),
+        next_cursor: page.next.map(|last| scope.seal(&last.to_string())),
         deliveries: page
+            .deliveries
             .iter()
             .map(|delivery| DeliverySummaryBody::of(delivery, now))
             .collect(),
@@ -112,17 +112,11 @@ pub(crate) async fn get(
 ) -> Result<Response, ApiError> {
     let webhook = managing.webhook(&caller, &target).await?;
     let key = key(&webhook, target.delivery()?);
-    let delivery = managing.deliveries.get(key).await?;
-    let delivery = delivery
-        .filter(|delivery| !delivery.is_expired(now))
+    let whole = managing.deliveries.whole(key, caller.may_manage).await?;
+    let whole = whole
+        .filter(|whole| !whole.delivery.is_expired(now))
         .ok_or_else(delivery_not_found)?;
-    let payload = if caller.may_manage {
-        managing.deliveries.body(key).await?
-    } else {
-        None
-    };
-    let attempts = managing.deliveries.attempts(key).await?;
-    let body = DeliveryBody::of(&delivery, payload, attempts, now);
+    let body = DeliveryBody::of(&whole.delivery, whole.message, whole.attempts, now);
     api::json(StatusCode::OK, &body)
 }
 
@@ -141,7 +135,7 @@ pub(crate) async fn redeliver(
         return Err(delivery_not_found());
     }
     managing.prepare(&webhook).await?;
-    match managing.deliveries.make_due(key, now).await? {
+    match managing.deliveries.make_due(key, true, now).await? {
         MadeDue::Due(delivery) => {
             let messages = Work::due(webhook.org, webhook.id, &[delivery.id]);
             managing.enqueue(&webhook, &messages).await;
@@ -152,7 +146,7 @@ pub(crate) async fn redeliver(
             let message = "the delivery is being tried at this moment; see what comes of it";
             Err(ApiError::new(ErrorCode::DeliveryInProgress, message))
         }
-        MadeDue::Gone => Err(delivery_not_found()),
+        MadeDue::Delivered | MadeDue::Gone => Err(delivery_not_found()),
     }
 }
 
@@ -188,18 +182,13 @@ pub(crate) async fn replay(
         .map(|state| (state, range(&webhook, Some(state), since, until, now)))
         .collect();
     if dry_run {
-        let mut count = 0;
+        let mut counted = Counted::default();
         for (_, range) in &ranges {
-            // One more tells whether there are more.
-            count += managing
-                .deliveries
-                .count(range, MAX_COUNT + 1 - count)
-                .await?;
+            let left = MAX_COUNT - counted.count;
+            let of_state = managing.deliveries.count(range, left).await?;
+            counted.count += of_state.count;
+            counted.has_more |= of_state.has_more;
         }
-        let counted = Counted {
-            count: count.min(MAX_COUNT),
-            has_more: count > MAX_COUNT,
-        };
         let counted = Some(counted);
         return api::json(StatusCode::OK, &ReplayBody { dry_run, counted });
     }

@@ -18,7 +18,6 @@ use idempotency::{Answer, Keyed};
 use outbound::format::Outgoing;
 use serde::Serialize;
 use serde_json::Value;
-use store::deliveries::Range;
 use store::dynamodb::Changed;
 use store::queue::work::Work;
 use store::webhooks::{Deleted, Forgotten, Webhooks};
@@ -328,13 +327,9 @@ impl Managing {
         webhook: WebhookId,
         now: OffsetDateTime,
     ) -> Result<Option<Delivery>, store::Error> {
-        let range = Range {
-            // DynamoDB takes its time to delete what has expired.
-            from: DeliveryId::first_at(now - RETENTION),
-            ..Range::all(webhook)
-        };
-        let (mut page, _) = self.deliveries.page(&range, true, 1).await?;
-        Ok(page.pop())
+        // DynamoDB takes its time to delete what has expired.
+        let from = DeliveryId::first_at(now - RETENTION);
+        self.deliveries.newest(webhook, from).await
     }
 
     /// Whether messages may go to this URL.

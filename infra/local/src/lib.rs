@@ -83,6 +83,8 @@ pub struct Options {
     /// How often what is due goes back on the queue. Without it there are neither rounds nor deliveries, unless
     /// [`Stack::deliver`] makes them.
     pub retry_every: Option<Duration>,
+    /// For how long changes gather before webhooks are told of them.
+    pub batching_window: Duration,
     /// Whether reading reports takes a token with the right to.
     pub read_by_token: bool,
     /// Whether an organization may have as many tokens, test calls and uploads as it likes.
@@ -100,6 +102,7 @@ impl Default for Options {
             port: 0,
             max_response_bytes: None,
             retry_every: None,
+            batching_window: Duration::from_secs(1),
             read_by_token: false,
             no_limits: false,
             delivery_deadline: DEADLINE,
@@ -269,7 +272,7 @@ impl Stack {
                 queue: events.clone(),
                 delivering: delivering.clone(),
             };
-            tasks.spawn(pump.run());
+            tasks.spawn(pump.run(options.batching_window));
             tasks.spawn(pump::rounds(retrying.clone(), every));
         }
         let service = service(&listing, &files, &publishing, &managing).merge(issuer.router());

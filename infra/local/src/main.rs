@@ -48,6 +48,9 @@ struct Arguments {
     /// How many bytes a download may have [default: 200000000, as on Lambda]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_response_bytes: Option<u64>,
+    /// For how long changes gather before webhooks are told of them, in one message where they can be
+    #[arg(long, value_name = "TIME", value_parser = window, default_value = "1s")]
+    batching_window: Duration,
     /// Have reading reports take a token with the right read-reports
     #[arg(long)]
     read_by_token: bool,
@@ -101,16 +104,27 @@ fn right(text: &str) -> Result<Right, String> {
         .ok_or_else(|| format!("known are {}", known()))
 }
 
-/// A number and its unit.
-fn interval(text: &str) -> Result<Duration, String> {
+/// A number and its unit, in milliseconds.
+fn milliseconds(text: &str) -> Option<u64> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
-    let parsed = units.into_iter().find_map(|(unit, milliseconds)| {
+    units.into_iter().find_map(|(unit, milliseconds)| {
         let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
         number.checked_mul(milliseconds)
-    });
-    match parsed {
+    })
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match milliseconds(text) {
         Some(milliseconds @ 100..=86_400_000) => Ok(Duration::from_millis(milliseconds)),
         _ => Err("give a time from 100ms to 24h, such as 10s, 5m or 1h".to_owned()),
+    }
+}
+
+/// As long as the parameter `BatchingWindow` of a stack may be.
+fn window(text: &str) -> Result<Duration, String> {
+    match milliseconds(text) {
+        Some(milliseconds @ 0..=60_000) => Ok(Duration::from_millis(milliseconds)),
+        _ => Err("give a time from 0s to 60s, such as 1s".to_owned()),
     }
 }
 
@@ -183,6 +197,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         port: arguments.port,
         max_response_bytes: arguments.max_response_bytes,
         retry_every: Some(arguments.retry_every),
+        batching_window: arguments.batching_window,
         read_by_token: arguments.read_by_token,
         no_limits: arguments.no_limits,
         ..Options::default()

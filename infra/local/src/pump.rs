@@ -14,10 +14,10 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// How long a batch is collected (template.yaml: `MaximumBatchingWindowInSeconds`).
-const WINDOW: Duration = Duration::from_secs(5);
 /// How many messages a batch has at the most (template.yaml: `BatchSize`).
 const BATCH_SIZE: usize = 100;
+/// The same without a window to gather in.
+const BATCH_SIZE_AT_ONCE: usize = 10;
 /// How many batches are handled at once: one that waits for a slow receiver does not hold up the next.
 const AT_ONCE: usize = 8;
 /// When a batch begins nothing new any more, as on Lambda: the function's 150 s without its reserve.
@@ -25,6 +25,8 @@ pub(crate) const BUDGET: Duration =
     Duration::from_secs(150).saturating_sub(deliver_webhooks::RESERVE);
 /// How long the queue is asked at a time.
 const WAIT_SECONDS: i32 = 1;
+/// How often the queue is asked while a batch gathers.
+const POLL: Duration = Duration::from_millis(100);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,15 +39,16 @@ pub(crate) struct Pump {
 }
 
 impl Pump {
-    /// Takes batch after batch, until it is dropped.
-    pub(crate) async fn run(self) {
+    /// Takes batch after batch, each of what comes within `window` (template.yaml: `MaximumBatchingWindowInSeconds`), until it
+    /// is dropped.
+    pub(crate) async fn run(self, window: Duration) {
         let slots = Arc::new(Semaphore::new(AT_ONCE));
         let mut batches = JoinSet::new();
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 return;
             };
-            match self.collect(WINDOW).await {
+            match self.collect(window).await {
                 Ok(messages) if messages.is_empty() => {}
                 Ok(messages) => {
                     let pump = self.clone();
@@ -84,11 +87,21 @@ impl Pump {
 
     /// The messages that come within `window` of the first one.
     async fn collect(&self, window: Duration) -> anyhow::Result<Vec<Message>> {
-        let mut messages = self.receive(WAIT_SECONDS, BATCH_SIZE).await?;
+        let size = if window.is_zero() {
+            BATCH_SIZE_AT_ONCE
+        } else {
+            BATCH_SIZE
+        };
+        let mut messages = self.receive(WAIT_SECONDS, size).await?;
         let end = Instant::now() + window;
-        while !messages.is_empty() && messages.len() < BATCH_SIZE && Instant::now() < end {
-            let more = self.receive(WAIT_SECONDS, BATCH_SIZE - messages.len());
-            messages.extend(more.await?);
+        while !messages.is_empty() && messages.len() < size {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            // Without waiting at the queue, which waits for whole seconds.
+            tokio::time::sleep(left.min(POLL)).await;
+            messages.extend(self.receive(0, size - messages.len()).await?);
         }
         Ok(messages)
     }

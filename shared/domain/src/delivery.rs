@@ -7,23 +7,25 @@ pub mod message;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::date::timestamp;
 use crate::delivery::attempt::AttemptSummary;
 use crate::delivery::message::Message;
-use crate::id::{milliseconds, time_ordered};
+use crate::id::{milliseconds, time_ordered, time_ordered_of};
 use crate::organization::OrganizationId;
-use crate::report::change::ReportEvent;
+use crate::report::change::{ChangeKey, ReportChange, ReportEvent};
 use crate::webhook::{WebhookId, WebhookKey};
 
 /// How long deliveries and their attempts are kept (`SonarQube` keeps its records as long).
 pub const RETENTION: Duration = Duration::days(30);
 
 crate::uuid_id! {
-    /// The id of a delivery: a version 7 UUID (RFC 9562), so that ids are in the order of time. It is also the message's
-    /// `webhook-id`: the idempotency key by which a receiver knows a message that came twice.
+    /// The id of a delivery: a version 7 UUID (RFC 9562), so that ids are in the order of time, that of the newest change that
+    /// it tells of. It is also the message's `webhook-id`: the idempotency key by which a receiver knows a message that came
+    /// twice.
     #[derive(Debug)]
     DeliveryId
 }
@@ -37,6 +39,22 @@ impl DeliveryId {
     /// A new id at this time.
     pub fn at(now: OffsetDateTime) -> Self {
         Self(time_ordered(now))
+    }
+
+    /// The id by which a webhook is told of this change, if it is told of nothing that is newer with it: it follows from both,
+    /// so that a change that comes again comes upon its delivery. Its time is that of the change.
+    pub fn telling(webhook: WebhookId, change: &ReportChange) -> Self {
+        let ChangeKey {
+            report, revision, ..
+        } = change.key();
+        let mut digest = Sha256::new();
+        digest.update(webhook.uuid());
+        digest.update(report.uuid());
+        digest.update(revision.to_be_bytes());
+        let digest = digest.finalize();
+        let bits = digest.first_chunk().expect("it is longer");
+        let time = change.stored_at().unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        Self(time_ordered_of(time, bits))
     }
 
     /// The first id that can have been made at this time.
@@ -101,8 +119,7 @@ impl DeliveryState {
     }
 }
 
-/// A delivery as it is stored, without its message and its attempts: those are items of their own, because DynamoDB
-/// charges every write for the whole item, and a list for everything that it reads.
+/// A delivery as it is stored, without its message and its attempts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
@@ -121,7 +138,7 @@ pub struct Delivery {
     /// The key of the project, when all reports are of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// When it was made, in the form of [`timestamp`].
+    /// When the newest change of its message was stored, in the form of [`timestamp`]: the time that is in its id.
     pub created_at: String,
     /// How often it was tried.
     pub attempts: u32,
@@ -150,13 +167,13 @@ impl Delivery {
     ) -> Self {
         Self {
             webhook: webhook.id,
-            id: DeliveryId::at(now),
+            id: message.id(webhook.id),
             org: webhook.org,
             state,
             events: message.events.clone(),
             reports: u32::try_from(message.changes.len()).unwrap_or(u32::MAX),
             project: message.project.clone(),
-            created_at: timestamp(now),
+            created_at: timestamp(message.stored_at().unwrap_or(now)),
             attempts: 0,
             last_attempt: None,
             due_at: Some(timestamp(due_at)),
@@ -228,6 +245,51 @@ mod tests {
         assert!(id < DeliveryId::first_at(time + millisecond));
         assert!(DeliveryId::last_before(time) < id && id < id.next());
         assert!(id.to_string() < DeliveryId::at(time + millisecond).to_string());
+    }
+
+    fn change(report: u128, revision: u64, stored: OffsetDateTime) -> ReportChange {
+        serde_json::from_value(serde_json::json!({
+            "event": "report.updated", "org": Uuid::from_u128(1), "revision": revision,
+            "summary": {
+                "projectName": "Name", "id": Uuid::from_u128(report), "reportType": "CWE Top 25",
+                "reportVersion": 2024, "projectVersion": "1.0", "date": "2025-12-17T09:05:48Z",
+                "uploadDate": timestamp(stored), "vulnerabilitiesCount": 1, "securityRating": "A",
+            },
+            "details": {"projectKey": "key"},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_id_follows_from_webhook_and_change_and_is_in_the_order_of_time() {
+        let time = datetime!(2026-03-01 12:00:00.123_456_7 UTC);
+        let (one, other) = (
+            WebhookId::new(Uuid::from_u128(7)),
+            WebhookId::new(Uuid::from_u128(8)),
+        );
+        let base = change(1, 1, time);
+        let id = DeliveryId::telling(one, &base);
+        assert_eq!(id.uuid().get_version_num(), 7);
+        assert_eq!(id.to_string(), "019ca945-0a7b-774e-97c7-b0e127893e44");
+        // What is said of the report does not count.
+        let mut renamed = base.clone();
+        renamed.summary.project_name = "Other".to_owned();
+        assert_eq!(DeliveryId::telling(one, &renamed), id);
+        let others = [
+            DeliveryId::telling(other, &base),
+            DeliveryId::telling(one, &change(2, 1, time)),
+            DeliveryId::telling(one, &change(1, 2, time)),
+        ];
+        for other in others {
+            assert_ne!(other, id);
+            // They have the same time.
+            assert_eq!(other.uuid().as_u128() >> 64, id.uuid().as_u128() >> 64);
+        }
+        let next = change(1, 2, time + Duration::microseconds(1));
+        assert!(DeliveryId::telling(one, &next) > others.into_iter().chain([id]).max().unwrap());
+        let millisecond = Duration::milliseconds(1);
+        assert!(DeliveryId::first_at(time) <= id);
+        assert!(id < DeliveryId::first_at(time + millisecond));
     }
 
     #[test]

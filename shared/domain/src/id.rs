@@ -19,8 +19,18 @@ pub fn parse_uuid(text: &str) -> Result<Uuid, InvalidUuid> {
 /// A new version 7 UUID (RFC 9562): those of one kind are in the order of their times, to the millisecond.
 pub fn time_ordered(now: OffsetDateTime) -> Uuid {
     let random = Uuid::new_v4().into_bytes();
-    let random = std::array::from_fn(|at| random[at]);
-    uuid::Builder::from_unix_timestamp_millis(milliseconds(now), &random).into_uuid()
+    time_ordered_of(now, random.last_chunk().expect("it is longer"))
+}
+
+/// The version 7 UUID of a time that has these bits instead of random ones, but for the first twelve: they are the fraction of
+/// the millisecond, so that ids are in the order of times that lie close together too (RFC 9562, section 6.2, method 3).
+pub fn time_ordered_of(time: OffsetDateTime, bits: &[u8; 10]) -> Uuid {
+    const MILLISECOND: i128 = 1_000_000;
+    let nanoseconds = time.unix_timestamp_nanos().rem_euclid(MILLISECOND);
+    let fraction = u16::try_from(nanoseconds * 4096 / MILLISECOND).unwrap_or_default();
+    let mut bits = *bits;
+    bits[..2].copy_from_slice(&fraction.to_be_bytes());
+    uuid::Builder::from_unix_timestamp_millis(milliseconds(time), &bits).into_uuid()
 }
 
 /// Unix milliseconds within the 48 bits that such an id has for them; times outside are moved to the nearest one inside.

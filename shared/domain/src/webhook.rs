@@ -187,7 +187,7 @@ impl Webhook {
             return false;
         }
         // A time that cannot be read is none: it is worse to be told too little than too much.
-        let Ok(stored) = parse(change.stored_at()) else {
+        let Some(stored) = change.stored_at() else {
             return true;
         };
         let is_since = |time: OffsetDateTime| stored >= time - CLOCKS;

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aws_config::SdkConfig;
 use aws_config::environment::{
     EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
 };
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{ConfigLoader, SdkConfig};
 
 use crate::metrics::Metrics;
 
@@ -118,8 +119,11 @@ impl Environment {
 /// The same configuration for S3, which takes its time to read and write objects.
 pub fn for_objects(aws: &SdkConfig) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().read_timeout(OBJECTS_READ_TIMEOUT);
+    // As the SDK has it by itself.
+    let stalled = StalledStreamProtectionConfig::enabled().grace_period(Duration::from_secs(5));
     aws.to_builder()
         .timeout_config(timeouts.build())
+        .stalled_stream_protection(stalled.build())
         .retry_config(RetryConfig::standard())
         .build()
 }
@@ -134,19 +138,27 @@ pub fn for_objects(aws: &SdkConfig) -> SdkConfig {
 /// There is no region.
 pub async fn aws(environment: &Environment) -> anyhow::Result<SdkConfig> {
     environment.required("AWS_REGION")?;
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT);
-    let retries = RetryConfig::standard()
-        .with_max_attempts(ATTEMPTS)
-        .with_initial_backoff(BACKOFF)
-        .with_max_backoff(BACKOFF.saturating_mul(2));
-    Ok(aws_config::from_env()
-        .timeout_config(timeouts.build())
-        .retry_config(retries)
+    Ok(settled(aws_config::from_env())
         // Lambda gives both by the environment. Left to itself the SDK would also prepare to look for them elsewhere.
         .region(EnvironmentVariableRegionProvider::new())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .load()
         .await)
+}
+
+/// Settings for DynamoDB and SQS, wherever they are.
+pub fn settled(loader: ConfigLoader) -> ConfigLoader {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT);
+    let retries = RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(BACKOFF)
+        .with_max_backoff(BACKOFF.saturating_mul(2));
+    loader
+        .timeout_config(timeouts.build())
+        .retry_config(retries)
+        // Requests and answers are small, and an attempt has an end of its own: to watch how fast they come costs each of them
+        // something for nothing.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
 //! The table of deliveries.
 //!
-//! Beside each delivery, in the same partition and behind every delivery's id, lie its message, its latest attempts, and
-//! for each change that it tells of a deduplication record. By that a change that comes again finds its delivery.
+//! A delivery's item has its message and its latest attempts, as far as they are small; otherwise, and what was attempted
+//! before, they lie beside it, in the same partition behind every delivery's id. Among the deliveries lie signposts, see
+//! [`creation`].
+//!
+//! *Invariant:* a delivery that is not delivered is in the index [`DUE`].
 
 pub mod creation;
 mod items;
 pub mod lease;
+mod packed;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::Select;
 use domain::date::timestamp;
-use domain::delivery::attempt::Attempt;
+use domain::delivery::attempt::{Attempt, KEPT_ATTEMPTS};
 use domain::delivery::{Delivery, DeliveryId, DeliveryKey, DeliveryState};
 use domain::organization::OrganizationId;
 use domain::webhook::WebhookId;
@@ -18,15 +22,24 @@ use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
 pub use self::items::DUE_SHARDS;
-use self::items::{MessageBody, attempt_prefix, beside_key, body_key, state_order, table_key};
-use crate::dynamodb::{Changed, Item, Unreadable, get, string};
+use self::items::{
+    ATTEMPT, MESSAGE, Stored, attempt_prefix, beside_key, message_key, state_order, table_key,
+    told_by, unpack,
+};
+use self::packed::Packed;
+use crate::dynamodb::{Changed, Item, Unreadable, get_item, string};
 use crate::error::{Context as _, Result, describe};
 use crate::quota::{Wanted, take};
 
 /// The index of the deliveries that are to be tried at some time.
 pub const DUE: &str = "due";
-/// The index in which a webhook's deliveries lie by state, and then in the order of time.
+/// The index in which a webhook's deliveries lie by state, and then in the order of time, but for those that are delivered, or
+/// tried for the first time.
 pub const BY_STATE: &str = "by-state";
+
+/// So many items are read at the most for a page of what is delivered, where others lie between: a page of the most that may be
+/// asked for, and one more.
+const MAX_READ: usize = 1001;
 
 /// The table of deliveries.
 #[derive(Clone, Debug)]
@@ -65,6 +78,35 @@ impl Range {
     fn is_empty(&self) -> bool {
         self.from > self.to
     }
+}
+
+/// Some of the deliveries of a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The deliveries.
+    pub deliveries: Vec<Delivery>,
+    /// If there may be more: the id behind which they lie, in the direction of the page.
+    pub next: Option<DeliveryId>,
+}
+
+/// How many deliveries a range has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// So many were counted.
+    pub count: usize,
+    /// Whether there may be more.
+    pub has_more: bool,
+}
+
+/// A delivery, and all that is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// Its message.
+    pub message: Option<String>,
+    /// The latest attempts at it, oldest first; at most [`KEPT_ATTEMPTS`].
+    pub attempts: Vec<Attempt>,
 }
 
 /// A delivery that is due.
@@ -126,101 +168,189 @@ impl DeliveryStore {
 
     /// The delivery as it is now.
     pub async fn get(&self, key: DeliveryKey) -> Result<Option<Delivery>> {
-        get(&self.client, &self.table, table_key(key), &self.unreadable)
-            .await
-            .with_context(|| format!("get delivery {}", key.id))
+        Ok(self.stored(key).await?.map(|stored| stored.delivery))
     }
 
-    /// The body of a delivery's message.
-    pub async fn body(&self, key: DeliveryKey) -> Result<Option<String>> {
-        let item = beside_key(key.webhook, body_key(key.id));
-        let body: Option<MessageBody> = get(&self.client, &self.table, item, &self.unreadable)
-            .await
-            .with_context(|| format!("get the message of delivery {}", key.id))?;
-        Ok(body.map(|it| it.body))
+    /// The delivery as it is now, with what else is kept of it. Its message is left out unless it is asked for.
+    pub async fn whole(&self, key: DeliveryKey, with_message: bool) -> Result<Option<Whole>> {
+        let Some(stored) = self.stored(key).await? else {
+            return Ok(None);
+        };
+        let message = match &stored.message {
+            Some(message) if with_message => Some(message.text()?),
+            None if with_message => self.message_beside(key).await?,
+            _ => None,
+        };
+        Ok(Some(Whole {
+            message,
+            attempts: self.attempts(&stored).await?,
+            delivery: stored.delivery,
+        }))
     }
 
-    /// The latest attempts at a delivery, oldest first; at most
-    /// [`KEPT_ATTEMPTS`](domain::delivery::attempt::KEPT_ATTEMPTS).
-    pub async fn attempts(&self, key: DeliveryKey) -> Result<Vec<Attempt>> {
-        let output = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("webhook = :webhook AND begins_with(id, :prefix)")
-            .expression_attribute_values(":webhook", string(key.webhook))
-            .expression_attribute_values(":prefix", string(attempt_prefix(key.id)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(describe)
-            .with_context(|| format!("query the attempts at delivery {}", key.id))?;
-        let attempts = self.unreadable.rest(output.items, "attempt");
-        let mut attempts: Vec<Attempt> = attempts.collect();
+    async fn stored(&self, key: DeliveryKey) -> Result<Option<Stored>> {
+        let item = get_item(&self.client, &self.table, table_key(key)).await;
+        let item = item.with_context(|| format!("get delivery {}", key.id))?;
+        let item = item.filter(|item| told_by(item).is_none());
+        let stored = item.map(|item| self.unreadable.counting(Stored::of(item)));
+        stored
+            .transpose()
+            .with_context(|| format!("read delivery {}", key.id))
+    }
+
+    /// The message of a delivery that does not lie in its item.
+    async fn message_beside(&self, key: DeliveryKey) -> Result<Option<String>> {
+        let beside = beside_key(key.webhook, message_key(key.id));
+        let read = async {
+            let item = get_item(&self.client, &self.table, beside).await?;
+            let message = item.and_then(|mut item| item.remove(MESSAGE));
+            let text = message.map(|message| Packed::read(message)?.text());
+            self.unreadable.counting(text.transpose())
+        };
+        read.await
+            .with_context(|| format!("get the message of delivery {}", key.id))
+    }
+
+    async fn attempts(&self, stored: &Stored) -> Result<Vec<Attempt>> {
+        let delivery = &stored.delivery;
+        let latest = stored.latest.as_ref().map(unpack::<Vec<Attempt>>);
+        let latest = self.unreadable.counting(latest.transpose());
+        let mut attempts = latest.ok().flatten().unwrap_or_default();
+        if usize::try_from(delivery.attempts)? > attempts.len() {
+            let output = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("webhook = :webhook AND begins_with(id, :prefix)")
+                .expression_attribute_values(":webhook", string(delivery.webhook))
+                .expression_attribute_values(":prefix", string(attempt_prefix(delivery.id)))
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(describe)
+                .with_context(|| format!("query the attempts at delivery {}", delivery.id))?;
+            let read = |mut item: Item| {
+                let packed = item.remove(ATTEMPT).context("it has no attempt")?;
+                unpack::<Attempt>(&Packed::read(packed)?)
+            };
+            attempts.extend(self.unreadable.rest_by(output.items, "attempt", read));
+        }
+        // An attempt is put beside the delivery before that counts it, or while it still is in the delivery.
+        attempts.retain(|attempt| attempt.number <= delivery.attempts);
         attempts.sort_by_key(|attempt| attempt.number);
+        attempts.dedup_by_key(|attempt| attempt.number);
+        let kept = usize::try_from(KEPT_ATTEMPTS)?;
+        attempts.drain(..attempts.len().saturating_sub(kept));
         Ok(attempts)
     }
 
-    /// Deliveries of a range, at most `limit`, the newest first or the oldest first, and whether more follow.
+    /// Deliveries of a range, at most `limit`, the newest first or the oldest first.
     ///
-    /// Reads `limit` + 1 items at the most, however many there are, and as many again for each time that some of them cannot be
-    /// read. With a state the index is read, which is eventually
-    /// consistent.
-    pub async fn page(
-        &self,
-        range: &Range,
-        newest_first: bool,
-        limit: usize,
-    ) -> Result<(Vec<Delivery>, bool)> {
+    /// What waits or has failed is read from the index by state, which is eventually consistent: `limit` + 1 items at the most,
+    /// however many there are. All deliveries, and those that are delivered, are read where they lie, among signposts, of which
+    /// there is one for each further report that a message tells of. Those that are not delivered lie there too: of what is
+    /// delivered a page therefore reads [`MAX_READ`] items at the most, and may have fewer than there are. What cannot be read
+    /// takes as many reads again.
+    pub async fn page(&self, range: &Range, newest_first: bool, limit: usize) -> Result<Page> {
+        let mut page = Page::default();
         if range.is_empty() {
-            return Ok((Vec::new(), false));
+            return Ok(page);
         }
-        let mut deliveries = Vec::new();
-        let mut start = None;
+        let is_of_delivered = range.state == Some(DeliveryState::Delivered);
+        let (mut start, mut wanted, mut read) = (None, limit + 1, 0);
         loop {
-            let wanted = limit + 1;
+            let most = if is_of_delivered {
+                MAX_READ - read
+            } else {
+                MAX_READ
+            };
             let output = self
                 .query_of(range)
                 .scan_index_forward(!newest_first)
-                .limit(i32::try_from(wanted)?)
+                .limit(i32::try_from(wanted.min(most))?)
                 .set_exclusive_start_key(start)
                 .send()
                 .await
                 .map_err(describe)
                 .with_context(|| format!("query the deliveries of webhook {}", range.webhook))?;
-            deliveries.extend(self.unreadable.rest(output.items, "delivery"));
-            start = output.last_evaluated_key;
-            if deliveries.len() > limit || start.is_none() {
-                let has_more = deliveries.len() > limit;
-                deliveries.truncate(limit);
-                return Ok((deliveries, has_more));
+            let mut items = output.items.unwrap_or_default();
+            read += items.len();
+            items.retain(|item| told_by(item).is_none());
+            for delivery in self.unreadable.rest(Some(items), "delivery") {
+                let delivery: Delivery = delivery;
+                if range.state.is_some_and(|state| state != delivery.state) {
+                    continue;
+                }
+                if page.deliveries.len() == limit {
+                    page.next = page.deliveries.last().map(|last| last.id);
+                    return Ok(page);
+                }
+                page.deliveries.push(delivery);
             }
+            start = output.last_evaluated_key;
+            let Some(last) = &start else {
+                return Ok(page);
+            };
+            if is_of_delivered && read >= MAX_READ {
+                let id = last.get("id").and_then(|id| id.as_s().ok());
+                page.next = id.and_then(|id| id.parse().ok());
+                return Ok(page);
+            }
+            wanted *= 2;
         }
     }
 
-    /// How many deliveries a range has, counted up to `most`: that many are read, and no more.
-    pub async fn count(&self, range: &Range, most: usize) -> Result<usize> {
-        if range.is_empty() || most == 0 {
-            return Ok(0);
+    /// The newest delivery from `from` on. It is read alone: no signpost is newer.
+    pub async fn newest(&self, webhook: WebhookId, from: DeliveryId) -> Result<Option<Delivery>> {
+        let range = Range {
+            from,
+            ..Range::all(webhook)
+        };
+        let query = self.query_of(&range).scan_index_forward(false).limit(1);
+        let output = query.send().await.map_err(describe);
+        let output =
+            output.with_context(|| format!("query the newest delivery of webhook {webhook}"))?;
+        let newest = self.unreadable.rest(output.items, "delivery").next();
+        Ok(newest)
+    }
+
+    /// How many deliveries a range of one state has, counted up to `most`: one more is read, and no more. Of what is delivered
+    /// the others that lie there are read too, and are as many of these.
+    pub async fn count(&self, range: &Range, most: usize) -> Result<Count> {
+        let mut counted = Count::default();
+        if range.is_empty() {
+            return Ok(counted);
         }
-        let mut count = 0;
-        let mut start = None;
-        loop {
-            let output = self
+        let (mut start, mut read) = (None, 0);
+        let readable = most + 1;
+        counted.has_more = loop {
+            let query = self
                 .query_of(range)
                 .select(Select::Count)
-                .limit(i32::try_from(most - count)?)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(describe)
+                .limit(i32::try_from(readable - read)?)
+                .set_exclusive_start_key(start);
+            let query = match range.state {
+                Some(DeliveryState::Delivered) => query
+                    .filter_expression("#state = :state")
+                    .expression_attribute_names("#state", "state")
+                    .expression_attribute_values(
+                        ":state",
+                        string(DeliveryState::Delivered.as_str()),
+                    ),
+                _ => query,
+            };
+            let output = query.send().await.map_err(describe);
+            let output = output
                 .with_context(|| format!("count the deliveries of webhook {}", range.webhook))?;
-            count += usize::try_from(output.count)?;
+            counted.count += usize::try_from(output.count)?;
+            read += usize::try_from(output.scanned_count)?;
             start = output.last_evaluated_key;
-            if start.is_none() || count >= most {
-                return Ok(count);
+            if start.is_none() || read >= readable {
+                break start.is_some() || counted.count > most;
             }
-        }
+        };
+        counted.count = counted.count.min(most);
+        Ok(counted)
     }
 
     fn query_of(
@@ -233,7 +363,7 @@ impl DeliveryStore {
             .table_name(&self.table)
             .expression_attribute_values(":webhook", string(range.webhook));
         match range.state {
-            None => query
+            None | Some(DeliveryState::Delivered) => query
                 .key_condition_expression("webhook = :webhook AND id BETWEEN :from AND :to")
                 .expression_attribute_values(":from", string(range.from))
                 .expression_attribute_values(":to", string(range.to))

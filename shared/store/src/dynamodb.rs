@@ -51,10 +51,22 @@ impl Unreadable {
         items: Option<Vec<Item>>,
         what: &'static str,
     ) -> impl Iterator<Item = T> {
+        self.rest_by(items, what, |item| {
+            from_item(item).map_err(Error::unreadable)
+        })
+    }
+
+    /// The same, where `read` reads them.
+    pub(crate) fn rest_by<T>(
+        &self,
+        items: Option<Vec<Item>>,
+        what: &'static str,
+        read: impl Fn(Item) -> Result<T>,
+    ) -> impl Iterator<Item = T> {
         let items = items.unwrap_or_default().into_iter();
         items.filter_map(move |item| {
             let id = item.get("id").and_then(|id| id.as_s().ok()).cloned();
-            let read = self.read(item).map_err(|error| {
+            let read = self.counting(read(item)).map_err(|error| {
                 let id = id.unwrap_or_default();
                 tracing::error!(
                     what,
@@ -68,9 +80,15 @@ impl Unreadable {
 
     /// The item, if it can be read. Otherwise the error says so, and it is counted.
     pub(crate) fn read<T: DeserializeOwned>(&self, item: Item) -> Result<T> {
-        from_item(item).map_err(|error| {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            Error::unreadable(error)
+        self.counting(from_item(item).map_err(Error::unreadable))
+    }
+
+    /// Counts a thing that cannot be read.
+    pub(crate) fn counting<T>(&self, read: Result<T>) -> Result<T> {
+        read.inspect_err(|error| {
+            if error.is_unreadable() {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
         })
     }
 }
@@ -87,30 +105,26 @@ pub(crate) async fn get<T: DeserializeOwned>(
     key: Item,
     unreadable: &Unreadable,
 ) -> Result<Option<T>> {
-    let output = client
-        .get_item()
-        .table_name(table)
-        .set_key(Some(key))
-        .consistent_read(true)
-        .send()
-        .await
-        .map_err(describe)?;
-    output
-        .item
-        .map(|item| unreadable.read(item))
+    let item = get_item(client, table, key).await?;
+    item.map(|item| unreadable.read(item))
         .transpose()
         .context("read the item")
 }
 
 /// Whether the item exists now, whatever is in it.
 pub(crate) async fn exists(client: &Client, table: &str, key: Item) -> Result<bool> {
+    Ok(get_item(client, table, key).await?.is_some())
+}
+
+/// The item as it is now, as DynamoDB has it.
+pub(crate) async fn get_item(client: &Client, table: &str, key: Item) -> Result<Option<Item>> {
     let get = client
         .get_item()
         .table_name(table)
         .set_key(Some(key))
         .consistent_read(true);
     let output = get.send().await.map_err(describe)?;
-    Ok(output.item.is_some())
+    Ok(output.item)
 }
 
 /// Those of the items that exist, as they are now, in no particular order. The keys must differ from each other.
@@ -162,9 +176,9 @@ pub(crate) fn changed<T, R: std::fmt::Debug + Send + Sync + 'static>(
 }
 
 /// How often a transaction is tried that collides with another one.
-const MAX_TRIES: u32 = 5;
+pub(crate) const MAX_TRIES: u32 = 5;
 /// The pause before it is tried again; it grows by as much with every try.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
 /// The same where DynamoDB is too busy.
 const THROTTLED_PAUSE: Duration = Duration::from_millis(200);
 

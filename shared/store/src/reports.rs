@@ -20,7 +20,7 @@ pub const BY_VERSION: &str = "by-version";
 pub const UNANNOUNCED: &str = "unannounced";
 
 /// Over how many keys the index [`UNANNOUNCED`] spreads its writes. DynamoDB gives one key 1,000 writes a second.
-pub const UNANNOUNCED_SHARDS: u8 = 8;
+pub const UNANNOUNCED_SHARDS: u8 = 4;
 
 /// The longest sort key in bytes (DynamoDB, "Quotas").
 const MAX_SORT_KEY: usize = 1024;

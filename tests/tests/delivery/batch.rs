@@ -1,10 +1,14 @@
 //! Batches as Lambda hands them to the function, made by hand, and what they leave behind.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use deliver_webhooks::Delivering;
+use domain::date::timestamp;
 use domain::delivery::DeliveryKey;
+use domain::delivery::attempt::Attempt;
+use domain::delivery::exchange::Exchange;
 use domain::delivery::{Delivery, DeliveryId, DeliveryState};
 use domain::organization::OrganizationId;
 use domain::report::Report;
@@ -13,7 +17,9 @@ use domain::webhook::WebhookKey;
 use retry_webhooks::Round;
 use serde_json::{Value, json};
 use store::deliveries::Range;
+use store::dynamodb::Changed;
 use store::queue::work::{DueDeliveries, Work};
+use store::webhooks::Forgotten;
 use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::stored_report;
 use tests::system::{System, text};
@@ -161,9 +167,9 @@ pub(crate) fn due(webhook: WebhookKey, deliveries: &[DeliveryId]) -> Work {
 pub(crate) async fn kept(system: &System, webhook: WebhookKey) -> Vec<Delivery> {
     let store = &system.stack.tables.deliveries;
     let range = Range::all(webhook.id);
-    let (deliveries, has_more) = store.page(&range, false, 1000).await.unwrap();
-    assert!(!has_more);
-    deliveries
+    let page = store.page(&range, false, 1000).await.unwrap();
+    assert_eq!(page.next, None);
+    page.deliveries
 }
 
 /// The state of each of a webhook's deliveries and how often it was tried, the oldest first.
@@ -237,4 +243,36 @@ pub(crate) async fn round(system: &System, now: OffsetDateTime) -> Round {
     let round = retry_webhooks::round(&system.stack.retrying, now, retry_webhooks::BUDGET).await;
     deliver(system, now + begun.elapsed()).await;
     round
+}
+
+/// The report as it would be, had it been stored at this time.
+pub(crate) fn stored_at(report: &Report, time: OffsetDateTime) -> Report {
+    Report {
+        upload_date: timestamp(time),
+        ..report.clone()
+    }
+}
+
+/// Makes a webhook as old as this.
+pub(crate) async fn backdate(system: &System, webhook: WebhookKey, time: OffsetDateTime) {
+    let webhooks = &system.stack.tables.webhooks;
+    let mut older = webhooks.get(webhook).await.unwrap().unwrap();
+    older.created_at = timestamp(time);
+    older.revision += 1;
+    let replaced = webhooks.replace(&older, Forgotten::Nothing, None, None);
+    assert_eq!(replaced.await.unwrap(), Changed::Stored);
+}
+
+/// An attempt that was answered with this status.
+pub(crate) fn attempt_of(status: u16, number: u32, at: OffsetDateTime) -> Attempt {
+    let exchange = Exchange {
+        status: Some(status),
+        duration: std::time::Duration::ZERO,
+        response: None,
+        retry_after: None,
+        failure: None,
+        response_error: None,
+        request_headers: BTreeMap::new(),
+    };
+    Attempt::of(number, at, &exchange)
 }

@@ -1,11 +1,9 @@
 //! Several at once: each report is told, and as a rule once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::delivery::DeliveryState;
-use domain::delivery::attempt::Attempt;
-use domain::delivery::exchange::Exchange;
 use store::deliveries::lease::{Claimed, LEASE_VALIDITY, Outcome};
 use store::queue::work::Work;
 use tests::receiver::{Answer, Received, Receiver};
@@ -15,8 +13,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::batch::{
-    SECOND, change, due, failed_deliveries, handle, hours, ids, kept, key, key_of, states, stored,
-    taken, tell, tell_each,
+    SECOND, attempt_of, change, due, failed_deliveries, handle, hours, ids, kept, key, key_of,
+    states, stored, taken, tell, tell_each,
 };
 
 /// Hands a batch to the function, and lets it run.
@@ -163,20 +161,6 @@ async fn two_rounds_at_once_try_a_dead_receiver_once() {
     assert_eq!(receiver.take().len(), 1);
 }
 
-/// An attempt that was answered with this status.
-fn attempt_of(status: u16, number: u32, at: OffsetDateTime) -> Attempt {
-    let exchange = Exchange {
-        status: Some(status),
-        duration: std::time::Duration::ZERO,
-        response: None,
-        retry_after: None,
-        failure: None,
-        response_error: None,
-        request_headers: BTreeMap::new(),
-    };
-    Attempt::of(number, at, &exchange)
-}
-
 #[tokio::test]
 async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
@@ -188,11 +172,11 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
     let delivery = key_of(&kept(&system, webhook).await[0]);
     let now = start + hours(1);
     let claim = async |now| match store.claim(delivery, now).await.unwrap() {
-        Claimed::Started(delivery, claim) => (delivery, claim),
+        Claimed::Started(leased) => leased,
         other => panic!("{other:?}"),
     };
     let attempt = |number| attempt_of(500, number, now);
-    let (late, late_lease) = claim(now).await;
+    let late = claim(now).await;
     assert_eq!(
         store.claim(delivery, now).await.unwrap(),
         Claimed::InProgress
@@ -203,20 +187,20 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
         Claimed::InProgress
     );
     let now = now + LEASE_VALIDITY + SECOND;
-    let (current, current_lease) = claim(now).await;
+    let current = claim(now).await;
     let before = kept(&system, webhook).await;
 
     let failed = Outcome::Failed(now + hours(1));
-    let recorded = store.record(&late, late_lease, attempt(2), failed).await;
+    let recorded = store.record(&late, attempt(2), failed).await;
     assert_eq!(recorded.unwrap(), None);
-    store.release(delivery, late_lease, now).await.unwrap();
+    store.release(&late, now).await.unwrap();
     assert_eq!(
         kept(&system, webhook).await,
         before,
         "who is late changes nothing"
     );
     let delivered = Outcome::Delivered;
-    let recorded = store.record(&late, late_lease, attempt(2), delivered).await;
+    let recorded = store.record(&late, attempt(2), delivered).await;
     assert_eq!(recorded.unwrap().unwrap().number, 2);
     let expected = [(DeliveryState::Delivered, 2)];
     assert_eq!(
@@ -225,7 +209,7 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
         "the receiver has it"
     );
     let attempt = attempt(2);
-    let recorded = store.record(&current, current_lease, attempt, failed).await;
+    let recorded = store.record(&current, attempt, failed).await;
     assert_eq!(recorded.unwrap(), None);
     assert_eq!(states(&system, webhook).await, expected);
     let never = now + hours(100);
@@ -292,22 +276,26 @@ async fn a_late_success_and_a_failure_have_a_number_each() {
     let delivery = key_of(&kept(&system, webhook).await[0]);
     let attempt = |status| attempt_of(status, 2, start);
     let claim = async |now| match store.claim(delivery, now).await.unwrap() {
-        Claimed::Started(delivery, lease) => (delivery, lease),
+        Claimed::Started(leased) => leased,
         other => panic!("{other:?}"),
     };
     let now = start + hours(1);
-    let (late, late_lease) = claim(now).await;
+    let late = claim(now).await;
     let now = now + LEASE_VALIDITY + SECOND;
-    let (current, current_lease) = claim(now).await;
+    let current = claim(now).await;
     let failed = Outcome::Failed(now + hours(1));
-    let failed = store.record(&current, current_lease, attempt(500), failed);
+    let failed = store.record(&current, attempt(500), failed);
     assert_eq!(failed.await.unwrap().unwrap().number, 2);
-    let delivered = store.record(&late, late_lease, attempt(200), Outcome::Delivered);
+    let delivered = store.record(&late, attempt(200), Outcome::Delivered);
     assert_eq!(delivered.await.unwrap().unwrap().number, 3);
 
     let expected = [(DeliveryState::Delivered, 3)];
     assert_eq!(states(&system, webhook).await, expected);
-    let attempts = store.attempts(delivery).await.unwrap();
-    let attempts: Vec<_> = attempts.iter().map(|it| (it.number, it.status)).collect();
+    let whole = store.whole(delivery, false).await.unwrap().unwrap();
+    let attempts: Vec<_> = whole
+        .attempts
+        .iter()
+        .map(|it| (it.number, it.status))
+        .collect();
     assert_eq!(attempts, [(1, Some(404)), (2, Some(500)), (3, Some(200))]);
 }

@@ -272,7 +272,7 @@ async fn in_the_pause_what_is_new_is_tried_first_and_alone() {
     let now = start + Duration::minutes(10);
     let old = key_of(&kept(&system, webhook).await[0]);
     let store = &system.stack.tables.deliveries;
-    store.make_due(old, now).await.unwrap();
+    store.make_due(old, true, now).await.unwrap();
     let works = |new: &[Report]| -> Vec<Work> {
         let changes = new.iter().map(published).map(Work::change);
         std::iter::once(due(webhook, &[old.id]))
@@ -300,7 +300,7 @@ async fn in_the_pause_what_is_new_is_tried_first_and_alone() {
     );
     assert_eq!(receiver.take().len(), 1);
     assert_eq!(seen(&system, webhook).await["pausedUntil"], until);
-    store.make_due(old, now).await.unwrap();
+    store.make_due(old, true, now).await.unwrap();
 
     // With a success before it, it is to blame itself for a failure.
     receiver.answer_next([Answer::Status(200), Answer::Status(500)]);

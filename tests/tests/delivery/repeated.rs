@@ -4,7 +4,7 @@ use domain::date::timestamp;
 use domain::delivery::DeliveryState;
 use domain::webhook::health::DisabledReason;
 use store::deliveries::DeliveryStore;
-use store::deliveries::lease::{Claimed, MadeDue};
+use store::deliveries::lease::{Claimed, MadeDue, Outcome};
 use store::dynamodb::Changed;
 use store::webhooks::{Deleted, Forgotten, WebhookStore};
 use tests::failures::asking_twice;
@@ -12,7 +12,7 @@ use tests::receiver::Receiver;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::batch::{hours, kept, key, key_of, states, stored, tell};
+use crate::batch::{attempt_of, change, handle, hours, kept, key, key_of, states, stored, tell};
 
 fn webhooks(system: &System, operation: &'static str) -> WebhookStore {
     let client = asking_twice(&system.stack.dynamodb, operation);
@@ -80,11 +80,55 @@ async fn a_delivery_that_was_made_due_and_claimed_is_ones_own() {
     );
     let delivery = key_of(&kept(&system, webhook).await[0]);
     let store = deliveries(&system, "UpdateItem");
-    let due = store.make_due(delivery, now).await.unwrap();
+    let due = store.make_due(delivery, true, now).await.unwrap();
     assert!(matches!(due, MadeDue::Due(_)));
     let store = deliveries(&system, "UpdateItem");
     let claimed = store.claim(delivery, now).await.unwrap();
-    assert!(matches!(claimed, Claimed::Started(..)));
-    let again = system.stack.tables.deliveries.make_due(delivery, now).await;
+    let Claimed::Started(leased) = claimed else {
+        panic!("{claimed:?}");
+    };
+    let again = system
+        .stack
+        .tables
+        .deliveries
+        .make_due(delivery, true, now)
+        .await;
     assert_eq!(again.unwrap(), MadeDue::InProgress);
+
+    // Nor does an attempt count twice.
+    for (outcome, state) in [
+        (Outcome::Failed(now), DeliveryState::Failed),
+        (Outcome::Delivered, DeliveryState::Delivered),
+    ] {
+        let store = deliveries(&system, "UpdateItem");
+        let attempt = attempt_of(200, 1, OffsetDateTime::now_utc());
+        let recorded = store.record(&leased, attempt, outcome).await.unwrap();
+        let number = recorded.unwrap().number;
+        assert_eq!(states(&system, webhook).await, [(state, number)]);
+    }
+    assert_eq!(
+        states(&system, webhook).await,
+        [(DeliveryState::Delivered, 3)]
+    );
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_stored_twice_is_ones_own() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, now) = (organization(), OffsetDateTime::now_utc());
+    let webhook = key(org, &system.webhook(org, &receiver.url).await);
+    let reports = stored(&system, org, 3).await;
+    for (operation, reports) in [
+        ("PutItem", &reports[..1]),
+        ("TransactWriteItems", &reports[1..]),
+    ] {
+        let mut clients = system.stack.clients["DeliverWebhooks"].clone();
+        clients.dynamodb = asking_twice(&clients.dynamodb, operation);
+        let delivering = system.stack.delivering_with(&clients).unwrap();
+        let failed = handle(&delivering, reports.iter().map(change), now).await;
+        assert!(failed.is_empty(), "{operation}: {failed:?}");
+        assert_eq!(receiver.take().len(), 1, "{operation}");
+    }
+    let states = states(&system, webhook).await;
+    assert_eq!(states, [(DeliveryState::Delivered, 1); 2]);
 }

@@ -9,7 +9,7 @@ use domain::webhook::WebhookKey;
 use local::Options;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use store::deliveries::Range;
+use store::deliveries::{Count, Range};
 use store::queue::work::{Replay, Work};
 use tests::receiver::{Answer, Received, Receiver, assert_signed};
 use tests::system::{Reply, System, organization, text};
@@ -17,8 +17,8 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
 use crate::batch::{
-    AMPLE, NONE, batch, change, deliver, failures, handle, hours, ids, json as body, kept, key,
-    published, round, states, stored, taken, tell, tell_each,
+    AMPLE, NONE, backdate, batch, change, deliver, failures, handle, hours, ids, json as body,
+    kept, key, published, round, states, stored, stored_at, taken, tell, tell_each,
 };
 
 /// Asks for the first of a webhook's deliveries to be sent again.
@@ -226,11 +226,13 @@ async fn a_replay_is_of_the_states_and_the_time_that_it_names() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
     let (org, now) = (organization(), OffsetDateTime::now_utc());
     let webhook = key(org, &system.webhook(org, &receiver.url).await);
+    backdate(&system, webhook, now - hours(11)).await;
     let reports = stored(&system, org, 8).await;
     // Every second one fails, an hour apart.
     for (number, report) in (0..).zip(&reports) {
         receiver.answer(Answer::Status(if number % 2 == 0 { 200 } else { 404 }));
-        tell(&system, report, now - hours(10 - number)).await;
+        let at = now - hours(10 - number);
+        tell(&system, &stored_at(report, at), at).await;
     }
     receiver.answer(Answer::Status(404));
     receiver.take();
@@ -407,7 +409,9 @@ async fn what_is_counted_is_counted_up_to_a_limit() {
         ..all
     };
     for range in [all, delivered] {
-        for (most, expected) in [(0, 0), (1, 1), (4, 4), (5, 5), (6, 5)] {
+        for (most, count) in [(0, 0), (1, 1), (4, 4), (5, 5), (6, 5)] {
+            let has_more = count < 5;
+            let expected = Count { count, has_more };
             assert_eq!(deliveries.count(&range, most).await.unwrap(), expected);
         }
     }

@@ -1,22 +1,16 @@
 //! Since when a webhook is told of what.
 
-use domain::date::timestamp;
 use domain::report::Report;
 use serde_json::json;
-use store::webhooks::Forgotten;
 use tests::receiver::Receiver;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::batch::{hours, ids, kept, key, sorted, stored, tell, told};
+use crate::batch::{backdate, hours, ids, kept, key, sorted, stored, stored_at, tell, told};
 
 /// The reports as they would be, were they stored at this time.
 fn at(reports: &[Report], time: OffsetDateTime) -> Vec<Report> {
-    let at = |report: &Report| Report {
-        upload_date: timestamp(time),
-        ..report.clone()
-    };
-    reports.iter().map(at).collect()
+    reports.iter().map(|it| stored_at(it, time)).collect()
 }
 
 #[tokio::test]
@@ -37,14 +31,7 @@ async fn a_webhook_is_told_of_more_only_as_far_as_it_was_stored_afterwards() {
     let (org, start) = (organization(), OffsetDateTime::now_utc());
     let webhook = json!({"name": "n", "url": receiver.url, "project": "project-0"});
     let webhook = key(org, &system.webhook_with(org, webhook).await);
-    let webhooks = &system.stack.tables.webhooks;
-    let mut older = webhooks.get(webhook).await.unwrap().unwrap();
-    older.created_at = timestamp(start - hours(2));
-    older.revision += 1;
-    webhooks
-        .replace(&older, Forgotten::Nothing, None, None)
-        .await
-        .unwrap();
+    backdate(&system, webhook, start - hours(2)).await;
     let path = format!("/webhooks/{}", webhook.id);
     let everything = Some(json!({"project": null}));
     let reply = system.manage(org, "PATCH", &path, everything).await;

@@ -138,7 +138,7 @@ fn a_message_looks_as_its_consumers_expect() {
                 "reportVersion": 2024,
                 "projectVersion": "1.0.1",
                 "date": "2025-12-17T09:05:48.5946432+00:00",
-                "uploadDate": "2100-01-01T00:00:01.0000000+00:00",
+                "uploadDate": report.upload_date,
                 "vulnerabilitiesCount": 0,
                 "securityRating": "A",
             },

@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::box_error::BoxError;
+use domain::date::timestamp;
 use domain::delivery::message::Message;
 use domain::delivery::{Delivery, DeliveryState};
 use domain::organization::OrganizationId;
@@ -47,6 +48,7 @@ async fn store(
 ) -> String {
     let mut report = stored_report(webhook.org, 1);
     report.id = ReportId::new(Uuid::new_v4());
+    report.upload_date = timestamp(at);
     let change = change(&report, 1);
     let message = Message {
         body: "{}".to_owned(),
@@ -123,6 +125,53 @@ async fn pages_have_every_delivery_once_the_newest_first_while_others_come() {
             assert_eq!(distinct.len(), found.len());
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_of_what_is_delivered_may_come_short_and_goes_on() {
+    let system = System::start().await;
+    let webhook = webhook(&system, organization()).await;
+    let begin = now() - Duration::HOUR;
+    let mut expected = Vec::new();
+    for number in 0..3 {
+        let at = begin + Duration::SECOND * number;
+        expected.insert(
+            0,
+            store(&system, webhook, DeliveryState::Delivered, at).await,
+        );
+    }
+    // So many are read for a page at the most.
+    for number in 0..1050 {
+        let at = begin + Duration::MINUTE + Duration::MILLISECOND * number;
+        store(&system, webhook, DeliveryState::Failed, at).await;
+    }
+    let (mut found, mut cursor, mut pages) = (Vec::new(), String::new(), Vec::new());
+    loop {
+        let page = page(
+            &system,
+            webhook,
+            &format!("state=delivered&limit=2{cursor}"),
+        )
+        .await;
+        let ids = ids(&page);
+        pages.push(ids.len());
+        assert!(pages.len() <= 3, "the list does not go on");
+        found.extend(ids);
+        match page.get("nextCursor") {
+            None => break,
+            Some(next) => cursor = format!("&cursor={}", text(next)),
+        }
+    }
+    assert_eq!(found, expected);
+    assert_eq!(pages, [0, 2, 1]);
+    // And what is replayed is found behind the others too.
+    let replay = json!({"states": ["delivered"], "dryRun": true});
+    let path = format!("/webhooks/{}/replay", webhook.id);
+    let counted = system
+        .manage(webhook.org, "POST", &path, Some(replay))
+        .await;
+    let expected = json!({"count": 3, "hasMore": false, "dryRun": true});
+    assert_eq!(counted.json(), expected);
 }
 
 #[tokio::test]

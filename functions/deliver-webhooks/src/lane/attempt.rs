@@ -1,11 +1,9 @@
 //! One attempt to deliver a message.
 
-use anyhow::Context as _;
 use domain::delivery::attempt::Attempt;
-use domain::delivery::{Delivery, Lease};
 use domain::webhook::health::Verdict;
 use outbound::format::{Outgoing, event_names};
-use store::deliveries::lease::Outcome;
+use store::deliveries::lease::{Leased, Outcome};
 
 use super::Running;
 
@@ -16,18 +14,15 @@ impl Running<'_> {
     /// Our own faults. They count as nothing: the receiver may have the message or not, and it will be sent again.
     pub(super) async fn attempt(
         &self,
-        delivery: &Delivery,
-        lease: Lease,
+        leased: &Leased,
         body: Option<String>,
     ) -> anyhow::Result<Verdict> {
         let webhook = self.webhook;
+        let delivery = &leased.delivery;
         let deliveries = &self.delivering.deliveries;
         let body = match body {
             Some(body) => body,
-            None => {
-                let stored = deliveries.body(delivery.key()).await?;
-                stored.context("it has no message")?
-            }
+            None => deliveries.message(leased).await?,
         };
         let outgoing = Outgoing {
             id: delivery.id.to_string(),
@@ -50,7 +45,7 @@ impl Running<'_> {
             None => Outcome::Delivered,
             Some(due_at) => Outcome::Failed(due_at),
         };
-        let recorded = deliveries.record(delivery, lease, attempt.clone(), outcome);
+        let recorded = deliveries.record(leased, attempt.clone(), outcome);
         let recorded = recorded.await?;
         if recorded.is_some() {
             self.tally

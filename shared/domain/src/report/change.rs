@@ -1,6 +1,8 @@
 //! What happens to a report, and what is said of it then.
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::summary::{Details, Summary};
 use super::{Report, ReportId};
@@ -85,11 +87,11 @@ impl ReportChange {
         }
     }
 
-    /// When the revision was stored, in the form of [`crate::date::timestamp`].
-    pub fn stored_at(&self) -> &str {
-        self.deleted_at
-            .as_ref()
-            .unwrap_or(&self.summary.upload_date)
+    /// When the revision was stored, unless somebody has written that by hand and it is no time.
+    pub fn stored_at(&self) -> Option<OffsetDateTime> {
+        let text = self.deleted_at.as_ref();
+        let text = text.unwrap_or(&self.summary.upload_date);
+        OffsetDateTime::parse(text, &Rfc3339).ok()
     }
 
     /// What tells this change from another.

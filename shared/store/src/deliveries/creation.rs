@@ -1,34 +1,36 @@
 //! How a delivery comes to be: once for each change and webhook.
 //!
-//! A deduplication record says by which delivery a webhook is told of a change. It is written in the delivery's own
-//! transaction, which fails if there is one already.
+//! A webhook is told of a change where the id of [`DeliveryId::telling`] leads: to the delivery itself, or to a signpost to the
+//! one that tells of a newer change too. Both are written on the condition that nothing is there yet. So the usual delivery, of
+//! one change, is one write, and needs no record beside it to be found again.
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use domain::delivery::message::Message;
-use domain::delivery::{Delivery, DeliveryId};
+use domain::delivery::{Delivery, DeliveryId, DeliveryKey};
 use domain::report::change::ChangeKey;
-use domain::webhook::WebhookId;
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::DeliveryStore;
-use super::items::{Beside, MessageBody, Telling, beside_key, body_key, change_key, indexed};
-use crate::dynamodb::{Changed, Item, batch_get, transact};
-use crate::error::{Context as _, Result};
+use super::items::{MESSAGE, beside, delivery_item, message_key, signpost, table_key, told_by};
+use super::packed::Packed;
+use crate::dynamodb::{CONFLICT_PAUSE, Changed, Item, MAX_TRIES, batch_get, transact};
+use crate::error::{Context as _, Result, describe};
 
 /// What became of storing a new message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     /// It is stored.
     Stored,
-    /// Nothing is stored: some of the changes are told of by other deliveries already.
+    /// Nothing is stored: some of the changes are told of by these deliveries already.
     Told(HashMap<ChangeKey, DeliveryId>),
 }
 
 impl DeliveryStore {
-    /// Stores a delivery together with its message, unless one of the changes in it is told of by another delivery: of any
-    /// number of attempts to tell of a change, one succeeds.
+    /// Stores a delivery together with its message, unless the webhook is told of one of its changes already: of any number of
+    /// attempts to tell of a change, one succeeds.
     ///
     /// # Errors
     /// When DynamoDB fails. Then it may be stored all the same.
@@ -39,67 +41,90 @@ impl DeliveryStore {
                 delivery.id, delivery.webhook
             )
         };
-        let mut item: Item = to_item(delivery)?;
-        item.extend(indexed(delivery)?);
-        let mut puts = vec![
-            self.put_new(item)?,
-            self.put_new(to_item(Beside {
-                webhook: delivery.webhook,
-                id: body_key(delivery.id),
-                expires_at: delivery.expires_at,
-                content: MessageBody {
-                    body: message.body.clone(),
-                },
-            })?)?,
-        ];
-        for change in &message.changes {
-            puts.push(self.put_new(to_item(Beside {
-                webhook: delivery.webhook,
-                id: change_key(&change.key()),
-                expires_at: delivery.expires_at,
-                content: Telling {
-                    delivery: delivery.id,
-                },
-            })?)?);
+        let packed = Packed::of(&message.body)?;
+        let mut item = delivery_item(delivery)?;
+        let mut others = Vec::new();
+        if packed.is_small() {
+            item.insert(MESSAGE.to_owned(), packed.attribute());
+        } else {
+            let key = message_key(delivery.id);
+            let item = beside(delivery.webhook, key, MESSAGE, &packed, delivery.expires_at);
+            others.push(item);
         }
-        match transact(&self.client, puts).await.with_context(context)? {
-            Changed::Stored => Ok(Created::Stored),
-            Changed::Lost => {
-                let told = self.told(delivery.webhook, &message.keys()).await?;
-                // The SDK may have sent the transaction twice, and the answer to the first one was lost.
-                Ok(if told.values().any(|id| *id == delivery.id) {
-                    Created::Stored
-                } else {
-                    Created::Told(told)
-                })
-            }
+        let changes: HashMap<ChangeKey, DeliveryId> = message
+            .changes
+            .iter()
+            .map(|it| (it.key(), DeliveryId::telling(delivery.webhook, it)))
+            .collect();
+        let older = changes.values().filter(|id| **id != delivery.id);
+        others.extend(older.map(|id| signpost(delivery, *id)));
+
+        let stored = if others.is_empty() {
+            self.put_new(item).await
+        } else {
+            let items = std::iter::once(item).chain(others);
+            let puts: Result<Vec<TransactWriteItem>> = items.map(|it| self.new_item(it)).collect();
+            transact(&self.client, puts?).await
+        };
+        if stored.with_context(context)? == Changed::Stored {
+            return Ok(Created::Stored);
         }
+        self.told(delivery, changes).await.with_context(context)
     }
 
-    /// Which deliveries tell of these changes.
+    /// By which deliveries the webhook of one that could not be stored is told of its changes.
     async fn told(
         &self,
-        webhook: WebhookId,
-        changes: &[ChangeKey],
-    ) -> Result<HashMap<ChangeKey, DeliveryId>> {
-        let keys = changes
-            .iter()
-            .map(|change| beside_key(webhook, change_key(change)));
-        let items = batch_get(&self.client, &self.table, keys)
-            .await
-            .with_context(|| format!("get what webhook {webhook} was told"))?;
-        let mut told = HashMap::new();
-        for item in items {
-            let id = item.get("id").and_then(|id| id.as_s().ok()).cloned();
-            let telling: Telling = from_item(item)?;
-            if let Some(change) = changes.iter().find(|change| Some(change_key(change)) == id) {
-                told.insert(*change, telling.delivery);
+        delivery: &Delivery,
+        changes: HashMap<ChangeKey, DeliveryId>,
+    ) -> Result<Created> {
+        let webhook = delivery.webhook;
+        let keys = changes.values();
+        let keys = keys.map(|&id| table_key(DeliveryKey { webhook, id }));
+        let mut there = HashMap::new();
+        let lease = delivery.lease.map(|lease| lease.uuid().to_string());
+        for item in batch_get(&self.client, &self.table, keys).await? {
+            let text = |name: &str| item.get(name)?.as_s().ok();
+            let id = text("id").and_then(|id| id.parse::<DeliveryId>().ok());
+            let id = id.context("an item has no id")?;
+            // The SDK may have asked twice, and the answer to the first time was lost.
+            if id == delivery.id && lease.is_some() && text("lease") == lease.as_ref() {
+                return Ok(Created::Stored);
             }
+            there.insert(id, told_by(&item).unwrap_or(Ok(id))?);
         }
-        Ok(told)
+        let told = changes.into_iter();
+        let told = told.filter_map(|(change, id)| Some((change, *there.get(&id)?)));
+        Ok(Created::Told(told.collect()))
     }
 
-    fn put_new(&self, item: Item) -> Result<TransactWriteItem> {
+    /// Puts an item where none is.
+    async fn put_new(&self, item: Item) -> Result<Changed> {
+        let put = self.client.put_item().table_name(&self.table);
+        let put = put
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(id)");
+        let mut tries = 1;
+        loop {
+            match put
+                .clone()
+                .send()
+                .await
+                .map_err(SdkError::into_service_error)
+            {
+                Ok(_) => return Ok(Changed::Stored),
+                Err(PutItemError::ConditionalCheckFailedException(_)) => return Ok(Changed::Lost),
+                // With the transaction of somebody who tells of the same change. The SDK does not try that again.
+                Err(PutItemError::TransactionConflictException(_)) if tries < MAX_TRIES => {
+                    tokio::time::sleep(CONFLICT_PAUSE * tries).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(describe(error)),
+            }
+        }
+    }
+
+    fn new_item(&self, item: Item) -> Result<TransactWriteItem> {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))

@@ -1,57 +1,107 @@
 //! The items of the table of deliveries, and their keys.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use domain::delivery::attempt::KEPT_ATTEMPTS;
 use domain::delivery::{Delivery, DeliveryId, DeliveryKey, DeliveryState};
-use domain::report::change::ChangeKey;
 use domain::webhook::WebhookId;
-use serde::{Deserialize, Serialize};
-use serde_dynamo::aws_sdk_dynamodb_1::to_item;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
+use super::packed::Packed;
 use crate::dynamodb::{Item, string};
-use crate::error::Result;
+use crate::error::{Context as _, Error, Result};
 
-/// Over how many keys the index `due` spreads its writes. DynamoDB gives one key 1,000 writes a second.
-pub const DUE_SHARDS: u8 = 8;
+/// Over how many keys the index `due` spreads its writes. DynamoDB gives one key 1,000 writes a second, and every attempt that
+/// fails is two.
+pub const DUE_SHARDS: u8 = 4;
 
-/// The attributes that put a delivery into the indexes.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Indexed {
-    state_order: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    due_shard: Option<String>,
+/// The message of a delivery, in its own item or in one of its own.
+pub(super) const MESSAGE: &str = "message";
+/// The latest attempts, as far as they are small together, in the delivery's own item.
+pub(super) const LATEST: &str = "latest";
+/// An attempt in an item of its own.
+pub(super) const ATTEMPT: &str = "attempt";
+/// What makes an item a signpost: the delivery by which a webhook is told of the change with this item's id.
+const TOLD_BY: &str = "toldBy";
+
+/// A delivery with what lies in its item.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stored {
+    pub(super) delivery: Delivery,
+    pub(super) message: Option<Packed>,
+    pub(super) latest: Option<Packed>,
 }
 
-/// An item beside a delivery.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Beside<T> {
-    pub(super) webhook: WebhookId,
-    pub(super) id: String,
-    pub(super) expires_at: i64,
-    #[serde(flatten)]
-    pub(super) content: T,
+impl Stored {
+    pub(super) fn of(mut item: Item) -> Result<Self> {
+        let mut packed = |name| item.remove(name).map(Packed::read).transpose();
+        Ok(Self {
+            message: packed(MESSAGE)?,
+            latest: packed(LATEST)?,
+            delivery: from_item(item).map_err(Error::unreadable)?,
+        })
+    }
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct MessageBody {
-    pub(super) body: String,
+/// Where a signpost leads.
+pub(super) fn told_by(item: &Item) -> Option<Result<DeliveryId>> {
+    let text = item.get(TOLD_BY)?;
+    let id = text.as_s().ok().and_then(|text| text.parse().ok());
+    Some(id.ok_or_else(|| Error::unreadable("a signpost leads nowhere")))
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct Telling {
-    pub(super) delivery: DeliveryId,
+/// The item of a new delivery, without its message. It is in the index of what is due. In that by state it is only if nobody
+/// tries it at once: most are delivered then, and would leave it a moment later.
+pub(super) fn delivery_item(delivery: &Delivery) -> Result<Item> {
+    let mut item: Item = to_item(delivery).context("make the item of a delivery")?;
+    if delivery.due_at.is_some() {
+        item.insert("dueShard".to_owned(), string(shard_of(delivery.webhook)));
+        if delivery.lease.is_none() {
+            let order = state_order(delivery.state, delivery.id);
+            item.insert("stateOrder".to_owned(), string(order));
+        }
+    }
+    Ok(item)
 }
 
-pub(super) fn indexed(delivery: &Delivery) -> Result<Item> {
-    let indexed = Indexed {
-        state_order: state_order(delivery.state, delivery.id),
-        due_shard: delivery
-            .due_at
-            .as_ref()
-            .map(|_| shard_of(delivery.webhook).to_string()),
-    };
-    Ok(to_item(indexed)?)
+/// Where a webhook would be told of a change by itself, and is told by another delivery.
+pub(super) fn signpost(delivery: &Delivery, change: DeliveryId) -> Item {
+    let mut item = table_key(DeliveryKey {
+        webhook: delivery.webhook,
+        id: change,
+    });
+    item.insert(TOLD_BY.to_owned(), string(delivery.id));
+    item.insert("expiresAt".to_owned(), seconds(delivery.expires_at));
+    item
+}
+
+/// An item beside a delivery that has a packed text.
+pub(super) fn beside(
+    webhook: WebhookId,
+    id: String,
+    name: &str,
+    packed: &Packed,
+    expires_at: i64,
+) -> Item {
+    let mut item = beside_key(webhook, id);
+    item.insert(name.to_owned(), packed.attribute());
+    item.insert("expiresAt".to_owned(), seconds(expires_at));
+    item
+}
+
+/// One attempt, or several.
+pub(super) fn pack<T: Serialize>(attempts: &T) -> Result<Packed> {
+    Packed::of(&serde_json::to_string(attempts).map_err(Error::new)?)
+}
+
+/// Reads what [`pack`] gave.
+pub(super) fn unpack<T: DeserializeOwned>(packed: &Packed) -> Result<T> {
+    serde_json::from_str(&packed.text()?).map_err(|_| Error::unreadable("it is no attempt"))
+}
+
+fn seconds(unix: i64) -> AttributeValue {
+    AttributeValue::N(unix.to_string())
 }
 
 /// By webhook, so that a webhook's deliveries are found together.
@@ -66,8 +116,8 @@ pub(super) fn state_order(state: DeliveryState, id: DeliveryId) -> String {
 
 // `~` lies behind every character of an id.
 
-pub(super) fn body_key(id: DeliveryId) -> String {
-    format!("~body/{id}")
+pub(super) fn message_key(id: DeliveryId) -> String {
+    format!("~message/{id}")
 }
 
 pub(super) fn attempt_prefix(id: DeliveryId) -> String {
@@ -77,10 +127,6 @@ pub(super) fn attempt_prefix(id: DeliveryId) -> String {
 /// The 26th attempt has the key of the first one, and so replaces it.
 pub(super) fn attempt_key(id: DeliveryId, number: u32) -> String {
     format!("{}{:02}", attempt_prefix(id), number % KEPT_ATTEMPTS)
-}
-
-pub(super) fn change_key(change: &ChangeKey) -> String {
-    format!("~change/{}/{}", change.report, change.revision)
 }
 
 pub(super) fn beside_key(webhook: WebhookId, id: String) -> Item {

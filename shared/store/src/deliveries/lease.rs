@@ -5,27 +5,62 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use domain::date::timestamp;
 use domain::delivery::attempt::Attempt;
 use domain::delivery::{Delivery, DeliveryKey, DeliveryState, Lease};
-use serde_dynamo::aws_sdk_dynamodb_1::{to_attribute_value, to_item};
+use futures_util::future::try_join_all;
+use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
 use time::{Duration, OffsetDateTime};
 
 use super::DeliveryStore;
-use super::items::{Beside, attempt_key, shard_of, state_order, table_key};
-use crate::dynamodb::{Changed, changed, string, transact};
+use super::items::{
+    ATTEMPT, LATEST, Stored, attempt_key, beside, pack, shard_of, state_order, table_key, unpack,
+};
+use super::packed::Packed;
+use crate::dynamodb::{Changed, changed, string};
 use crate::error::{Context as _, Result, describe};
 
 /// How long a lease holds: nobody else tries the delivery in this time. It is longer than the function that tries may
 /// run (template.yaml: 150 s), so that a lease that has ended means an attempt that has ended.
 pub const LEASE_VALIDITY: Duration = Duration::minutes(3);
 
+/// A delivery that is the caller's to try.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leased {
+    /// The delivery as it was when the lease began.
+    pub delivery: Delivery,
+    lease: Lease,
+    message: Option<Packed>,
+    latest: Option<Packed>,
+}
+
+impl Leased {
+    /// A delivery that was created with this lease, and has never been tried.
+    pub fn new(delivery: Delivery, lease: Lease) -> Self {
+        Self {
+            delivery,
+            lease,
+            message: None,
+            latest: None,
+        }
+    }
+
+    fn of(stored: Stored, lease: Lease) -> Self {
+        Self {
+            delivery: stored.delivery,
+            lease,
+            message: stored.message,
+            latest: stored.latest,
+        }
+    }
+}
+
 /// What became of claiming a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Claimed {
     /// It is the caller's to try, until [`LEASE_VALIDITY`] is over.
-    Started(Box<Delivery>, Lease),
+    Started(Box<Leased>),
     /// It is delivered.
     AlreadyDelivered,
     /// Somebody else is trying it.
@@ -52,6 +87,8 @@ pub enum MadeDue {
     Due(Box<Delivery>),
     /// Somebody is trying it.
     InProgress,
+    /// It was delivered meanwhile, and is not to be delivered once more.
+    Delivered,
     /// There is none.
     Gone,
 }
@@ -80,19 +117,26 @@ impl DeliveryStore {
         match result.map_err(SdkError::into_service_error) {
             Ok(output) => {
                 let item = output.attributes.context("DynamoDB gave no attributes")?;
-                let delivery = self.unreadable.read(item);
-                let delivery = delivery.with_context(|| format!("claim delivery {}", key.id))?;
-                Ok(Claimed::Started(Box::new(delivery), lease))
+                let stored = self.unreadable.counting(Stored::of(item));
+                let stored = stored.with_context(|| format!("claim delivery {}", key.id))?;
+                Ok(Claimed::Started(Box::new(Leased::of(stored, lease))))
             }
             Err(UpdateItemError::ConditionalCheckFailedException(_)) => {
-                Ok(match self.get(key).await? {
-                    None => Claimed::Gone,
+                let Some(stored) = self.stored(key).await? else {
+                    return Ok(Claimed::Gone);
+                };
+                let delivery = &stored.delivery;
+                Ok(if delivery.lease == Some(lease) {
                     // The SDK may have asked twice, and the answer to the first time was lost.
-                    Some(it) if it.lease == Some(lease) => Claimed::Started(Box::new(it), lease),
-                    Some(it) if it.state == DeliveryState::Delivered => Claimed::AlreadyDelivered,
-                    Some(it) if it.is_expired(now) => Claimed::Gone,
-                    Some(it) if it.is_in_progress(now) => Claimed::InProgress,
-                    Some(_) => Claimed::NotDue,
+                    Claimed::Started(Box::new(Leased::of(stored, lease)))
+                } else if delivery.state == DeliveryState::Delivered {
+                    Claimed::AlreadyDelivered
+                } else if delivery.is_expired(now) {
+                    Claimed::Gone
+                } else if delivery.is_in_progress(now) {
+                    Claimed::InProgress
+                } else {
+                    Claimed::NotDue
                 })
             }
             Err(error) => {
@@ -102,12 +146,8 @@ impl DeliveryStore {
     }
 
     /// Gives a lease back without an attempt: the delivery is due at `due_at`.
-    pub async fn release(
-        &self,
-        key: DeliveryKey,
-        lease: Lease,
-        due_at: OffsetDateTime,
-    ) -> Result<()> {
+    pub async fn release(&self, leased: &Leased, due_at: OffsetDateTime) -> Result<()> {
+        let key = leased.delivery.key();
         let update = self
             .client
             .update_item()
@@ -116,106 +156,162 @@ impl DeliveryStore {
             .update_expression("SET dueAt = :due REMOVE lease")
             .condition_expression("lease = :lease")
             .expression_attribute_values(":due", string(timestamp(due_at)))
-            .expression_attribute_values(":lease", string(lease.uuid()));
+            .expression_attribute_values(":lease", string(leased.lease.uuid()));
         changed(update.send().await).with_context(|| format!("release delivery {}", key.id))?;
         Ok(())
     }
 
-    /// Records an attempt and what it came to, in one write. The attempt gets the next free number in place of the one that it
-    /// has, and is given back with it; `None` when it is not recorded.
+    /// The message of a delivery that is the caller's to try.
+    pub async fn message(&self, leased: &Leased) -> Result<String> {
+        let message = match &leased.message {
+            Some(message) => Some(message.text()?),
+            None => self.message_beside(leased.delivery.key()).await?,
+        };
+        message.with_context(|| format!("delivery {} has no message", leased.delivery.id))
+    }
+
+    /// Records an attempt and what it came to. The attempt gets the next free number in place of the one that it has, and is
+    /// given back with it; `None` when it is not recorded.
     ///
     /// A failure counts only for whoever still has the lease: if it has ended, somebody else is trying. A success always
     /// counts, since the receiver has the message; if somebody else has recorded an attempt meanwhile, it is the next one.
     pub async fn record(
         &self,
-        delivery: &Delivery,
-        lease: Lease,
+        leased: &Leased,
         attempt: Attempt,
         outcome: Outcome,
     ) -> Result<Option<Attempt>> {
         /// Each time somebody else has recorded an attempt. Two may be at work at once, when a lease has ended.
         const MAX_TRIES: usize = 5;
-        let mut recorded = delivery.attempts;
+        let key = leased.delivery.key();
+        let context = || format!("record an attempt at delivery {}", key.id);
+        let (mut recorded, mut latest) = (leased.delivery.attempts, leased.latest.clone());
         for _ in 0..MAX_TRIES {
             let attempt = Attempt {
                 number: recorded + 1,
                 ..attempt.clone()
             };
-            let written = self.record_as(delivery, lease, &attempt, outcome).await?;
-            if written == Changed::Stored {
+            let packed = self.make_room(leased, latest.as_ref(), &attempt).await;
+            let packed = packed.with_context(context)?;
+            let written = self
+                .record_as(leased, &attempt, packed.as_ref(), outcome)
+                .await;
+            if written.with_context(context)? == Changed::Stored {
                 return Ok(Some(attempt));
             }
-            match self.get(delivery.key()).await? {
-                Some(now) if now.attempts != recorded && outcome == Outcome::Delivered => {
-                    recorded = now.attempts;
-                }
-                _ => break,
+            let Some(now) = self.stored(key).await? else {
+                break;
+            };
+            let is_delivered = outcome == Outcome::Delivered;
+            if now.delivery.attempts == attempt.number
+                && now.delivery.last_attempt == Some(attempt.summary())
+                && (now.delivery.state == DeliveryState::Delivered) == is_delivered
+            {
+                // The SDK has asked twice, and the answer to the first time was lost.
+                return Ok(Some(attempt));
             }
+            if now.delivery.attempts == recorded || !is_delivered {
+                break;
+            }
+            (recorded, latest) = (now.delivery.attempts, now.latest);
         }
         tracing::warn!(
-            delivery = %delivery.id,
-            "an attempt at delivery {} is not recorded: somebody else tries it, or it is gone", delivery.id
+            delivery = %key.id,
+            "an attempt at delivery {} is not recorded: somebody else tries it, or it is gone", key.id
         );
+        Ok(None)
+    }
+
+    /// What the delivery's item is to have of its attempts. What it has no room for is put beside it, before the delivery counts
+    /// the new one: whoever reads attempts leaves out what is not counted, and what stands twice.
+    async fn make_room(
+        &self,
+        leased: &Leased,
+        latest: Option<&Packed>,
+        attempt: &Attempt,
+    ) -> Result<Option<Packed>> {
+        let latest = latest.map(unpack::<Vec<Attempt>>).transpose();
+        let latest = self.unreadable.counting(latest).ok().flatten();
+        let mut attempts = latest.unwrap_or_default();
+        attempts.push(attempt.clone());
+        let mut packed = pack(&attempts)?;
+        if !packed.is_small() {
+            let earlier = attempts[..attempts.len() - 1].iter();
+            let puts = earlier.map(|earlier| self.put_beside(leased, earlier));
+            try_join_all(puts).await?;
+            packed = pack(&[attempt])?;
+        }
+        if packed.is_small() {
+            return Ok(Some(packed));
+        }
+        self.put_beside(leased, attempt).await?;
         Ok(None)
     }
 
     /// Records an attempt under its number, if that is the next one.
     async fn record_as(
         &self,
-        delivery: &Delivery,
-        lease: Lease,
+        leased: &Leased,
         attempt: &Attempt,
+        latest: Option<&Packed>,
         outcome: Outcome,
     ) -> Result<Changed> {
-        let key = delivery.key();
+        let key = leased.delivery.key();
+        let number = |number: u32| AttributeValue::N(number.to_string());
         let state = match outcome {
             Outcome::Delivered => DeliveryState::Delivered,
             Outcome::Failed(_) => DeliveryState::Failed,
         };
-        let update = Update::builder()
+        let mut update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":state", to_attribute_value(state)?)
-            .expression_attribute_values(":order", string(state_order(state, delivery.id)))
-            .expression_attribute_values(":count", AttributeValue::N(attempt.number.to_string()))
-            .expression_attribute_values(
-                ":before",
-                AttributeValue::N((attempt.number - 1).to_string()),
-            )
-            .expression_attribute_values(":attempt", to_attribute_value(attempt.summary())?);
+            .expression_attribute_values(":count", number(attempt.number))
+            .expression_attribute_values(":before", number(attempt.number - 1))
+            .expression_attribute_values(":summary", to_attribute_value(attempt.summary())?);
+        let mut set = "#state = :state, attempts = :count, lastAttempt = :summary".to_owned();
+        let mut remove = "lease".to_owned();
+        match latest {
+            Some(latest) => {
+                set += &format!(", {LATEST} = :latest");
+                update = update.expression_attribute_values(":latest", latest.attribute());
+            }
+            None => remove += &format!(", {LATEST}"),
+        }
         let update = match outcome {
-            Outcome::Delivered => update
-                .update_expression(
-                    "SET #state = :state, stateOrder = :order, attempts = :count, lastAttempt = :attempt \
-                     REMOVE lease, dueAt, dueShard",
-                )
-                .condition_expression("attempts = :before"),
-            Outcome::Failed(due_at) => update
-                .update_expression(
-                    "SET #state = :state, stateOrder = :order, attempts = :count, lastAttempt = :attempt, \
-                     dueAt = :due REMOVE lease",
-                )
-                .condition_expression("lease = :lease AND attempts = :before")
-                .expression_attribute_values(":due", string(timestamp(due_at)))
-                .expression_attribute_values(":lease", string(lease.uuid())),
+            Outcome::Delivered => {
+                remove += ", dueAt, dueShard, stateOrder";
+                update.condition_expression("attempts = :before")
+            }
+            Outcome::Failed(due_at) => {
+                set += ", dueAt = :due, stateOrder = :order";
+                update
+                    .condition_expression("lease = :lease AND attempts = :before")
+                    .expression_attribute_values(":due", string(timestamp(due_at)))
+                    .expression_attribute_values(":order", string(state_order(state, key.id)))
+                    .expression_attribute_values(":lease", string(leased.lease.uuid()))
+            }
         };
-        let attempt = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(to_item(Beside {
-                webhook: key.webhook,
-                id: attempt_key(key.id, attempt.number),
-                expires_at: delivery.expires_at,
-                content: attempt,
-            })?))
-            .build()?;
-        let items = vec![
-            TransactWriteItem::builder().update(update.build()?).build(),
-            TransactWriteItem::builder().put(attempt).build(),
-        ];
-        transact(&self.client, items)
-            .await
-            .with_context(|| format!("record an attempt at delivery {}", key.id))
+        let update = update.update_expression(format!("SET {set} REMOVE {remove}"));
+        changed(update.send().await)
+    }
+
+    /// Puts an attempt beside its delivery.
+    async fn put_beside(&self, leased: &Leased, attempt: &Attempt) -> Result<()> {
+        let delivery = &leased.delivery;
+        let item = beside(
+            delivery.webhook,
+            attempt_key(delivery.id, attempt.number),
+            ATTEMPT,
+            &pack(attempt)?,
+            delivery.expires_at,
+        );
+        let put = self.client.put_item().table_name(&self.table);
+        put.set_item(Some(item)).send().await.map_err(describe)?;
+        Ok(())
     }
 
     /// Makes a delivery due at `now` that has failed and that nobody is trying.
@@ -233,8 +329,14 @@ impl DeliveryStore {
         changed(update.send().await).with_context(|| format!("hasten delivery {}", key.id))
     }
 
-    /// Makes a delivery due at `now`, whatever its state; one that was delivered becomes pending.
-    pub async fn make_due(&self, key: DeliveryKey, now: OffsetDateTime) -> Result<MadeDue> {
+    /// Makes a delivery due at `now`, whatever its state. One that was delivered becomes pending if it is to be delivered
+    /// `again`.
+    pub async fn make_due(
+        &self,
+        key: DeliveryKey,
+        again: bool,
+        now: OffsetDateTime,
+    ) -> Result<MadeDue> {
         let Some(delivery) = self.get(key).await?.filter(|it| !it.is_expired(now)) else {
             return Ok(MadeDue::Gone);
         };
@@ -242,6 +344,7 @@ impl DeliveryStore {
             return Ok(MadeDue::InProgress);
         }
         let state = match delivery.state {
+            DeliveryState::Delivered if !again => return Ok(MadeDue::Delivered),
             DeliveryState::Delivered => DeliveryState::Pending,
             state => state,
         };

@@ -117,8 +117,8 @@ impl Work {
                 replay: state,
                 early,
                 from: DeliveryId::FIRST,
-                // The millisecond is not over yet.
-                to: DeliveryId::last_before(now + Duration::MILLISECOND),
+                // The clock by which a change was stored may be ahead.
+                to: DeliveryId::last_before(now + Duration::SECOND),
             })
         })
     }

@@ -1,0 +1,154 @@
+//! Messages and attempts as they are stored: compressed, since DynamoDB charges by the kilobyte that is written.
+//!
+//! Most of what they say is the same each time: the names of fields and headers. So they are raw deflate streams (RFC 1951)
+//! that begin with a dictionary, as RFC 1950 has it in section 2.2. A message of one report has about 600 bytes, and 200 of
+//! them are left.
+
+use std::cell::RefCell;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use crate::error::{Context as _, Error, Result};
+
+/// What is no larger, in bytes, lies in the delivery's own item, so that a delivery is written once and recorded once, a
+/// kilobyte each time: what else the item has takes some 400 bytes.
+pub(super) const MAX_INLINE: usize = 320;
+
+/// The first byte says how the others are compressed.
+const WITH_DICTIONARY: u8 = 1;
+
+/// What the texts look like. What is stored is read by it, so no byte of it may ever change: another dictionary gets another
+/// first byte.
+const DICTIONARY: &[u8] = br#"{"kind":"timeout","message":"the receiver did not answer within 10 seconds"}{"kind":"connect","message":"no connection: connection refused"}"status":404,"response":"Not Found","error":{"kind":"status","message":"the receiver answered 500"},"responseError":{"kind":"status":503,<html><head><title></title></head><body>{"message":"{"error":"{"ok":true}"sonar.analysis.buildNumber":"https://"branch":"main","qualityGate":"ERROR"},"taskId":"scmRevision":""properties":{"sonar.analysis."report.updated","revision":2,"report.deleted","revision":"deletedAt":"{"organizationId":"00000000-0000-0000-0000-000000000001","reports":[{"projectName":"","id":"","reportType":"OWASP Top 10","reportVersion":2021,"reportType":"CWE Top 25","reportVersion":2024,"projectVersion":"1.0.0","date":"2026-01-01T00:00:00+0000","uploadDate":"2026-11-26T00:00:00.0000000+00:00","vulnerabilitiesCount":0,"securityRating":"A","event":"report.published","revision":1,"projectKey":"","branch":"main","qualityGate":"OK","properties":{"sonar.analysis.buildNumber":""},"scmRevision":""}]}{"number":1,"at":"2026-11-26T00:00:00.0000000+00:00","durationMs":100,"status":204,"response":"","requestHeaders":{"authorization":"***","content-type":"application/json; charset=utf-8","user-agent":"SonarQube-Reports/0.1.0","webhook-id":"019ac0b3-","webhook-signature":"v1,","webhook-timestamp":"17","x-sonar-webhook-hmac-sha256":"","x-sonarqube-project":"","x-webhook-event":"report.published"}}"#;
+
+/// Nothing that was packed is larger, in bytes: a body has one report at least, of up to 128 KiB.
+const MAX_TEXT: usize = 1 << 20;
+
+/// A text as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Packed(Vec<u8>);
+
+thread_local! {
+    /// It has some 300 kB of tables, too much to make for each text.
+    static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), false));
+}
+
+impl Packed {
+    pub(super) fn of(text: &str) -> Result<Self> {
+        COMPRESS.with_borrow_mut(|compress| {
+            compress.reset();
+            compress
+                .set_dictionary(DICTIONARY)
+                .map_err(Error::new)
+                .context("set the dictionary")?;
+            let mut packed = Vec::with_capacity(text.len() / 2 + 64);
+            packed.push(WITH_DICTIONARY);
+            loop {
+                let begin = usize::try_from(compress.total_in())?;
+                let rest = text.as_bytes().get(begin..).unwrap_or_default();
+                let status = compress.compress_vec(rest, &mut packed, FlushCompress::Finish);
+                match status.map_err(Error::new).context("compress a text")? {
+                    Status::StreamEnd => return Ok(Self(packed)),
+                    Status::Ok | Status::BufError => packed.reserve(text.len() / 2 + 64),
+                }
+            }
+        })
+    }
+
+    pub(super) fn text(&self) -> Result<String> {
+        let Some((&WITH_DICTIONARY, mut rest)) = self.0.split_first() else {
+            return Err(Error::unreadable("a text is packed in an unknown way"));
+        };
+        let mut decompress = Decompress::new(false);
+        decompress.set_dictionary(DICTIONARY).map_err(Error::new)?;
+        let mut text = Vec::with_capacity(rest.len() * 4 + 64);
+        loop {
+            let before = decompress.total_in();
+            let status = decompress.decompress_vec(rest, &mut text, FlushDecompress::Finish);
+            match status.map_err(|_| Error::unreadable("a packed text is broken"))? {
+                Status::StreamEnd => break,
+                Status::Ok | Status::BufError if text.len() < text.capacity() => {
+                    return Err(Error::unreadable("a packed text has no end"));
+                }
+                Status::Ok | Status::BufError if text.len() > MAX_TEXT => {
+                    return Err(Error::unreadable("a packed text is too long"));
+                }
+                Status::Ok | Status::BufError => text.reserve(text.len()),
+            }
+            let read = usize::try_from(decompress.total_in() - before)?;
+            rest = rest.get(read..).unwrap_or_default();
+        }
+        String::from_utf8(text).map_err(|_| Error::unreadable("a packed text is no text"))
+    }
+
+    pub(super) fn is_small(&self) -> bool {
+        self.0.len() <= MAX_INLINE
+    }
+
+    /// As DynamoDB has it.
+    pub(super) fn attribute(&self) -> AttributeValue {
+        AttributeValue::B(Blob::new(self.0.clone()))
+    }
+
+    pub(super) fn read(attribute: AttributeValue) -> Result<Self> {
+        match attribute {
+            AttributeValue::B(bytes) => Ok(Self(bytes.into_inner())),
+            _ => Err(Error::unreadable("a packed text is no binary")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_text_comes_back(text in r"\PC{0,2000}") {
+            prop_assert_eq!(Packed::of(&text).unwrap().text().unwrap(), text);
+        }
+
+        #[test]
+        fn what_repeats_comes_back_too(part in r"\PC{1,20}", times in 0..5000_usize) {
+            let text = part.repeat(times);
+            prop_assert_eq!(Packed::of(&text).unwrap().text().unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_was_stored_is_read_for_ever() {
+        // Whoever changes a byte of it cannot read any more what was stored by it: another one gets another first byte.
+        assert_eq!(
+            hex::encode(Sha256::digest(DICTIONARY)),
+            "c122ca75db9db64b384bbbca1992cc4987c747c8f8f64f4812dc06c829877332"
+        );
+        let text = r#"{"organizationId":"00000000-0000-0000-0000-000000000001","reports":[]}"#;
+        let stored = hex::decode("01a3460e8cad0500").unwrap();
+        assert_eq!(Packed(stored).text().unwrap(), text);
+    }
+
+    #[test]
+    fn what_is_no_packed_text_is_refused() {
+        let packed = Packed::of("a text of some length, of some length")
+            .unwrap()
+            .0;
+        for broken in [
+            Vec::new(),
+            vec![2],
+            vec![WITH_DICTIONARY],
+            packed[..packed.len() - 1].to_vec(),
+            vec![WITH_DICTIONARY, 0xff, 0xff],
+        ] {
+            let error = Packed(broken.clone()).text().unwrap_err();
+            assert!(error.is_unreadable(), "{broken:?}: {error}");
+        }
+        // It grows to more than anything that was packed.
+        let bomb = Packed::of(&"a".repeat(4 * MAX_TEXT)).unwrap();
+        assert!(bomb.text().unwrap_err().is_unreadable());
+    }
+}
