@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::interceptors::{
     BeforeDeserializationInterceptorContextMut, BeforeDeserializationInterceptorContextRef,
-    BeforeTransmitInterceptorContextRef,
+    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
 };
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use local::Clients;
 
@@ -160,6 +161,70 @@ impl Intercept for AskTwice {
         let is_meant = cfg.load::<Metadata>().unwrap().name() == self.operation;
         if is_meant && !self.is_done.swap(true, Ordering::Relaxed) {
             *context.response_mut().status_mut() = 500.try_into().unwrap();
+        }
+        Ok(())
+    }
+}
+
+/// The same client, whose first call of an operation collides with a transaction: it takes no effect, and DynamoDB says so.
+pub fn colliding_once(
+    base: &aws_sdk_dynamodb::Client,
+    operation: &'static str,
+) -> aws_sdk_dynamodb::Client {
+    let config = base.config().to_builder().interceptor(Collide {
+        operation,
+        is_done: AtomicBool::new(false),
+    });
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+#[derive(Debug)]
+struct Collide {
+    operation: &'static str,
+    is_done: AtomicBool,
+}
+
+/// Marks the one call that collides.
+#[derive(Debug)]
+struct Collides;
+
+impl Storable for Collides {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for Collide {
+    fn name(&self) -> &'static str {
+        "Collide"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let is_meant = cfg.load::<Metadata>().unwrap().name() == self.operation;
+        if is_meant && !self.is_done.swap(true, Ordering::Relaxed) {
+            cfg.interceptor_state().store_put(Collides);
+            // What the stand-in does instead changes nothing.
+            let headers = context.request_mut().headers_mut();
+            headers.insert("x-amz-target", "DynamoDB_20120810.ListTables");
+        }
+        Ok(())
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        const CONFLICT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"injected"}"#;
+        if cfg.load::<Collides>().is_some() {
+            let response = context.response_mut();
+            *response.status_mut() = 400.try_into().unwrap();
+            response.headers_mut().remove("x-amz-crc32");
+            *response.body_mut() = SdkBody::from(CONFLICT);
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
         ],
         &["kms:Decrypt", "kms:DescribeKey"],
         "SecretsKey",
-        "DynamoDB decrypts the tables of webhooks and tokens in the name of who reads them",
+        "DynamoDB decrypts the tables of webhooks, tokens and kept answers in the name of who reads them",
     ),
     (
         &["PublishReport", "ManageWebhooks", "DeliverWebhooks"],
@@ -68,10 +68,10 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
         "and it may encrypt in the name of who writes them",
     ),
     (
-        &["PublishReport"],
+        &["PublishReport", "ManageWebhooks"],
         &["s3:ListBucket"],
         "ReportsBucket",
-        "it lists nothing, but without this S3 answers 403 instead of 404 for a file that was not uploaded",
+        "they list nothing, but without this S3 answers 403 instead of 404 for a file that was not uploaded, or has expired",
     ),
     (
         &["DeliverWebhooks"],

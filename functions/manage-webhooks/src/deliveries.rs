@@ -15,7 +15,7 @@ use serde_json::Value;
 use store::deliveries::Range;
 use store::deliveries::lease::MadeDue;
 use store::queue::work::{Replay, Work};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use web::api::{self, ApiError, ErrorCode};
 use web::cursor::Scope;
 use web::fields::{Fields, invalid};
@@ -33,6 +33,10 @@ pub const DELIVERIES_PARAMETERS: [&str; 5] = ["state", "since", "until", "limit"
 
 /// So far deliveries are counted: a few reads of a megabyte each.
 const MAX_COUNT: usize = 10_000;
+
+/// So late a webhook may be told of a change at the most: for 14 days a message is kept on the queue and the one for dead letters
+/// together, and for a day it may not have been there.
+const LATEST: Duration = Duration::days(15);
 
 const REPLAY_FIELDS: [&str; 4] = ["since", "until", "states", "dryRun"];
 
@@ -95,6 +99,8 @@ pub(crate) async fn list(
         deliveries: page
             .deliveries
             .iter()
+            // DynamoDB takes its time to delete what has expired.
+            .filter(|delivery| !delivery.is_expired(now))
             .map(|delivery| DeliverySummaryBody::of(delivery, now))
             .collect(),
     };
@@ -252,7 +258,8 @@ fn range(
     until: Option<OffsetDateTime>,
     now: OffsetDateTime,
 ) -> Range {
-    let oldest = now - RETENTION;
+    // What was told late is kept for as long, and its time is that of the change.
+    let oldest = now - RETENTION - LATEST;
     let since = since.map_or(oldest, |since| since.max(oldest));
     let all = Range::all(webhook.id);
     Range {

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::date::timestamp;
 use domain::delivery::attempt::Attempt;
-use domain::delivery::{Delivery, DeliveryId, RETENTION};
+use domain::delivery::{Delivery, DeliveryId};
 use domain::organization::OrganizationId;
 use domain::webhook::health::{DisabledReason, Health};
 use domain::webhook::secret::WebhookSecret;
@@ -327,9 +327,9 @@ impl Managing {
         webhook: WebhookId,
         now: OffsetDateTime,
     ) -> Result<Option<Delivery>, store::Error> {
+        let newest = self.deliveries.newest(webhook, DeliveryId::FIRST).await?;
         // DynamoDB takes its time to delete what has expired.
-        let from = DeliveryId::first_at(now - RETENTION);
-        self.deliveries.newest(webhook, from).await
+        Ok(newest.filter(|delivery| !delivery.is_expired(now)))
     }
 
     /// Whether messages may go to this URL.

@@ -127,7 +127,7 @@ async fn begin_first(
     let upload = Upload::new(org, declaration.metadata, declaration.files, now);
     let kept = attempt.keeping(&upload.id)?;
     if publishing.uploads.put(&upload, kept).await? == Changed::Lost {
-        return Err(anyhow::anyhow!("upload {} was begun for too long", upload.id).into());
+        return Err(attempt.lost());
     }
     tracing::debug!(upload = %upload.id, report = %upload.report_id, "began upload {} of report {}", upload.id, upload.report_id);
     Ok(upload)
@@ -222,7 +222,7 @@ async fn complete(
         files: &upload.files,
     };
     api::json(
-        if completed.is_new {
+        if completed.is_new || completed.revision == 1 {
             StatusCode::CREATED
         } else {
             StatusCode::OK

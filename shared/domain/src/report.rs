@@ -184,6 +184,14 @@ impl Report {
         }
     }
 
+    /// Whether it is sure that the report was deleted after this revision, seeing a later one that is not deleted: what was
+    /// announced is announced as new again only then.
+    pub fn was_deleted_before(&self, later: &Self) -> bool {
+        later.revision > self.revision + 1
+            && self.is_announced()
+            && later.event() == ReportEvent::Published
+    }
+
     /// Its tombstone, when it is deleted at `now`.
     pub fn deleted(&self, now: OffsetDateTime) -> Self {
         Self {
@@ -331,6 +339,17 @@ mod tests {
                 "{event:?} {announced}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_new_again_was_deleted_in_between() {
+        let (published, updated) = (Some("report.published"), Some("report.updated"));
+        let before = stored(3, 3, updated);
+        assert!(before.was_deleted_before(&stored(5, 3, published)));
+        assert!(!before.was_deleted_before(&stored(5, 3, updated)));
+        // As new as it was, since nobody was told of it before.
+        assert!(!stored(3, 2, published).was_deleted_before(&stored(5, 2, published)));
+        assert!(!before.was_deleted_before(&stored(4, 3, published)));
     }
 
     #[test]

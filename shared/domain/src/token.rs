@@ -1,4 +1,5 @@
-//! Our own access tokens: random, bound to one organization, known to us by their hash only.
+//! Our own access tokens: random, bound to one organization, known to us by their hash. The answer that shows one is kept for a
+//! day where its client wants to be able to ask again.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -5,7 +5,8 @@
 //! `draft-ietf-httpapi-idempotency-key-header-07`. There the key is a string in quotes; most clients send it without, so both
 //! are a key, each as it stands.
 //!
-//! Only what has made something is kept. What was refused, or has failed without a trace, may be asked for again with any body.
+//! Only what has made something is kept. What was refused, or has failed, may be asked for again with any body; where the first
+//! request has died, with the same body.
 
 mod answer;
 
@@ -120,6 +121,12 @@ impl Idempotency {
                 Ok(Begun::First(Attempt(Some((self.0.clone(), attempt)))))
             }
             table::Begun::Answered(answer) => {
+                // It may have a secret in it.
+                tracing::info!(
+                    caller = scope.caller,
+                    "a request of {} was answered as before",
+                    scope.caller
+                );
                 // What serde says might repeat a part of it.
                 let kept = serde_json::from_str(&answer.0).ok();
                 Ok(Begun::Again(
@@ -172,6 +179,13 @@ impl Attempt {
         Ok(Some(
             store.keeping(attempt, &serde_json::to_string(answer)?)?,
         ))
+    }
+
+    /// Somebody else carries the request out, since this one has taken too long.
+    pub fn lost(&self) -> ApiError {
+        let message = "Idempotency-Key: another request with this key is being carried out";
+        refused(ErrorCode::IdempotencyKeyInUse, message)
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     /// Ends the request. When it came to nothing, the key is free again.

@@ -18,7 +18,7 @@ use crate::writer::FileWriter;
 
 /// The tag of objects that a lifecycle rule of template.yaml removes.
 const SUPERSEDED: (&str, &str) = ("superseded", "true");
-/// How long the publisher is kept waiting for the tags, when S3 does not answer. It has nothing to win by them.
+/// How long the tags are waited for, when S3 does not answer. A publisher has nothing to win by them.
 const TAGGING_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Where the files of reports are written.
@@ -59,7 +59,7 @@ pub struct SupersededObject {
 }
 
 impl SupersededObject {
-    /// Those of a report whose next revision is about to be written.
+    /// Those of a report whose next revision is about to be written, or that was deleted.
     pub fn all_of(report: &Report) -> Vec<Self> {
         let object = |file: &StoredFile| Self {
             key: file.key.clone(),

@@ -82,17 +82,23 @@ impl Publisher {
     /// # Errors
     /// It may be deleted or not.
     pub async fn delete(&self, report: ReportKey, now: OffsetDateTime) -> anyhow::Result<Deleted> {
+        let mut before: Option<Report> = None;
         for tries in 0..MAX_TRIES {
             tokio::time::sleep(PAUSE * tries).await;
             let Some(current) = self.reports.latest(report).await? else {
                 return Ok(Deleted::Missing);
             };
+            if let Some(before) = before.filter(|before| before.was_deleted_before(&current)) {
+                // The SDK has asked twice, and what was published between is not to go too.
+                return Ok(Deleted::Done(Box::new(before.deleted(now))));
+            }
             let tombstone = if current.is_deleted() {
                 current
             } else {
                 let tombstone = current.deleted(now);
                 if self.reports.delete(&tombstone, now).await? == Changed::Lost {
                     // Also when the SDK has asked twice: then the tombstone is found.
+                    before = Some(current);
                     continue;
                 }
                 tombstone

@@ -37,8 +37,8 @@ pub const DUE: &str = "due";
 /// tried for the first time.
 pub const BY_STATE: &str = "by-state";
 
-/// So many items are read at the most for a page of what is delivered, where others lie between: a page of the most that may be
-/// asked for, and one more.
+/// So many items are read at the most for a page of deliveries where they lie, with others between: a page of the most that may
+/// be asked for, and one more.
 const MAX_READ: usize = 1001;
 
 /// The table of deliveries.
@@ -72,6 +72,11 @@ impl Range {
             from: DeliveryId::FIRST,
             to: DeliveryId::LAST,
         }
+    }
+
+    /// Whether it is read from the index [`BY_STATE`].
+    fn is_of_index(&self) -> bool {
+        !matches!(self.state, None | Some(DeliveryState::Delivered))
     }
 
     /// DynamoDB refuses such a range.
@@ -235,8 +240,7 @@ impl DeliveryStore {
             };
             attempts.extend(self.unreadable.rest_by(output.items, "attempt", read));
         }
-        // An attempt is put beside the delivery before that counts it, or while it still is in the delivery.
-        attempts.retain(|attempt| attempt.number <= delivery.attempts);
+        // One for which there is no room any more is put beside the delivery while it still is in it.
         attempts.sort_by_key(|attempt| attempt.number);
         attempts.dedup_by_key(|attempt| attempt.number);
         let kept = usize::try_from(KEPT_ATTEMPTS)?;
@@ -247,22 +251,21 @@ impl DeliveryStore {
     /// Deliveries of a range, at most `limit`, the newest first or the oldest first.
     ///
     /// What waits or has failed is read from the index by state, which is eventually consistent: `limit` + 1 items at the most,
-    /// however many there are. All deliveries, and those that are delivered, are read where they lie, among signposts, of which
-    /// there is one for each further report that a message tells of. Those that are not delivered lie there too: of what is
-    /// delivered a page therefore reads [`MAX_READ`] items at the most, and may have fewer than there are. What cannot be read
-    /// takes as many reads again.
+    /// however many there are, and as many again for each time that some of them cannot be read. All deliveries, and those that are
+    /// delivered, are read where they lie, among signposts, of which there is one for each further report that a message tells
+    /// of: a page reads [`MAX_READ`] items there at the most, and may have fewer deliveries than there are.
     pub async fn page(&self, range: &Range, newest_first: bool, limit: usize) -> Result<Page> {
         let mut page = Page::default();
         if range.is_empty() {
             return Ok(page);
         }
-        let is_of_delivered = range.state == Some(DeliveryState::Delivered);
+        let is_of_index = range.is_of_index();
         let (mut start, mut wanted, mut read) = (None, limit + 1, 0);
         loop {
-            let most = if is_of_delivered {
-                MAX_READ - read
-            } else {
+            let most = if is_of_index {
                 MAX_READ
+            } else {
+                MAX_READ - read
             };
             let output = self
                 .query_of(range)
@@ -291,12 +294,12 @@ impl DeliveryStore {
             let Some(last) = &start else {
                 return Ok(page);
             };
-            if is_of_delivered && read >= MAX_READ {
+            if !is_of_index && read >= MAX_READ {
                 let id = last.get("id").and_then(|id| id.as_s().ok());
                 page.next = id.and_then(|id| id.parse().ok());
                 return Ok(page);
             }
-            wanted *= 2;
+            wanted = wanted.saturating_mul(2);
         }
     }
 
@@ -310,8 +313,13 @@ impl DeliveryStore {
         let output = query.send().await.map_err(describe);
         let output =
             output.with_context(|| format!("query the newest delivery of webhook {webhook}"))?;
+        let has_one = output.count > 0;
         let newest = self.unreadable.rest(output.items, "delivery").next();
-        Ok(newest)
+        if newest.is_some() || !has_one {
+            return Ok(newest);
+        }
+        // It cannot be read, but others may be.
+        Ok(self.page(&range, true, 1).await?.deliveries.pop())
     }
 
     /// How many deliveries a range of one state has, counted up to `most`: one more is read, and no more. Of what is delivered

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
@@ -164,11 +165,34 @@ pub(crate) async fn batch_get(
     Ok(items)
 }
 
-/// What became of an update that was made on a condition.
-pub(crate) fn changed<T, R: std::fmt::Debug + Send + Sync + 'static>(
-    result: std::result::Result<T, SdkError<UpdateItemError, R>>,
-) -> Result<Changed> {
-    match result.map_err(SdkError::into_service_error) {
+/// Sends a single write, again while it collides with a transaction on the same item: the SDK does not know that reason.
+macro_rules! single {
+    ($write:expr, $error:ident) => {{
+        let write = $write;
+        let mut tries = 1;
+        loop {
+            match write
+                .clone()
+                .send()
+                .await
+                .map_err(SdkError::into_service_error)
+            {
+                Err($error::TransactionConflictException(_))
+                    if tries < $crate::dynamodb::MAX_TRIES =>
+                {
+                    tokio::time::sleep($crate::dynamodb::CONFLICT_PAUSE * tries).await;
+                    tries += 1;
+                }
+                result => break result,
+            }
+        }
+    }};
+}
+pub(crate) use single;
+
+/// Makes an update on its condition.
+pub(crate) async fn changed(update: UpdateItemFluentBuilder) -> Result<Changed> {
+    match single!(update, UpdateItemError) {
         Ok(_) => Ok(Changed::Stored),
         Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
         Err(error) => Err(describe(error)),

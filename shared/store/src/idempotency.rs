@@ -21,7 +21,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::dynamodb::{Item, string};
+use crate::dynamodb::{Item, single, string};
 use crate::error::{Context as _, Error, Result, describe};
 
 /// So long a key belongs to the request that came with it first.
@@ -133,9 +133,13 @@ impl IdempotencyStore {
             .expression_attribute_values(":now", string(timestamp(now)))
             .expression_attribute_values(":body", string(&request.body))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let there = match put.send().await.map_err(SdkError::into_service_error) {
+        let there = match single!(put, PutItemError) {
             Ok(_) => return Ok(Begun::Started(ours.into())),
             Err(PutItemError::ConditionalCheckFailedException(failed)) => failed.item,
+            // Its transaction is under way.
+            Err(PutItemError::TransactionConflictException(_)) => {
+                return Ok(Begun::Running(now + Duration::SECOND));
+            }
             Err(error) => return Err(describe(error)).context("begin a request"),
         };
         let there = there.context("DynamoDB does not say what there is of a request")?;
@@ -178,7 +182,7 @@ impl IdempotencyStore {
             .set_key(Some(attempt.key()))
             .condition_expression("attempt = :ours AND attribute_not_exists(answer)")
             .expression_attribute_values(":ours", string(attempt.attempt));
-        match delete.send().await.map_err(SdkError::into_service_error) {
+        match single!(delete, DeleteItemError) {
             Ok(_) | Err(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
             Err(error) => Err(describe(error)).context("release a request"),
         }

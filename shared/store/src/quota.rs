@@ -54,7 +54,7 @@ pub async fn take(
     let update = update
         .update_expression(format!("SET expiresAt = :end ADD {}", additions.join(", ")))
         .condition_expression(conditions.join(" AND "));
-    changed(update.send().await)
+    changed(update).await
 }
 
 fn number(value: impl ToString) -> AttributeValue {

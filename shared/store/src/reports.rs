@@ -311,7 +311,9 @@ impl ReportStore {
             .expression_attribute_values(":at", string(tombstone.stored_at()))
             .expression_attribute_values(":shard", string(mark.unannounced_shard))
             .expression_attribute_values(":since", string(mark.unannounced_since));
-        changed(update.send().await).with_context(|| format!("delete report {}", tombstone.id))
+        changed(update)
+            .await
+            .with_context(|| format!("delete report {}", tombstone.id))
     }
 
     /// Records that the revision, and every one before it, is on the queue. A report that has a newer revision keeps its
@@ -327,7 +329,8 @@ impl ReportStore {
             )
             .condition_expression("revision = :revision")
             .expression_attribute_values(":revision", number(revision));
-        changed(update.send().await)
+        changed(update)
+            .await
             .with_context(|| format!("mark report {} as announced", key.id))?;
         Ok(())
     }

@@ -44,7 +44,7 @@ impl TokenStore {
     }
 
     /// Adds a token, if the organization has fewer than `most` that are not revoked, and writes `alongside` in the same
-    /// transaction. It is `Lost` otherwise.
+    /// transaction. It is `Lost` otherwise, also when that cannot be written.
     pub async fn add(
         &self,
         token: &Token,

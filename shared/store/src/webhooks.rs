@@ -12,7 +12,7 @@ use domain::webhook::{Disabled, Webhook, WebhookKey};
 use serde_dynamo::aws_sdk_dynamodb_1::{to_attribute_value, to_item};
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, NotMade, Unreadable, changed, exists, get, string};
+use crate::dynamodb::{Changed, Item, NotMade, Unreadable, changed, exists, get, single, string};
 use crate::error::{Context as _, Error, Result, describe};
 
 /// In the place of an id: an item per organization that counts the changes of which webhooks there are. `~` lies behind
@@ -188,19 +188,15 @@ impl WebhookStore {
             let others = [generation.transpose()?, alongside];
             return self.write(webhook.key(), update, others).await;
         }
-        let result = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(table_key(webhook.key())))
-            .update_expression(update.update_expression)
+        let update = self
+            .update(webhook.key())
+            .set_update_expression(Some(update.update_expression))
             .set_condition_expression(update.condition_expression)
             .set_expression_attribute_names(update.expression_attribute_names)
-            .set_expression_attribute_values(update.expression_attribute_values)
-            .send()
-            .await;
-        let replaced =
-            changed(result).with_context(|| format!("replace webhook {}", webhook.id))?;
+            .set_expression_attribute_values(update.expression_attribute_values);
+        let replaced = changed(update)
+            .await
+            .with_context(|| format!("replace webhook {}", webhook.id))?;
         let is_ours = |stored: &Webhook| {
             let health = webhook.health.clone();
             *webhook
@@ -329,8 +325,7 @@ impl WebhookStore {
             Some(_) => condition.push(')'),
             None => {}
         }
-        let result = delete.condition_expression(condition).send().await;
-        match result.map_err(SdkError::into_service_error) {
+        match single!(delete.condition_expression(condition), DeleteItemError) {
             Ok(_) => Ok(Deleted::Done),
             Err(DeleteItemError::ConditionalCheckFailedException(_)) => {
                 Ok(if exists().await? {
@@ -358,7 +353,8 @@ impl WebhookStore {
             .condition_expression("pausedUntil = :seen AND attribute_not_exists(disabled)")
             .expression_attribute_values(":until", string(timestamp(until)))
             .expression_attribute_values(":seen", string(seen));
-        let claimed = changed(update.send().await)
+        let claimed = changed(update)
+            .await
             .with_context(|| format!("claim the probe of webhook {}", webhook.id))?;
         if claimed == Changed::Stored {
             return Ok(claimed);
@@ -383,7 +379,8 @@ impl WebhookStore {
             .condition_expression("pausedUntil = :until")
             .expression_attribute_values(":seen", string(seen.context("it was paused")?))
             .expression_attribute_values(":until", string(timestamp(until)));
-        changed(update.send().await)
+        changed(update)
+            .await
             .with_context(|| format!("return the probe of webhook {}", webhook.id))?;
         Ok(())
     }
@@ -418,7 +415,8 @@ impl WebhookStore {
                 .expression_attribute_values(":answering", AttributeValue::Bool(is_answering))
                 .expression_attribute_values(":told", AttributeValue::Bool(is_told_to_wait)),
         };
-        changed(update.send().await)
+        changed(update)
+            .await
             .with_context(|| format!("record that webhook {} fails", webhook.id))
     }
 
@@ -428,7 +426,8 @@ impl WebhookStore {
             .update(key)
             .update_expression("REMOVE pausedUntil, isAnswering, isToldToWait")
             .condition_expression("attribute_exists(id)");
-        changed(update.send().await)
+        changed(update)
+            .await
             .with_context(|| format!("end the pause of webhook {}", key.id))?;
         Ok(())
     }
@@ -451,7 +450,8 @@ impl WebhookStore {
             None => update
                 .condition_expression("revision = :revision AND attribute_not_exists(pausedUntil)"),
         };
-        changed(update.send().await)
+        changed(update)
+            .await
             .with_context(|| format!("end the pause of webhook {}", webhook.id))
     }
 
@@ -478,7 +478,8 @@ impl WebhookStore {
             .condition_expression(format!("{condition} AND {NOT_TOLD_TO_WAIT}"))
             .expression_attribute_values(":true", AttributeValue::Bool(true))
             .expression_attribute_values(":now", string(timestamp(now)));
-        changed(update.send().await)
+        changed(update)
+            .await
             .with_context(|| format!("record that webhook {} works", key.id))?;
         Ok(())
     }
@@ -512,7 +513,8 @@ impl WebhookStore {
                 .condition_expression("revision = :seen AND failingSince = :since")
                 .expression_attribute_values(":since", string(since)),
         };
-        let changed = changed(update.send().await)
+        let changed = changed(update)
+            .await
             .with_context(|| format!("disable webhook {}", webhook.id))?;
         let is_ours = |stored: &Webhook| stored.disabled.as_ref() == Some(&disabled);
         self.perhaps_ours(webhook.key(), changed, is_ours).await

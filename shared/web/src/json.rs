@@ -23,18 +23,6 @@ pub async fn object(body: Body, max: usize) -> Result<Value, ApiError> {
     parse_object(&bytes(body, max).await?)
 }
 
-/// The same, where a body may be left out.
-///
-/// # Errors
-/// As those of [`object`].
-pub async fn optional_object(body: Body, max: usize) -> Result<Option<Value>, ApiError> {
-    let bytes = bytes(body, max).await?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    parse_object(&bytes).map(Some)
-}
-
 /// Reads the body of a request, of at most `max` bytes.
 ///
 /// # Errors

@@ -36,8 +36,8 @@ fn works(reports: &[Report]) -> Vec<Work> {
     reports.iter().map(change).collect()
 }
 
-/// Panics unless all of these reports were told, each under one id, and each id with one body.
-fn assert_told_once(received: &[Received], reports: &[Report], what: &str) {
+/// Panics unless all of these reports were told, each under one id, each id with one body, and sent once but for `again`.
+fn assert_told_once(received: &[Received], reports: &[Report], again: usize, what: &str) {
     let mut messages: BTreeMap<&str, (&[u8], Vec<String>)> = BTreeMap::new();
     for message in received {
         let told = (&message.body[..], message.report_ids());
@@ -45,14 +45,17 @@ fn assert_told_once(received: &[Received], reports: &[Report], what: &str) {
         let first = first.or_insert_with(|| told.clone());
         assert_eq!(*first, told, "{what}: one id, one body");
     }
+    let sent = messages.len()..=messages.len() + again;
+    assert!(sent.contains(&received.len()), "{what}: {}", received.len());
     let told = messages.into_values().flat_map(|(_, ids)| ids).collect();
     assert_eq!(sorted(told), sorted(ids(reports)), "{what}");
 }
 
-/// What happens to two batches; afterwards both come again, after any lease.
+/// What happens to two batches, by which so many messages may be sent again; afterwards both come again, after any lease.
 async fn live(
     system: &System,
     (one, other): (usize, usize),
+    again: usize,
     batches: impl AsyncFnOnce(Vec<Work>, Vec<Work>, OffsetDateTime),
 ) {
     let receiver = Receiver::start().await;
@@ -69,7 +72,7 @@ async fn live(
 
     let all = of_batch(one | other, &reports);
     let what = format!("{one:04b} {other:04b}");
-    assert_told_once(&receiver.take(), &all, &what);
+    assert_told_once(&receiver.take(), &all, again, &what);
     let states = states(system, webhook).await;
     let states: BTreeSet<_> = states.iter().map(|(state, _)| state.as_str()).collect();
     assert_eq!(states, ["delivered"].into(), "{what}");
@@ -86,7 +89,7 @@ async fn two_batches_one_after_the_other() {
     let system = System::start().await;
     for pair in pairs() {
         let delivering = &system.stack.delivering;
-        live(&system, pair, async |one, other, now| {
+        live(&system, pair, 0, async |one, other, now| {
             assert!(handle(delivering, one, now).await.is_empty());
             assert!(handle(delivering, other, now).await.is_empty());
         })
@@ -99,7 +102,7 @@ async fn two_batches_at_once() {
     let system = System::start().await;
     for pair in pairs().filter(|(one, other)| one <= other) {
         let delivering = &system.stack.delivering;
-        live(&system, pair, async |one, other, now| {
+        live(&system, pair, 0, async |one, other, now| {
             // What the other one has a lease of comes again.
             tokio::join!(handle(delivering, one, now), handle(delivering, other, now));
         })
@@ -127,7 +130,7 @@ async fn a_batch_that_dies_and_another_one() {
         (2, Seam::After),
     ];
     for (pair, (call, seam)) in pairs().zip(seams.into_iter().cycle()) {
-        live(&system, pair, async |one, other, now| {
+        live(&system, pair, 1, async |one, other, now| {
             let kill = Failures::at(call, seam, true);
             let failed = handle(&failing(&system, &kill), one, now).await;
             assert!(kill.has_struck() && !failed.is_empty());

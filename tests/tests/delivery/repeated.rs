@@ -7,7 +7,7 @@ use store::deliveries::DeliveryStore;
 use store::deliveries::lease::{Claimed, MadeDue, Outcome};
 use store::dynamodb::Changed;
 use store::webhooks::{Deleted, Forgotten, WebhookStore};
-use tests::failures::asking_twice;
+use tests::failures::{asking_twice, colliding_once};
 use tests::receiver::Receiver;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
@@ -131,4 +131,39 @@ async fn a_delivery_that_is_stored_twice_is_ones_own() {
     }
     let states = states(&system, webhook).await;
     assert_eq!(states, [(DeliveryState::Delivered, 1); 2]);
+}
+
+#[tokio::test]
+async fn a_single_write_that_collides_with_a_transaction_is_made_again() {
+    let (system, receiver) = (System::start().await, Receiver::start().await);
+    let (org, now) = (organization(), OffsetDateTime::now_utc());
+    let webhook = key(org, &system.webhook(org, &receiver.url).await);
+    let reports = stored(&system, org, 2).await;
+    for (operation, report) in ["PutItem", "UpdateItem"].into_iter().zip(&reports) {
+        let mut clients = system.stack.clients["DeliverWebhooks"].clone();
+        clients.dynamodb = colliding_once(&clients.dynamodb, operation);
+        let delivering = system.stack.delivering_with(&clients).unwrap();
+        let failed = handle(&delivering, [change(report)], now).await;
+        assert!(failed.is_empty(), "{operation}: {failed:?}");
+        assert_eq!(receiver.take().len(), 1, "{operation}");
+    }
+    let delivered = states(&system, webhook).await;
+    assert_eq!(delivered, [(DeliveryState::Delivered, 1); 2]);
+
+    // A claim.
+    let delivery = key_of(&kept(&system, webhook).await[0]);
+    let tables = &system.stack.tables;
+    tables
+        .deliveries
+        .make_due(delivery, true, now)
+        .await
+        .unwrap();
+    let client = colliding_once(&system.stack.dynamodb, "UpdateItem");
+    let store = DeliveryStore::new(client, "DeliveriesTable");
+    let claimed = store.claim(delivery, now).await.unwrap();
+    assert!(matches!(claimed, Claimed::Started(_)), "{claimed:?}");
+    // A webhook.
+    let client = colliding_once(&system.stack.dynamodb, "DeleteItem");
+    let store = WebhookStore::new(client, "WebhooksTable");
+    assert_eq!(store.delete(webhook, None).await.unwrap(), Deleted::Done);
 }

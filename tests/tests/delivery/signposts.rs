@@ -63,6 +63,9 @@ async fn a_list_has_the_deliveries_alone() {
         has_more: false,
     };
     assert_eq!(count.unwrap(), expected);
+    let managing = &system.stack.managing.deliveries;
+    let unreadable = managing.unreadable.take() + system.stack.tables.deliveries.unreadable.take();
+    assert_eq!(unreadable, 0, "nor do they count as what cannot be read");
 }
 
 #[tokio::test]

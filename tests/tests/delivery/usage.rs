@@ -103,6 +103,8 @@ async fn a_retry_that_succeeds() {
     let retry = metered.deliver(now + hours(1)).await;
     // The webhook, claimed, recorded beside the attempt before, the webhook.
     assert_calls(&retry, &[("GetItem", 1), ("UpdateItem", 3)]);
+    // Claimed: the item, and both indexes, one of which it leaves and enters. Recorded: the item, and out of both. The webhook.
+    assert_eq!(retry.write_units, 8.0);
     assert_eq!(metered.receiver.take().len(), 2);
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use store::outbox::{GRACE, sweep};
 use store::queue::EventsQueue;
 use store::reports::ReportStore;
-use tests::failures::{Failures, Seam, asking_twice};
+use tests::failures::{Failures, Seam, asking_twice, colliding_once};
 use tests::receiver::Receiver;
 use tests::samples::{files, metadata};
 use tests::system::{Reply, System, organization};
@@ -318,6 +318,17 @@ async fn a_deletion_that_the_sdk_asks_for_twice_is_one() {
     assert_deleted(&delete_through(&system, &managing, org, &id).await);
     assert_eq!(latest(&system, org, &id).await.revision, 2);
     assert_eq!(changes(&system).await, [(ReportEvent::Deleted, 2)]);
+}
+
+#[tokio::test]
+async fn a_deletion_that_collides_with_a_publication_is_made_again() {
+    let (system, org) = (System::start().await, organization());
+    let id = publish(&system, org, "a").await;
+    let mut managing = system.stack.managing.clone();
+    let client = colliding_once(&system.stack.dynamodb, "UpdateItem");
+    managing.publisher.reports = ReportStore::new(client, "ReportsTable");
+    assert_deleted(&delete_through(&system, &managing, org, &id).await);
+    assert!(latest(&system, org, &id).await.is_deleted());
 }
 
 #[tokio::test]

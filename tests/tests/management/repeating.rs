@@ -12,7 +12,7 @@ use manage_webhooks::Managing;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use store::idempotency::LEASE;
-use tests::failures::{Failures, Seam, asking_twice};
+use tests::failures::{Failures, Seam, asking_twice, colliding_once};
 use tests::system::{Reply, System, organization, text};
 use time::{Duration, OffsetDateTime};
 
@@ -284,6 +284,9 @@ async fn one_that_died_is_carried_out_by_who_asks_again() {
         .send()
         .await
         .unwrap_err();
+    // What is done stays done, also long after it.
+    let long_ago = AttributeValue::S(String::new());
+    set(&system, "leaseUntil", long_ago).await;
     let again = keyed(&system, org, "/webhooks", KEY, Some(&webhook())).await;
     assert_same(&created, &again);
 }
@@ -350,12 +353,21 @@ const SEAMS: [(Seam, bool); 4] = [
 /// Creates something while each of so many calls of DynamoDB fails, then asks again, and has `check` look at the answer.
 async fn at_each_call(
     system: &System,
-    calls: usize,
+    calls: &[&str],
     prepare: impl AsyncFn() -> (OrganizationId, String),
     body: &str,
     check: impl AsyncFn(OrganizationId, Value) -> bool,
 ) {
-    for call in 1..=calls {
+    let (org, path) = prepare().await;
+    let counted = Failures::none();
+    let managing = failing(system, &counted);
+    let reply = keyed_through(system, &managing, org, &path, body).await;
+    assert!(reply.status.is_success(), "{reply:?}");
+    let of_dynamodb = counted.log().into_iter();
+    let of_dynamodb: Vec<String> = of_dynamodb.filter(|it| it != "SendMessageBatch").collect();
+    assert_eq!(of_dynamodb, calls);
+    clear(system).await;
+    for call in 1..=calls.len() {
         for (seam, kill) in SEAMS {
             let (org, path) = prepare().await;
             let failures = Failures::at(call, seam, kill);
@@ -386,7 +398,8 @@ async fn whatever_fails_one_webhook_is_created() {
         let [webhook] = list(&system, org).await.try_into().unwrap();
         webhook["id"] == answer["id"]
     };
-    at_each_call(&system, 3, prepare, &webhook(), is_one).await;
+    let calls = ["PutItem", "GetItem", "Query", "TransactWriteItems"];
+    at_each_call(&system, &calls, prepare, &webhook(), is_one).await;
 }
 
 #[tokio::test]
@@ -395,7 +408,8 @@ async fn whatever_fails_one_token_is_created() {
     let prepare = async || (organization(), "/tokens".to_owned());
     let is_one = async |org, _| tokens(&system, org).await == 1;
     let body = json!({"name": "t", "rights": ["publish"]}).to_string();
-    at_each_call(&system, 2, prepare, &body, is_one).await;
+    let calls = ["PutItem", "TransactWriteItems"];
+    at_each_call(&system, &calls, prepare, &body, is_one).await;
 }
 
 #[tokio::test]
@@ -412,7 +426,8 @@ async fn whatever_fails_a_secret_is_replaced_once() {
         let settings = &webhook.settings;
         settings.secret.reveal() == text(&answer["secret"]) && settings.previous_secrets.len() == 1
     };
-    at_each_call(&system, 3, prepare, "", is_one).await;
+    let calls = ["PutItem", "GetItem", "TransactWriteItems"];
+    at_each_call(&system, &calls, prepare, "", is_one).await;
 }
 
 /// Forgets what is kept of requests.
@@ -437,5 +452,19 @@ async fn a_request_that_the_sdk_sends_twice_is_one() {
         let reply = keyed_through(&system, &managing, org, "/webhooks", &webhook()).await;
         assert_eq!(reply.status, 201, "{operation}: {reply:?}");
         assert_eq!(list(&system, org).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_collides_with_the_first_ones_transaction_is_begun_again() {
+    for operation in ["PutItem", "DeleteItem"] {
+        let (system, org) = (System::start().await, organization());
+        let mut clients = system.stack.clients["ManageWebhooks"].clone();
+        clients.dynamodb = colliding_once(&clients.dynamodb, operation);
+        let managing = system.stack.managing_with(&clients).unwrap();
+        let refused = keyed_through(&system, &managing, org, "/webhooks", "{}").await;
+        assert_refused(&refused, 400, "missing_field");
+        let reply = keyed_through(&system, &managing, org, "/webhooks", &webhook()).await;
+        assert_eq!(reply.status, 201, "{operation}: {reply:?}");
     }
 }

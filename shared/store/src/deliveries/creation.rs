@@ -15,9 +15,9 @@ use domain::report::change::ChangeKey;
 
 use super::DeliveryStore;
 use super::items::{MESSAGE, beside, delivery_item, message_key, signpost, table_key, told_by};
-use super::packed::Packed;
-use crate::dynamodb::{CONFLICT_PAUSE, Changed, Item, MAX_TRIES, batch_get, transact};
-use crate::error::{Context as _, Result, describe};
+use super::packed::{MAX_MESSAGE, Packed};
+use crate::dynamodb::{Changed, Item, batch_get, single, transact};
+use crate::error::{Context as _, Error, Result, describe};
 
 /// What became of storing a new message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,28 +43,31 @@ impl DeliveryStore {
         };
         let packed = Packed::of(&message.body)?;
         let mut item = delivery_item(delivery)?;
-        let mut others = Vec::new();
-        if packed.is_small() {
+        let mut puts = Vec::new();
+        if packed.fits(MAX_MESSAGE) {
             item.insert(MESSAGE.to_owned(), packed.attribute());
         } else {
             let key = message_key(delivery.id);
             let item = beside(delivery.webhook, key, MESSAGE, &packed, delivery.expires_at);
-            others.push(item);
+            // It stands or falls with the delivery: what lies there belongs to none.
+            let put = Put::builder().table_name(&self.table);
+            let put = put.set_item(Some(item)).build()?;
+            puts.push(TransactWriteItem::builder().put(put).build());
         }
         let changes: HashMap<ChangeKey, DeliveryId> = message
             .changes
             .iter()
             .map(|it| (it.key(), DeliveryId::telling(delivery.webhook, it)))
             .collect();
-        let older = changes.values().filter(|id| **id != delivery.id);
-        others.extend(older.map(|id| signpost(delivery, *id)));
+        for older in changes.values().filter(|id| **id != delivery.id) {
+            puts.push(self.new_item(signpost(delivery, *older))?);
+        }
 
-        let stored = if others.is_empty() {
+        let stored = if puts.is_empty() {
             self.put_new(item).await
         } else {
-            let items = std::iter::once(item).chain(others);
-            let puts: Result<Vec<TransactWriteItem>> = items.map(|it| self.new_item(it)).collect();
-            transact(&self.client, puts?).await
+            puts.push(self.new_item(item)?);
+            transact(&self.client, puts).await
         };
         if stored.with_context(context)? == Changed::Stored {
             return Ok(Created::Stored);
@@ -95,7 +98,14 @@ impl DeliveryStore {
         }
         let told = changes.into_iter();
         let told = told.filter_map(|(change, id)| Some((change, *there.get(&id)?)));
-        Ok(Created::Told(told.collect()))
+        let told: HashMap<ChangeKey, DeliveryId> = told.collect();
+        if told.is_empty() {
+            // Otherwise the same would be tried again and again.
+            return Err(Error::new(
+                "it cannot be stored, and none of its changes is told of",
+            ));
+        }
+        Ok(Created::Told(told))
     }
 
     /// Puts an item where none is.
@@ -104,23 +114,10 @@ impl DeliveryStore {
         let put = put
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(id)");
-        let mut tries = 1;
-        loop {
-            match put
-                .clone()
-                .send()
-                .await
-                .map_err(SdkError::into_service_error)
-            {
-                Ok(_) => return Ok(Changed::Stored),
-                Err(PutItemError::ConditionalCheckFailedException(_)) => return Ok(Changed::Lost),
-                // With the transaction of somebody who tells of the same change. The SDK does not try that again.
-                Err(PutItemError::TransactionConflictException(_)) if tries < MAX_TRIES => {
-                    tokio::time::sleep(CONFLICT_PAUSE * tries).await;
-                    tries += 1;
-                }
-                Err(error) => return Err(describe(error)),
-            }
+        match single!(put, PutItemError) {
+            Ok(_) => Ok(Changed::Stored),
+            Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
+            Err(error) => Err(describe(error)),
         }
     }
 

@@ -12,8 +12,8 @@ use super::packed::Packed;
 use crate::dynamodb::{Item, string};
 use crate::error::{Context as _, Error, Result};
 
-/// Over how many keys the index `due` spreads its writes. DynamoDB gives one key 1,000 writes a second, and every attempt that
-/// fails is two.
+/// Over how many keys the index `due` spreads its writes. DynamoDB gives one key 1,000 writes a second. A first try that succeeds
+/// is two of them, and a retry that fails is four.
 pub const DUE_SHARDS: u8 = 4;
 
 /// The message of a delivery, in its own item or in one of its own.
@@ -48,7 +48,8 @@ impl Stored {
 pub(super) fn told_by(item: &Item) -> Option<Result<DeliveryId>> {
     let text = item.get(TOLD_BY)?;
     let id = text.as_s().ok().and_then(|text| text.parse().ok());
-    Some(id.ok_or_else(|| Error::unreadable("a signpost leads nowhere")))
+    // Whoever is led by it must not take the change for told.
+    Some(id.context("a signpost leads nowhere"))
 }
 
 /// The item of a new delivery, without its message. It is in the index of what is due. In that by state it is only if nobody

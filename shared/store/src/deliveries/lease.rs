@@ -5,7 +5,8 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update};
 use domain::date::timestamp;
 use domain::delivery::attempt::Attempt;
 use domain::delivery::{Delivery, DeliveryKey, DeliveryState, Lease};
@@ -15,10 +16,10 @@ use time::{Duration, OffsetDateTime};
 
 use super::DeliveryStore;
 use super::items::{
-    ATTEMPT, LATEST, Stored, attempt_key, beside, pack, shard_of, state_order, table_key, unpack,
+    self, ATTEMPT, LATEST, Stored, attempt_key, pack, shard_of, state_order, table_key, unpack,
 };
-use super::packed::Packed;
-use crate::dynamodb::{Changed, changed, string};
+use super::packed::{MAX_ATTEMPTS, Packed};
+use crate::dynamodb::{Changed, Item, changed, single, string, transact};
 use crate::error::{Context as _, Result, describe};
 
 /// How long a lease holds: nobody else tries the delivery in this time. It is longer than the function that tries may
@@ -80,6 +81,14 @@ pub enum Outcome {
     Failed(OffsetDateTime),
 }
 
+/// Where an attempt is to be.
+enum Room {
+    /// In the delivery's item, as the last of these.
+    Within(Packed),
+    /// In an item of its own.
+    Beside(Item),
+}
+
 /// What became of making a delivery due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MadeDue {
@@ -97,24 +106,26 @@ impl DeliveryStore {
     /// Claims a delivery that is due.
     pub async fn claim(&self, key: DeliveryKey, now: OffsetDateTime) -> Result<Claimed> {
         let lease = Lease::new();
-        let result = self
+        let claim = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
-            .update_expression("SET lease = :lease, dueAt = :until")
+            // Who was the first to try it has left it out of that index.
+            .update_expression(
+                "SET lease = :lease, dueAt = :until, stateOrder = if_not_exists(stateOrder, :pending)",
+            )
             .condition_expression("dueAt <= :now AND expiresAt > :seconds")
             .expression_attribute_values(":lease", string(lease.uuid()))
             .expression_attribute_values(":until", string(timestamp(now + LEASE_VALIDITY)))
+            .expression_attribute_values(":pending", pending(key))
             .expression_attribute_values(":now", string(timestamp(now)))
             .expression_attribute_values(
                 ":seconds",
                 AttributeValue::N(now.unix_timestamp().to_string()),
             )
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match result.map_err(SdkError::into_service_error) {
+            .return_values(ReturnValue::AllNew);
+        match single!(claim, UpdateItemError) {
             Ok(output) => {
                 let item = output.attributes.context("DynamoDB gave no attributes")?;
                 let stored = self.unreadable.counting(Stored::of(item));
@@ -153,11 +164,16 @@ impl DeliveryStore {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
-            .update_expression("SET dueAt = :due REMOVE lease")
+            .update_expression(
+                "SET dueAt = :due, stateOrder = if_not_exists(stateOrder, :pending) REMOVE lease",
+            )
             .condition_expression("lease = :lease")
             .expression_attribute_values(":due", string(timestamp(due_at)))
+            .expression_attribute_values(":pending", pending(key))
             .expression_attribute_values(":lease", string(leased.lease.uuid()));
-        changed(update.send().await).with_context(|| format!("release delivery {}", key.id))?;
+        changed(update)
+            .await
+            .with_context(|| format!("release delivery {}", key.id))?;
         Ok(())
     }
 
@@ -191,11 +207,9 @@ impl DeliveryStore {
                 number: recorded + 1,
                 ..attempt.clone()
             };
-            let packed = self.make_room(leased, latest.as_ref(), &attempt).await;
-            let packed = packed.with_context(context)?;
-            let written = self
-                .record_as(leased, &attempt, packed.as_ref(), outcome)
-                .await;
+            let room = self.make_room(leased, latest.as_ref(), &attempt).await;
+            let room = room.with_context(context)?;
+            let written = self.record_as(leased, &attempt, room, outcome).await;
             if written.with_context(context)? == Changed::Stored {
                 return Ok(Some(attempt));
             }
@@ -222,30 +236,34 @@ impl DeliveryStore {
         Ok(None)
     }
 
-    /// What the delivery's item is to have of its attempts. What it has no room for is put beside it, before the delivery counts
-    /// the new one: whoever reads attempts leaves out what is not counted, and what stands twice.
+    /// Where an attempt is to be. Earlier ones for which the delivery's item has no room beside it are put into items of their
+    /// own at once: they are counted already, and whoever reads attempts leaves out what stands twice.
     async fn make_room(
         &self,
         leased: &Leased,
         latest: Option<&Packed>,
         attempt: &Attempt,
-    ) -> Result<Option<Packed>> {
+    ) -> Result<Room> {
         let latest = latest.map(unpack::<Vec<Attempt>>).transpose();
         let latest = self.unreadable.counting(latest).ok().flatten();
         let mut attempts = latest.unwrap_or_default();
         attempts.push(attempt.clone());
         let mut packed = pack(&attempts)?;
-        if !packed.is_small() {
+        if !packed.fits(MAX_ATTEMPTS) {
             let earlier = attempts[..attempts.len() - 1].iter();
-            let puts = earlier.map(|earlier| self.put_beside(leased, earlier));
+            let puts = earlier.map(async |earlier| {
+                let put = self.client.put_item().table_name(&self.table);
+                let put = put.set_item(Some(beside(leased, earlier)?));
+                put.send().await.map(drop).map_err(describe)
+            });
             try_join_all(puts).await?;
             packed = pack(&[attempt])?;
         }
-        if packed.is_small() {
-            return Ok(Some(packed));
-        }
-        self.put_beside(leased, attempt).await?;
-        Ok(None)
+        Ok(if packed.fits(MAX_ATTEMPTS) {
+            Room::Within(packed)
+        } else {
+            Room::Beside(beside(leased, attempt)?)
+        })
     }
 
     /// Records an attempt under its number, if that is the next one.
@@ -253,7 +271,7 @@ impl DeliveryStore {
         &self,
         leased: &Leased,
         attempt: &Attempt,
-        latest: Option<&Packed>,
+        room: Room,
         outcome: Outcome,
     ) -> Result<Changed> {
         let key = leased.delivery.key();
@@ -262,9 +280,7 @@ impl DeliveryStore {
             Outcome::Delivered => DeliveryState::Delivered,
             Outcome::Failed(_) => DeliveryState::Failed,
         };
-        let mut update = self
-            .client
-            .update_item()
+        let mut update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
             .expression_attribute_names("#state", "state")
@@ -274,12 +290,12 @@ impl DeliveryStore {
             .expression_attribute_values(":summary", to_attribute_value(attempt.summary())?);
         let mut set = "#state = :state, attempts = :count, lastAttempt = :summary".to_owned();
         let mut remove = "lease".to_owned();
-        match latest {
-            Some(latest) => {
+        match &room {
+            Room::Within(latest) => {
                 set += &format!(", {LATEST} = :latest");
                 update = update.expression_attribute_values(":latest", latest.attribute());
             }
-            None => remove += &format!(", {LATEST}"),
+            Room::Beside(_) => remove += &format!(", {LATEST}"),
         }
         let update = match outcome {
             Outcome::Delivered => {
@@ -296,22 +312,30 @@ impl DeliveryStore {
             }
         };
         let update = update.update_expression(format!("SET {set} REMOVE {remove}"));
-        changed(update.send().await)
+        let update = update.build()?;
+        let Room::Beside(attempt) = room else {
+            return changed(self.update(update)).await;
+        };
+        // Together, so that an attempt that is not recorded does not take the place of one that is.
+        let put = Put::builder().table_name(&self.table);
+        let put = put.set_item(Some(attempt)).build()?;
+        let items = vec![
+            TransactWriteItem::builder().update(update).build(),
+            TransactWriteItem::builder().put(put).build(),
+        ];
+        transact(&self.client, items).await
     }
 
-    /// Puts an attempt beside its delivery.
-    async fn put_beside(&self, leased: &Leased, attempt: &Attempt) -> Result<()> {
-        let delivery = &leased.delivery;
-        let item = beside(
-            delivery.webhook,
-            attempt_key(delivery.id, attempt.number),
-            ATTEMPT,
-            &pack(attempt)?,
-            delivery.expires_at,
-        );
-        let put = self.client.put_item().table_name(&self.table);
-        put.set_item(Some(item)).send().await.map_err(describe)?;
-        Ok(())
+    /// The same update by itself.
+    fn update(&self, update: Update) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(update.key))
+            .set_update_expression(Some(update.update_expression))
+            .set_condition_expression(update.condition_expression)
+            .set_expression_attribute_names(update.expression_attribute_names)
+            .set_expression_attribute_values(update.expression_attribute_values)
     }
 
     /// Makes a delivery due at `now` that has failed and that nobody is trying.
@@ -326,7 +350,9 @@ impl DeliveryStore {
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":failed", to_attribute_value(DeliveryState::Failed)?)
             .expression_attribute_values(":now", string(timestamp(now)));
-        changed(update.send().await).with_context(|| format!("hasten delivery {}", key.id))
+        changed(update)
+            .await
+            .with_context(|| format!("hasten delivery {}", key.id))
     }
 
     /// Makes a delivery due at `now`, whatever its state. One that was delivered becomes pending if it is to be delivered
@@ -368,7 +394,8 @@ impl DeliveryStore {
             .expression_attribute_values(":now", string(timestamp(now)))
             // It asks for no attributes back: who may update only some of them must not ask for all.
             .expression_attribute_values(":shard", string(shard_of(key.webhook)));
-        let made_due = changed(update.send().await)
+        let made_due = changed(update)
+            .await
             .with_context(|| format!("make delivery {} due", key.id))?;
         Ok(match made_due {
             Changed::Stored => MadeDue::Due(Box::new(Delivery {
@@ -381,4 +408,23 @@ impl DeliveryStore {
             Changed::Lost => MadeDue::InProgress,
         })
     }
+}
+
+/// Where a delivery lies in the index by state that nobody has tried.
+fn pending(key: DeliveryKey) -> AttributeValue {
+    string(state_order(DeliveryState::Pending, key.id))
+}
+
+/// An attempt in an item of its own.
+fn beside(leased: &Leased, attempt: &Attempt) -> Result<Item> {
+    let delivery = &leased.delivery;
+    let key = attempt_key(delivery.id, attempt.number);
+    let packed = pack(attempt)?;
+    Ok(items::beside(
+        delivery.webhook,
+        key,
+        ATTEMPT,
+        &packed,
+        delivery.expires_at,
+    ))
 }

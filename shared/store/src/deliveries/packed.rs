@@ -1,8 +1,8 @@
 //! Messages and attempts as they are stored: compressed, since DynamoDB charges by the kilobyte that is written.
 //!
 //! Most of what they say is the same each time: the names of fields and headers. So they are raw deflate streams (RFC 1951)
-//! that begin with a dictionary, as RFC 1950 has it in section 2.2. A message of one report has about 600 bytes, and 200 of
-//! them are left.
+//! that begin with a dictionary, as RFC 1950 has it in section 2.2. A message of one report has about 600 bytes, and 150 of
+//! them are left; an attempt as many, of which 200 are left, and 35 of a second one behind it.
 
 use std::cell::RefCell;
 
@@ -12,9 +12,12 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use crate::error::{Context as _, Error, Result};
 
-/// What is no larger, in bytes, lies in the delivery's own item, so that a delivery is written once and recorded once, a
-/// kilobyte each time: what else the item has takes some 400 bytes.
-pub(super) const MAX_INLINE: usize = 320;
+/// A message that is no larger, in bytes, lies in the delivery's own item, so that a delivery is written once and recorded once,
+/// a kilobyte each time: what else the item has takes some 400 bytes, and the attempts have [`MAX_ATTEMPTS`].
+pub(super) const MAX_MESSAGE: usize = 256;
+
+/// The same for the latest attempts, all of them together.
+pub(super) const MAX_ATTEMPTS: usize = 320;
 
 /// The first byte says how the others are compressed.
 const WITH_DICTIONARY: u8 = 1;
@@ -83,8 +86,8 @@ impl Packed {
         String::from_utf8(text).map_err(|_| Error::unreadable("a packed text is no text"))
     }
 
-    pub(super) fn is_small(&self) -> bool {
-        self.0.len() <= MAX_INLINE
+    pub(super) fn fits(&self, most: usize) -> bool {
+        self.0.len() <= most
     }
 
     /// As DynamoDB has it.
