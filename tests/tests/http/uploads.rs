@@ -11,6 +11,7 @@ use publish_report::UploadLimits;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use store::dynamodb::Changed;
+use tests::failures::{Failures, Seam};
 use tests::samples::{files, metadata};
 use tests::system::{Reply, System, organization, text};
 use time::{Duration, OffsetDateTime};
@@ -458,4 +459,70 @@ async fn who_begins_again_gets_the_same_upload_and_new_addresses() {
     let reply = begun_with_key(&system, another.unwrap().reveal(), &other).await;
     assert_eq!(reply.status, 201);
     assert_ne!(reply.json()["uploadId"], first["uploadId"]);
+}
+
+#[tokio::test]
+async fn whatever_fails_one_upload_is_begun() {
+    let system = System::start().await;
+    let org = organization();
+    let token = system.stack.create_token("t", org, &[Right::Publish]).await;
+    let token = token.unwrap();
+    let body = declaration("1.0");
+    // So that the token's use is noted already.
+    begun_with_key(&system, token.reveal(), &body).await;
+    let through = async |failures: &Failures, key: &str| {
+        let clients = failures.clients(&system.stack.clients["PublishReport"]);
+        let publishing = system.stack.publishing_with(&clients).unwrap();
+        let request = Request::post("/security/report")
+            .header("authorization", format!("Bearer {}", token.reveal()))
+            .header("idempotency-key", key)
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = publish_report::router(publishing).oneshot(request).await;
+        response.unwrap().status().as_u16()
+    };
+    let counted = Failures::none();
+    assert_eq!(through(&counted, "counted").await, 201);
+    let calls = ["GetItem", "PutItem", "UpdateItem", "TransactWriteItems"];
+    assert_eq!(counted.log(), calls);
+    for call in 1..=calls.len() {
+        for (seam, kill) in [
+            (Seam::Before, false),
+            (Seam::Before, true),
+            (Seam::After, false),
+            (Seam::After, true),
+        ] {
+            let key = format!("{call} {seam:?} {kill}");
+            let failures = Failures::at(call, seam, kill);
+            through(&failures, &key).await;
+            assert!(failures.has_struck(), "{key}");
+            // If it died, its time must pass first.
+            let scan = system.stack.dynamodb.scan().table_name("IdempotencyTable");
+            for item in scan.send().await.unwrap().items.unwrap_or_default() {
+                let update = system.stack.dynamodb.update_item();
+                let update = update
+                    .table_name("IdempotencyTable")
+                    .key("org", item["org"].clone())
+                    .key("id", item["id"].clone())
+                    .update_expression("SET leaseUntil = :past")
+                    .expression_attribute_values(":past", AttributeValue::S(String::new()));
+                update.send().await.unwrap();
+            }
+            let again = async || {
+                let request = system.request("POST", "/security/report");
+                let request = request
+                    .bearer_auth(token.reveal())
+                    .header("idempotency-key", &key)
+                    .body(body.to_string());
+                system.send(request).await
+            };
+            let (one, other) = (again().await, again().await);
+            assert_eq!(one.status, 201, "{key}: {one:?}");
+            assert_eq!(one.json()["uploadId"], other.json()["uploadId"], "{key}");
+        }
+    }
+    let scan = system.stack.dynamodb.scan().table_name("UploadsTable");
+    let uploads = scan.send().await.unwrap().items.unwrap_or_default();
+    let uploads = uploads.iter().filter(|it| it.contains_key("reportId"));
+    assert_eq!(uploads.count(), 2 + 4 * calls.len(), "one for each key");
 }
