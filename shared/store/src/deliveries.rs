@@ -253,7 +253,7 @@ impl DeliveryStore {
     /// What waits or has failed is read from the index by state, which is eventually consistent: `limit` + 1 items at the most,
     /// however many there are, and as many again for each time that some of them cannot be read. All deliveries, and those that are
     /// delivered, are read where they lie, among signposts, of which there is one for each further report that a message tells
-    /// of: a page reads [`MAX_READ`] items there at the most, and may have fewer deliveries than there are.
+    /// of: a page reads 1,001 items there at the most, and may have fewer deliveries than there are.
     pub async fn page(&self, range: &Range, newest_first: bool, limit: usize) -> Result<Page> {
         let mut page = Page::default();
         if range.is_empty() {
