@@ -211,8 +211,9 @@ async fn manage(system: &System, org: OrganizationId) {
         "/webhooks/{}",
         text(&system.webhook(org, &receiver.url).await["id"])
     );
-    // What was published before.
+    system.publish(org, &metadata("1.1"), &files("a")).await;
     system.deliver(OffsetDateTime::now_utc()).await;
+    assert!(!receiver.take().is_empty());
 
     call("GET", "/webhooks", None).await;
     call("PATCH", &webhook, Some(json!({"name": "renamed"}))).await;
