@@ -36,6 +36,8 @@ pub(super) struct Packed(Vec<u8>);
 thread_local! {
     /// It has some 300 kB of tables, too much to make for each text.
     static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), false));
+    /// It has a window of 32 kB, and twelve pages of fresh memory cost more than all that is read into them.
+    static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
 impl Packed {
@@ -64,25 +66,27 @@ impl Packed {
         let Some((&WITH_DICTIONARY, mut rest)) = self.0.split_first() else {
             return Err(Error::unreadable("a text is packed in an unknown way"));
         };
-        let mut decompress = Decompress::new(false);
-        decompress.set_dictionary(DICTIONARY).map_err(Error::new)?;
-        let mut text = Vec::with_capacity(rest.len() * 4 + 64);
-        loop {
-            let before = decompress.total_in();
-            let status = decompress.decompress_vec(rest, &mut text, FlushDecompress::Finish);
-            match status.map_err(|_| Error::unreadable("a packed text is broken"))? {
-                Status::StreamEnd => break,
-                Status::Ok | Status::BufError if text.len() < text.capacity() => {
-                    return Err(Error::unreadable("a packed text has no end"));
+        let text = DECOMPRESS.with_borrow_mut(|decompress| {
+            decompress.reset(false);
+            decompress.set_dictionary(DICTIONARY).map_err(Error::new)?;
+            let mut text = Vec::with_capacity(rest.len() * 4 + 64);
+            loop {
+                let before = decompress.total_in();
+                let status = decompress.decompress_vec(rest, &mut text, FlushDecompress::Finish);
+                match status.map_err(|_| Error::unreadable("a packed text is broken"))? {
+                    Status::StreamEnd => return Ok(text),
+                    Status::Ok | Status::BufError if text.len() < text.capacity() => {
+                        return Err(Error::unreadable("a packed text has no end"));
+                    }
+                    Status::Ok | Status::BufError if text.len() > MAX_TEXT => {
+                        return Err(Error::unreadable("a packed text is too long"));
+                    }
+                    Status::Ok | Status::BufError => text.reserve(text.len()),
                 }
-                Status::Ok | Status::BufError if text.len() > MAX_TEXT => {
-                    return Err(Error::unreadable("a packed text is too long"));
-                }
-                Status::Ok | Status::BufError => text.reserve(text.len()),
+                let read = usize::try_from(decompress.total_in() - before)?;
+                rest = rest.get(read..).unwrap_or_default();
             }
-            let read = usize::try_from(decompress.total_in() - before)?;
-            rest = rest.get(read..).unwrap_or_default();
-        }
+        })?;
         String::from_utf8(text).map_err(|_| Error::unreadable("a packed text is no text"))
     }
 
