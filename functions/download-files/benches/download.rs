@@ -38,7 +38,8 @@ const SHAPES: [(&str, usize, usize); 2] = [
 /// As much as hyper reads at a time from a fast connection.
 const CHUNK: usize = 64 * 1024;
 
-#[tokio::main]
+/// With one thread, as the function has it.
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
     println!("CPU seconds per GB");
     let content = Bytes::from(noise(100 * MB));

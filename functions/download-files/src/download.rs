@@ -1,27 +1,23 @@
 //! The bytes of an archive, read from the bucket while they are sent.
 //!
-//! A task of its own reads ahead, so the bucket works while the receiver does. It is bounded in three ways, none of which
-//! grows with the archive: [`OPEN_AHEAD`] objects are open, each holding what the connection has buffered;
-//! [`FRAMES_AHEAD`] frames wait in a channel; one frame is being filled.
+//! They are passed on as they come: no byte is copied, and none is asked for before the receiver takes the one before it. What
+//! the bucket sends ahead waits in the connections' buffers, of which [`OPEN_AHEAD`] are open. So memory does not grow with the
+//! archive.
+
+use std::collections::VecDeque;
 
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
-use futures_util::stream::{self, Stream, StreamExt as _};
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use store::objects::{ObjectRead, reading_client};
-use tokio::sync::mpsc;
 
 use crate::archive::Segment;
 
 /// How many objects are opened before their turn, to hide the time that S3 takes to its first byte. With small files that
 /// time is nearly all there is.
 const OPEN_AHEAD: usize = 8;
-/// The largest size of a frame in bytes; most have it. The Lambda runtime hands over one frame at a time, so small ones
-/// would be slow.
-const FRAME: usize = 128 * 1024;
-/// How many frames are read before their turn.
-const FRAMES_AHEAD: usize = 16;
 
 /// The bucket with the reports' files.
 #[derive(Clone, Debug)]
@@ -43,7 +39,7 @@ impl Bucket {
 /// The body of a response with these segments.
 ///
 /// Returns when the first object is open, so that whatever fails up to then is still an error of the request. What fails
-/// later is an `Err` of the body: see [`crate::abort_process_on_error`].
+/// later is an `Err` of the body, and breaks the connection: see [`web::lambda::run_streaming`].
 pub(crate) async fn body(bucket: Bucket, segments: Vec<Segment>) -> anyhow::Result<Body> {
     let length = segments.iter().map(Segment::length).sum();
     let open = move |segment| {
@@ -52,78 +48,87 @@ pub(crate) async fn body(bucket: Bucket, segments: Vec<Segment>) -> anyhow::Resu
         async { opened.await.context("open an object")? }
     };
     // Between two objects lies a header.
-    let mut sources = Box::pin(stream::iter(segments).map(open).buffered(2 * OPEN_AHEAD));
-    let mut settled = Vec::new();
-    while let Some(source) = sources.next().await {
-        let source = source?;
-        let is_object = matches!(source, Source::Object(_));
-        settled.push(Ok(source));
-        if is_object {
-            break;
+    let sources = stream::iter(segments).map(open).buffered(2 * OPEN_AHEAD);
+    let mut archive = Archive::of(sources.boxed(), length);
+    archive.settle().await?;
+    let frames = stream::try_unfold(Box::new(archive), async |mut archive| {
+        let frame = archive.next().await.inspect_err(|error| {
+            tracing::error!("a download cannot be finished: {error:#}");
+        })?;
+        anyhow::Ok(frame.map(|frame| (frame, archive)))
+    });
+    Ok(Body::from_stream(frames))
+}
+
+type Sources = BoxStream<'static, anyhow::Result<Source>>;
+
+/// An archive that is being sent.
+struct Archive {
+    sources: Sources,
+    /// What is opened, and comes before the other sources.
+    settled: VecDeque<Source>,
+    /// What is being read.
+    current: Option<Box<ObjectRead>>,
+    /// How many bytes are left.
+    left: u64,
+}
+
+impl Archive {
+    fn of(sources: Sources, length: u64) -> Self {
+        Self {
+            sources,
+            settled: VecDeque::new(),
+            current: None,
+            left: length,
         }
     }
 
-    let (sender, receiver) = mpsc::channel(FRAMES_AHEAD);
-    tokio::spawn(send_frames(stream::iter(settled).chain(sources), sender));
-    Ok(Body::from_stream(stream::try_unfold(
-        (receiver, length),
-        next_frame,
-    )))
-}
-
-type Receiving = (mpsc::Receiver<anyhow::Result<Bytes>>, u64);
-
-/// The next frame of `left` bytes. When no more frames come although bytes are missing, for whatever reason, it is an
-/// error: the end of a body is the end of the archive.
-async fn next_frame((mut receiver, left): Receiving) -> anyhow::Result<Option<(Bytes, Receiving)>> {
-    match receiver.recv().await {
-        Some(frame) => {
-            let frame = frame?;
-            let left = left
-                .checked_sub(frame.len() as u64)
-                .context("more bytes came than were planned")?;
-            Ok(Some((frame, (receiver, left))))
-        }
-        None if left == 0 => Ok(None),
-        None => anyhow::bail!("the download ended {left} bytes early"),
-    }
-}
-
-/// Joins the sources' bytes into frames until the end, an error, or until nobody receives any more.
-async fn send_frames(
-    sources: impl Stream<Item = anyhow::Result<Source>>,
-    sender: mpsc::Sender<anyhow::Result<Bytes>>,
-) {
-    let mut chunks = std::pin::pin!(sources.flat_map(chunks));
-    let mut frame = BytesMut::with_capacity(FRAME);
-    while let Some(chunk) = chunks.next().await {
-        let mut chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                tracing::error!("a download cannot be finished: {error:#}");
-                // If the receiver is gone, nobody needs to know.
-                let _ = sender.send(Err(error)).await;
-                return;
+    /// Waits until the first object is open.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        while let Some(source) = self.sources.next().await.transpose()? {
+            let is_object = matches!(source, Source::Object(_));
+            self.settled.push_back(source);
+            if is_object {
+                break;
             }
+        }
+        Ok(())
+    }
+
+    /// The next bytes. When no more come although some are missing, for whatever reason, it is an error: the end of a body is
+    /// the end of the archive.
+    async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
+        let Some(bytes) = self.read().await? else {
+            anyhow::ensure!(
+                self.left == 0,
+                "the download ended {} bytes early",
+                self.left
+            );
+            return Ok(None);
         };
-        while !chunk.is_empty() {
-            let part = chunk.split_to(chunk.len().min(FRAME - frame.len()));
-            let full = if part.len() == FRAME {
-                part
-            } else {
-                frame.extend_from_slice(&part);
-                if frame.len() < FRAME {
-                    continue;
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.context("more bytes came than were planned")?;
+        Ok(Some(bytes))
+    }
+
+    async fn read(&mut self) -> anyhow::Result<Option<Bytes>> {
+        loop {
+            if let Some(object) = &mut self.current {
+                match object.next().await? {
+                    Some(bytes) => return Ok(Some(bytes)),
+                    None => self.current = None,
                 }
-                frame.split().freeze()
+            }
+            let source = match self.settled.pop_front() {
+                None => self.sources.next().await.transpose()?,
+                settled => settled,
             };
-            if sender.send(Ok(full)).await.is_err() {
-                return;
+            match source {
+                Some(Source::Bytes(bytes)) => return Ok(Some(bytes)),
+                Some(Source::Object(object)) => self.current = Some(object),
+                None => return Ok(None),
             }
         }
-    }
-    if !frame.is_empty() {
-        let _ = sender.send(Ok(frame.freeze())).await;
     }
 }
 
@@ -150,34 +155,21 @@ async fn open(bucket: Bucket, segment: Segment) -> anyhow::Result<Source> {
     })
 }
 
-fn chunks(source: anyhow::Result<Source>) -> stream::BoxStream<'static, anyhow::Result<Bytes>> {
-    match source {
-        Ok(Source::Bytes(bytes)) => stream::iter([Ok(bytes)]).boxed(),
-        Ok(Source::Object(read)) => {
-            let next =
-                async |mut read: Box<ObjectRead>| Ok(read.next().await?.map(|chunk| (chunk, read)));
-            stream::try_unfold(read, next).boxed()
-        }
-        Err(error) => stream::iter([Err(error)]).boxed(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn frames_that_end_early_or_late_are_an_error() {
+    async fn bytes_that_end_early_or_late_are_an_error() {
         for (length, expected) in [(3, true), (4, false), (2, false)] {
-            let (sender, receiver) = mpsc::channel(1);
-            sender.send(Ok(Bytes::from_static(b"abc"))).await.unwrap();
-            drop(sender);
-            let mut frames = Box::pin(stream::try_unfold((receiver, length), next_frame));
-            let mut is_complete = true;
-            while let Some(frame) = frames.next().await {
-                is_complete &= frame.is_ok();
+            let sources = ["a", "bc"].map(|text| Ok(Source::Bytes(Bytes::from(text))));
+            let mut archive = Archive::of(stream::iter(sources).boxed(), length);
+            archive.settle().await.unwrap();
+            let mut result = archive.next().await;
+            while matches!(result, Ok(Some(_))) {
+                result = archive.next().await;
             }
-            assert_eq!(is_complete, expected, "3 of {length} bytes");
+            assert_eq!(result.is_ok(), expected, "3 of {length} bytes");
         }
     }
 }

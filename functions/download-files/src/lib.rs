@@ -110,19 +110,6 @@ pub fn router(files: Files) -> Router {
     Router::new().route(PATH, routes).with_state(files)
 }
 
-/// Makes a download that cannot be finished visibly broken on Lambda: ends the process.
-///
-/// The runtime would send an error of the body as if it were data, and then end the response like a complete one. Only a
-/// connection that breaks tells the receiver. A local server breaks it by itself when the body fails.
-pub fn abort_process_on_error(response: Response) -> Response {
-    response.map(|body| {
-        Body::new(body.map_err(|error| -> axum::Error {
-            tracing::error!("ending the process, so that the download looks broken: {error:#}");
-            std::process::abort();
-        }))
-    })
-}
-
 async fn download(
     State(files): State<Files>,
     method: HttpMethod,

@@ -1,13 +1,12 @@
 //! The Lambda function `download-files`.
 
-use download_files::{Files, abort_process_on_error};
-use lambda_http::tower::ServiceExt;
-use lambda_http::{Error, Request, run_with_streaming_response};
+use download_files::Files;
+use lambda_http::Error;
 use runtime::config::{self, Environment};
 use runtime::telemetry;
-use web::api;
+use web::{api, lambda};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment = Environment::of_process();
@@ -16,6 +15,5 @@ async fn main() -> Result<(), Error> {
     let s3 = (&config::for_objects(&aws)).into();
     let files = Files::new(&environment, &dynamodb, s3)?;
     let service = api::service(download_files::router(files));
-    let last = |response| abort_process_on_error(api::without_needless_length(response));
-    run_with_streaming_response(ServiceExt::<Request>::map_response(service, last)).await
+    lambda::run_streaming(service).await
 }

@@ -1,14 +1,13 @@
 //! The Lambda function `manage-webhooks`.
 
-use lambda_http::tower::ServiceExt;
-use lambda_http::{Error, Request, run};
+use lambda_http::Error;
 use manage_webhooks::Managing;
 use outbound::sender::{Sender, SenderOptions};
 use runtime::config::{self, Environment};
 use runtime::telemetry;
-use web::api;
+use web::{api, lambda};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment = Environment::of_process();
@@ -23,9 +22,5 @@ async fn main() -> Result<(), Error> {
         sender,
     )?;
     let service = api::service(manage_webhooks::router(managing));
-    run(ServiceExt::<Request>::map_response(
-        service,
-        api::without_needless_length,
-    ))
-    .await
+    lambda::run(service).await
 }

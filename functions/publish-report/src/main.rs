@@ -1,12 +1,12 @@
 //! The Lambda function `publish-report`.
 
-use lambda_http::{Error, run_with_streaming_response};
+use lambda_http::Error;
 use publish_report::Publishing;
 use runtime::config::{self, Environment};
 use runtime::telemetry;
-use web::api;
+use web::{api, lambda};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment = Environment::of_process();
@@ -18,5 +18,5 @@ async fn main() -> Result<(), Error> {
         aws_sdk_sqs::Client::new(&aws),
     )?;
     // Answers are small. They are streamed because API Gateway ends a buffered call after 29 s, and large files take longer.
-    run_with_streaming_response(api::service(publish_report::router(publishing))).await
+    lambda::run_streaming(api::service(publish_report::router(publishing))).await
 }

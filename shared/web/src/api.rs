@@ -267,7 +267,7 @@ pub(crate) async fn method_not_allowed(request: Request) -> ApiError {
 
 /// The last step on Lambda: without a `Content-Length` where none may be, in a 204, nor a wrong one in a 304 (RFC 9110,
 /// section 8.6). The router adds `0` to both; a server of hyper's removes it, and Lambda's runtime does not.
-pub fn without_needless_length(mut response: Response) -> Response {
+pub(crate) fn without_needless_length(mut response: Response) -> Response {
     let status = response.status();
     let is_zero = response
         .headers()
