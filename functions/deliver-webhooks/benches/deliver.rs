@@ -35,6 +35,7 @@ use tests::receiver::{Answer, Receiver};
 use tests::samples::stored_report;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
+use tokio::runtime::Builder;
 
 /// How many organizations there are, each with one webhook.
 const ORGANIZATIONS: u64 = 100;
@@ -55,11 +56,24 @@ const SERVE: &str = "serve";
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() {
+fn main() {
     if std::env::args().any(|argument| argument == SERVE) {
-        return serve().await;
+        Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(serve());
+    } else {
+        // As the function has it.
+        Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(bench());
     }
+}
+
+async fn bench() {
     println!("Requests of ours\n");
     count().await;
     println!(

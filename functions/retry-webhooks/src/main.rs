@@ -9,7 +9,7 @@ use runtime::telemetry;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment = Environment::of_process();

@@ -11,6 +11,11 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{ConfigLoader, SdkConfig};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, tls};
+use aws_smithy_runtime_api::client::http::{HttpClient as _, SharedHttpClient, http_client_fn};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::metrics::Metrics;
 
@@ -139,11 +144,24 @@ pub fn for_objects(aws: &SdkConfig) -> SdkConfig {
 pub async fn aws(environment: &Environment) -> anyhow::Result<SdkConfig> {
     environment.required("AWS_REGION")?;
     Ok(settled(aws_config::from_env())
+        .http_client(https())
         // Lambda gives both by the environment. Left to itself the SDK would also prepare to look for them elsewhere.
         .region(EnvironmentVariableRegionProvider::new())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .load()
         .await)
+}
+
+/// The SDK's own client, and one for all services. Each would make another, and one more to try whether it can be made; and each
+/// of these reads through all of the machine's certificates.
+fn https() -> SharedHttpClient {
+    let provider = tls::Provider::Rustls(CryptoMode::AwsLc);
+    let client = Builder::new().tls_provider(provider).build_https();
+    // The first request makes it anew. But the certificates are decoded now, so that it does not wait for them.
+    let tried = client
+        .validate_base_client_config(&RuntimeComponentsBuilder::new("start"), &ConfigBag::base());
+    debug_assert!(tried.is_ok(), "{tried:?}");
+    http_client_fn(move |settings, components| client.http_connector(settings, components))
 }
 
 /// Settings for DynamoDB and SQS, wherever they are.
