@@ -28,6 +28,7 @@ pub(crate) fn log_to_stderr() {
         "outbound",
         "publishing",
         "runtime",
+        "sonarqube",
         "store",
         "tls",
         "web",

@@ -9,6 +9,7 @@ mod issuer;
 mod policy;
 mod pump;
 mod serve;
+pub mod sonarqube;
 mod stand_ins;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,450 @@
+//! One analysis, seen through one standard.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use domain::date::GivenDate;
+use domain::report::{QualityGateStatus, Rating};
+use domain::version::Version;
+
+use crate::{Severity, Standard};
+
+/// What an analysis found of one standard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// The standard.
+    pub standard: &'static Standard,
+    /// What was analysed, the same for every standard.
+    pub subject: Arc<Subject>,
+    /// Every category of the standard, in its order.
+    pub categories: Vec<Category>,
+    /// Open issues, each counted once, however many categories it is in.
+    pub open: Counts,
+    /// Hotspots, counted in the same way.
+    pub hotspots: Reviews,
+    /// Issues that somebody accepted, counted in the same way.
+    pub accepted: u64,
+    /// Issues that somebody took for false positives, counted in the same way.
+    pub false_positives: u64,
+    /// What rules say, by their keys: those of all that is listed.
+    pub rules: BTreeMap<String, Rule>,
+}
+
+/// What was analysed, and by what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// `SonarQube`'s key of the project.
+    pub project_key: String,
+    /// The project's name.
+    pub project_name: String,
+    /// Where a reader finds the project, on the server that was asked.
+    pub project_url: String,
+    /// The branch, by its name.
+    pub branch: String,
+    /// The version that the report is about.
+    pub version: Version,
+    /// What the analysis itself called its version, where the report could not take it.
+    pub unusable_version: Option<String>,
+    /// The analysis.
+    pub analysis: Analysis,
+    /// The server.
+    pub server: Server,
+    /// How the server rates issues.
+    pub mode: Mode,
+    /// The quality gate, if the server has said.
+    pub gate: Option<Gate>,
+    /// The project's own figures.
+    pub measures: Measures,
+}
+
+/// An analysis of a branch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysis {
+    /// Its key on the server.
+    pub key: String,
+    /// When it was made.
+    pub date: GivenDate,
+    /// The revision of the source code, usually a commit.
+    pub revision: Option<String>,
+    /// The build that made it, as the build called itself (`sonar.buildString`).
+    pub build: Option<String>,
+}
+
+/// A server of `SonarQube`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its address, without a slash at the end.
+    pub url: String,
+    /// Its version; `None` for the cloud, which has none.
+    pub version: Option<String>,
+}
+
+/// How `SonarQube` rates issues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By type and severity ("Standard Experience"): what counts is of type vulnerability.
+    Standard,
+    /// By impacts on software qualities ("Multi-Quality Rule"): what counts has an impact on security.
+    Mqr,
+}
+
+/// A quality gate, and what of it failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    /// Its status.
+    pub status: QualityGateStatus,
+    /// The conditions that failed.
+    pub failed: Vec<Condition>,
+}
+
+/// A condition of a quality gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// The metric's key.
+    pub metric: String,
+    /// `LT` or `GT`: the condition fails when the metric's value is less or greater.
+    pub comparator: String,
+    /// Than this.
+    pub threshold: Option<String>,
+    /// The metric's value.
+    pub actual: Option<String>,
+}
+
+/// Figures that the project has beside those of any standard. `None` is what this server does not know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measures {
+    /// Open issues of all kinds that count, in categories or not.
+    pub open: Option<u64>,
+    /// The rating by these.
+    pub security_rating: Option<Rating>,
+    /// Hotspots that are to be reviewed.
+    pub hotspots_to_review: Option<u64>,
+    /// How many of all hotspots were reviewed, in percent.
+    pub hotspots_reviewed: Option<f64>,
+    /// The rating by that.
+    pub review_rating: Option<Rating>,
+    /// Lines of code.
+    pub lines: Option<u64>,
+}
+
+/// A category of the standard, and what is in it. An issue may be in several.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Category {
+    /// Open issues.
+    pub open: Counts,
+    /// Hotspots.
+    pub hotspots: Reviews,
+    /// Issues that somebody accepted.
+    pub accepted: u64,
+    /// Issues that somebody took for false positives.
+    pub false_positives: u64,
+    /// How many rules look for it in the project's quality profiles; `None` when that is not known.
+    pub active_rules: Option<u64>,
+    /// Open issues, the worst first. There may be fewer than are counted.
+    pub vulnerabilities: Vec<Vulnerability>,
+    /// Hotspots, what is to be reviewed first. There may be fewer than are counted.
+    pub listed_hotspots: Vec<Hotspot>,
+    /// Issues that were accepted or taken for false positives. There may be fewer than are counted.
+    pub dismissed: Vec<Vulnerability>,
+}
+
+/// How many open issues there are of each severity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([u64; 5]);
+
+/// How many hotspots there are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the states")]
+pub struct Reviews {
+    pub to_review: u64,
+    pub acknowledged: u64,
+    pub fixed: u64,
+    pub safe: u64,
+}
+
+/// An issue that counts, or counted until somebody said that it does not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Vulnerability {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The key of the rule that found it.
+    pub rule: String,
+    /// The file, in the project.
+    pub path: String,
+    /// The line in it.
+    pub line: Option<u32>,
+    /// What is wrong.
+    pub message: String,
+    /// Its key on the server.
+    pub key: String,
+    /// The day on which it was found first, such as `2026-01-31`.
+    pub found: String,
+    /// Where a reader finds it.
+    pub url: String,
+    /// Why it is not open any more.
+    pub resolution: Option<Resolution>,
+    /// What somebody last said of it.
+    pub comment: Option<String>,
+}
+
+/// Why an issue does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resolution {
+    /// It is there, and will stay.
+    Accepted,
+    /// It is none.
+    FalsePositive,
+}
+
+/// Code that somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hotspot {
+    /// What became of it.
+    pub review: Review,
+    /// How likely it is a vulnerability.
+    pub probability: Probability,
+    /// The key of the rule that found it.
+    pub rule: String,
+    /// The file, in the project.
+    pub path: String,
+    /// The line in it.
+    pub line: Option<u32>,
+    /// What to look at.
+    pub message: String,
+    /// Its key on the server.
+    pub key: String,
+    /// The day on which it was found first.
+    pub found: String,
+    /// Where a reader finds it.
+    pub url: String,
+    /// What a reviewer last said of it.
+    pub comment: Option<String>,
+}
+
+/// What became of a hotspot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Review {
+    /// Nobody has decided.
+    ToReview,
+    /// It is a risk, and stays for now.
+    Acknowledged,
+    /// It was one.
+    Fixed,
+    /// It is none.
+    Safe,
+}
+
+/// How likely a hotspot is a vulnerability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Probability {
+    High,
+    Medium,
+    Low,
+}
+
+/// What a rule says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// Why there is a problem, and how it is solved. Empty where the server does not tell.
+    pub text: Vec<Block>,
+}
+
+/// A piece of a rule's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// A heading.
+    Heading(String),
+    /// A paragraph.
+    Paragraph(String),
+    /// An item of a list.
+    Item(String),
+    /// Lines of code.
+    Code(String),
+}
+
+/// How many findings a report lists; the others are only counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Printed {
+    /// Open issues of each category, at least, if there is room for all categories.
+    pub of_each_category: usize,
+    /// Open issues of all categories together.
+    pub open: usize,
+    /// Hotspots, and issues that do not count, each of all categories together.
+    pub others: usize,
+}
+
+impl Printed {
+    /// What is still of use to a reader, and takes a bounded time and memory to print.
+    pub const DEFAULT: Self = Self {
+        of_each_category: 50,
+        open: 2000,
+        others: 500,
+    };
+}
+
+impl Assessment {
+    /// The rating of what is open, A if nothing is.
+    pub fn rating(&self) -> Rating {
+        self.open.rating()
+    }
+
+    /// Open issues as the categories count them together: more than there are, where one is in several.
+    pub fn occurrences(&self) -> u64 {
+        self.categories.iter().map(|it| it.open.total()).sum()
+    }
+
+    /// Category by category, with what the standard says of it.
+    pub fn by_category(
+        &self,
+    ) -> impl Iterator<Item = (&'static crate::StandardCategory, &Category)> {
+        self.standard.categories.iter().zip(&self.categories)
+    }
+
+    /// Keeps only so many findings as a report lists: of each category its worst ones first, then the worst of all. What nobody
+    /// reads of the rules goes with them. Counts stay.
+    #[must_use]
+    pub fn limited_to(mut self, printed: &Printed) -> Self {
+        let sizes: Vec<usize> = self
+            .categories
+            .iter_mut()
+            .map(|category| {
+                category.vulnerabilities.sort();
+                category.listed_hotspots.sort();
+                category.dismissed.sort();
+                category.vulnerabilities.len()
+            })
+            .collect();
+        let severity = |category: usize, index: usize| {
+            self.categories[category].vulnerabilities[index].severity
+        };
+        let kept = shares(&sizes, printed.of_each_category, printed.open, severity);
+        for (category, kept) in self.categories.iter_mut().zip(kept) {
+            category.vulnerabilities.truncate(kept);
+        }
+        let (mut hotspots, mut dismissed) = (printed.others, printed.others);
+        for category in &mut self.categories {
+            category.listed_hotspots.truncate(hotspots);
+            hotspots -= category.listed_hotspots.len();
+            category.dismissed.truncate(dismissed);
+            dismissed -= category.dismissed.len();
+        }
+        let used: HashSet<String> = self.listed_rules().map(str::to_owned).collect();
+        self.rules.retain(|key, _| used.contains(key));
+        self
+    }
+
+    /// The keys of the rules of all that is listed, with repetitions.
+    pub fn listed_rules(&self) -> impl Iterator<Item = &str> {
+        self.categories.iter().flat_map(|category| {
+            let issues = category.vulnerabilities.iter().chain(&category.dismissed);
+            let hotspots = category.listed_hotspots.iter().map(|it| it.rule.as_str());
+            issues.map(|it| it.rule.as_str()).chain(hotspots)
+        })
+    }
+}
+
+/// How many of each list are kept, when each has its worst first: `of_each`, and then what is worst of all, until there are
+/// `most` in all.
+fn shares(
+    sizes: &[usize],
+    of_each: usize,
+    most: usize,
+    severity: impl Fn(usize, usize) -> Severity,
+) -> Vec<usize> {
+    let mut left = most;
+    let mut kept: Vec<usize> = sizes
+        .iter()
+        .map(|size| {
+            let kept = (*size).min(of_each).min(left);
+            left -= kept;
+            kept
+        })
+        .collect();
+    for worst in Severity::ALL {
+        for (list, kept) in kept.iter_mut().enumerate() {
+            while left > 0 && *kept < sizes[list] && severity(list, *kept) <= worst {
+                *kept += 1;
+                left -= 1;
+            }
+        }
+    }
+    kept
+}
+
+impl Category {
+    /// The rating of what is open. `None` when nothing is and no rule looks for it: then it is not known to be absent.
+    pub fn rating(&self) -> Option<Rating> {
+        let is_unchecked = self.active_rules == Some(0) && self.open.total() == 0;
+        (!is_unchecked).then(|| self.open.rating())
+    }
+}
+
+impl Counts {
+    /// Counts one more.
+    pub fn add(&mut self, severity: Severity, count: u64) {
+        self.0[severity as usize] += count;
+    }
+
+    /// Of this severity.
+    pub fn of(&self, severity: Severity) -> u64 {
+        self.0[severity as usize]
+    }
+
+    /// Of all.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The worst that is open.
+    pub fn worst(&self) -> Option<Severity> {
+        Severity::ALL.into_iter().find(|it| self.of(*it) > 0)
+    }
+
+    /// The rating that follows: how many there are does not matter.
+    pub fn rating(&self) -> Rating {
+        self.worst().map_or(Rating::A, Severity::rating)
+    }
+}
+
+impl Reviews {
+    /// Counts one more.
+    pub fn add(&mut self, review: Review, count: u64) {
+        match review {
+            Review::ToReview => self.to_review += count,
+            Review::Acknowledged => self.acknowledged += count,
+            Review::Fixed => self.fixed += count,
+            Review::Safe => self.safe += count,
+        }
+    }
+
+    /// In all states.
+    pub fn total(&self) -> u64 {
+        self.to_review + self.acknowledged + self.fixed + self.safe
+    }
+
+    /// The rating as `SonarSource`'s own security reports have it (`SecurityReviewRating` in its source): by how many of those
+    /// that are fixed or to be reviewed are fixed, from 80, 70, 50 and 30 percent on; A when there are none. The project's measure
+    /// counts whatever was reviewed.
+    pub fn rating(&self) -> Rating {
+        let all = self.to_review + self.fixed;
+        if all == 0 {
+            return Rating::A;
+        }
+        let reaches = |percent: u64| self.fixed * 100 >= percent * all;
+        [
+            (80, Rating::A),
+            (70, Rating::B),
+            (50, Rating::C),
+            (30, Rating::D),
+        ]
+        .into_iter()
+        .find(|(percent, _)| reaches(*percent))
+        .map_or(Rating::E, |(_, rating)| rating)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! Requests to a server: who asks, how often, and for how long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Response, StatusCode, redirect};
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::error::{Error, tls_reason};
+use crate::wire;
+
+/// How many requests a server gets at once. Cloud limits how fast it answers, and says not how (SonarQube Cloud, "Web API").
+const AT_ONCE: usize = 2;
+/// How long a server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long it may be silent. A search over a large project takes seconds.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How large an answer may be, in bytes: 500 issues with all their flows have some 2 MB.
+const MOST: usize = 64 << 20;
+
+/// Where a server is, and who asks.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The server's address, such as `https://sonarqube.example.com` or `https://example.com/sonar`.
+    pub url: String,
+    /// The token of a user who may browse the project.
+    pub token: Token,
+    /// The organization, on Cloud.
+    pub organization: Option<String>,
+    /// How patient to be with a server that is busy.
+    pub patience: Patience,
+}
+
+/// A token of `SonarQube`. It is shown nowhere.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// A token, as `SonarQube` has shown it.
+    ///
+    /// # Errors
+    /// It has characters that do not belong into a header.
+    pub fn new(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        let is_token = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_token
+            .then(|| Self(text.to_owned()))
+            .ok_or(Error::InvalidToken)
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+/// How often a server is asked again that is busy, indexes, or cannot be reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The pause before the second request, which doubles with each further one; a longer one of the server's own
+    /// (`Retry-After`) is kept, up to [`Patience::longest`].
+    pub first: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+    /// How many requests there are in all.
+    pub requests: u32,
+    /// How long an answer may take in all: what trickles is given up.
+    pub answer: Duration,
+}
+
+impl Default for Patience {
+    /// Some four minutes: an index that is rebuilt after an upgrade takes longer, what else is busy does not.
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(60),
+            requests: 9,
+            answer: Duration::from_secs(180),
+        }
+    }
+}
+
+/// A client of one server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    connection: Connection,
+    at_once: Arc<Semaphore>,
+    basic: Arc<AtomicBool>,
+}
+
+/// The parameters of a request.
+pub(crate) type Parameters<'a> = &'a [(&'a str, &'a str)];
+
+impl Client {
+    /// A client of this server. No proxy, no redirect: the token goes to the address that was given, and nowhere else.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub fn new(connection: Connection) -> Result<Self, Error> {
+        let invalid = || Error::InvalidUrl(connection.url.clone());
+        let mut base = Url::parse(&connection.url).map_err(|_| invalid())?;
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
+            return Err(invalid());
+        }
+        if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
+            return Err(invalid());
+        }
+        base.set_fragment(None);
+        let path = format!("{}/", base.path().trim_end_matches('/'));
+        base.set_path(&path);
+        let tls = tls::client_config().map_err(|error| Error::Tls(error.to_string()))?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("SonarQube-Reports/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .timeout(connection.patience.answer)
+            .build()
+            .map_err(|error| Error::Tls(error.to_string()))?;
+        Ok(Self {
+            http,
+            base,
+            connection,
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            basic: Arc::default(),
+        })
+    }
+
+    /// The server's address, without a slash at the end.
+    pub fn url(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Whether that is `SonarQube` Cloud, whose version says nothing.
+    pub fn is_cloud(&self) -> bool {
+        let host = self.base.host_str().unwrap_or_default();
+        let is = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
+        self.connection.organization.is_some() || is("sonarcloud.io") || is("sonarqube.us")
+    }
+
+    pub(crate) fn organization(&self) -> Option<&str> {
+        self.connection.organization.as_deref()
+    }
+
+    /// Servers before 10.0 know tokens as users without a password only.
+    pub(crate) fn use_basic(&self) {
+        self.basic.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks for JSON.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<T, Error> {
+        let bytes = self.ask(path, parameters).await?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::Malformed {
+            what: path.to_owned(),
+            why: error.to_string(),
+        })
+    }
+
+    /// Asks for a text.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Error> {
+        let bytes = self.ask(path, &[]).await?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+
+    /// Asks until there is an answer, an error that asking again does not change, or no patience left.
+    async fn ask(&self, path: &str, parameters: Parameters<'_>) -> Result<Vec<u8>, Error> {
+        let patience = self.connection.patience;
+        let (mut pause, mut waited) = (patience.first, Duration::ZERO);
+        for request in 1.. {
+            let is_last = request >= patience.requests;
+            let asked = {
+                let _slot = self.at_once.acquire().await;
+                self.ask_once(path, parameters).await
+            };
+            let wanted = match asked {
+                Ok(Answer::Given(bytes)) => return Ok(bytes),
+                Ok(Answer::Later { status, .. }) if is_last => {
+                    return Err(Error::Busy {
+                        what: path.to_owned(),
+                        status,
+                        waited,
+                    });
+                }
+                Ok(Answer::Later { after, .. }) => after,
+                Err(error @ Error::Unreachable { .. }) if is_last => return Err(error),
+                Err(Error::Unreachable { source, .. }) => {
+                    tracing::info!("{path} was not answered, asking again: {source}");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            let wait = wanted.unwrap_or(pause).max(pause).min(patience.longest);
+            tokio::time::sleep(wait).await;
+            waited += wait;
+            pause = (pause * 2).min(patience.longest);
+        }
+        unreachable!("the last request returns")
+    }
+
+    async fn ask_once(&self, path: &str, parameters: Parameters<'_>) -> Result<Answer, Error> {
+        let unreachable = |source: reqwest::Error| match tls_reason(&source) {
+            Some(reason) => Error::Tls(reason),
+            // An address may have a secret in it, also in what reqwest says of it.
+            None => Error::Unreachable {
+                what: path.to_owned(),
+                source: source.without_url(),
+            },
+        };
+        let response = self.send(path, parameters).await.map_err(unreachable)?;
+        let status = response.status();
+        if status == StatusCode::UNAUTHORIZED && !self.basic.swap(true, Ordering::Relaxed) {
+            let response = self.send(path, parameters).await.map_err(unreachable)?;
+            return self.answer(path, response, unreachable).await;
+        }
+        self.answer(path, response, unreachable).await
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Response, reqwest::Error> {
+        // It cannot fail: paths are constants of this crate.
+        let url = self.base.join(path).unwrap_or_else(|_| self.base.clone());
+        let request = self.http.get(url).query(parameters);
+        let Token(token) = &self.connection.token;
+        let request = match self.basic.load(Ordering::Relaxed) {
+            true => request.basic_auth(token, Some("")),
+            false => request.bearer_auth(token),
+        };
+        request.send().await
+    }
+
+    async fn answer(
+        &self,
+        path: &str,
+        response: Response,
+        unreachable: impl Fn(reqwest::Error) -> Error,
+    ) -> Result<Answer, Error> {
+        let status = response.status();
+        let headers = response.headers().clone();
+        let bytes = body(path, response).await?.map_err(unreachable)?;
+        if status.is_success() {
+            return Ok(Answer::Given(bytes));
+        }
+        let what = path.to_owned();
+        let message = wire::message(&bytes);
+        Err(match status.as_u16() {
+            429 | 502..=504 => {
+                return Ok(Answer::Later {
+                    status: status.as_u16(),
+                    after: retry_after(&headers),
+                });
+            }
+            300..=399 => {
+                let to = headers.get(LOCATION).and_then(|it| it.to_str().ok());
+                Error::Redirected(to.unwrap_or("somewhere").chars().take(200).collect())
+            }
+            401 => Error::Unauthorized,
+            403 => Error::Forbidden { what, message },
+            404 if message.to_lowercase().starts_with("unknown url") => Error::UnknownUrl(what),
+            404 => Error::NotFound { what, message },
+            400 => Error::BadRequest { what, message },
+            status => Error::Failed {
+                what,
+                status,
+                message,
+            },
+        })
+    }
+}
+
+enum Answer {
+    Given(Vec<u8>),
+    Later {
+        status: u16,
+        after: Option<Duration>,
+    },
+}
+
+async fn body(
+    path: &str,
+    mut response: Response,
+) -> Result<Result<Vec<u8>, reqwest::Error>, Error> {
+    let mut bytes = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(Ok(bytes)),
+            Ok(Some(chunk)) if bytes.len() + chunk.len() <= MOST => bytes.extend_from_slice(&chunk),
+            Ok(Some(_)) => {
+                return Err(Error::Malformed {
+                    what: path.to_owned(),
+                    why: format!("it is larger than {MOST} bytes"),
+                });
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
+
+/// A pause that the server wants: seconds, or a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+    (at - OffsetDateTime::now_utc()).try_into().ok()
+}

@@ -1,0 +1,122 @@
+//! What a server speaks: its version, how it rates, and what its parameters are called.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use findings::{Mode, Server};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::wire;
+
+/// What differs between servers, asked once.
+#[derive(Debug)]
+pub(crate) struct Dialect {
+    pub(crate) server: Server,
+    pub(crate) mode: Mode,
+    /// Year or number, and minor. Of Cloud nothing is known, and it is newer than all.
+    version: (u32, u32),
+    /// Whether searches have the names of parameters that 10.2 brought. The old ones are understood up to 2026.3 at least, and
+    /// are all that Cloud knows.
+    new_issue_names: AtomicBool,
+    new_hotspot_names: AtomicBool,
+}
+
+impl Dialect {
+    /// Asks the server.
+    pub(crate) async fn of(client: &Client) -> Result<Self, Error> {
+        let text = client.text("api/server/version").await?;
+        let version = parsed(&text).ok_or_else(|| Error::Malformed {
+            what: "api/server/version".to_owned(),
+            why: "it is no version".to_owned(),
+        })?;
+        let is_cloud = client.is_cloud();
+        if !is_cloud && version < (10, 0) {
+            client.use_basic();
+        }
+        // Cloud has been saying 8.0 for years.
+        let version = if is_cloud { (u32::MAX, 0) } else { version };
+        let mode = if version >= (10, 8) {
+            mode(client, is_cloud).await?
+        } else {
+            Mode::Standard
+        };
+        Ok(Self {
+            server: Server {
+                url: client.url().to_owned(),
+                version: (!is_cloud).then_some(text),
+            },
+            mode,
+            version,
+            new_issue_names: AtomicBool::new(false),
+            new_hotspot_names: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the server is at least of this version.
+    pub(crate) fn is_from(&self, major: u32, minor: u32) -> bool {
+        self.version >= (major, minor)
+    }
+
+    /// What a search of issues calls the project.
+    pub(crate) fn issues_project(&self) -> &'static str {
+        ["componentKeys", "components"][usize::from(self.new_issue_names.load(Ordering::Relaxed))]
+    }
+
+    /// What a search of hotspots calls the project.
+    pub(crate) fn hotspots_project(&self) -> &'static str {
+        ["projectKey", "project"][usize::from(self.new_hotspot_names.load(Ordering::Relaxed))]
+    }
+
+    /// Takes the new name from now on; whether that changes anything.
+    pub(crate) fn rename_issues_project(&self) -> bool {
+        !self.new_issue_names.swap(true, Ordering::Relaxed)
+    }
+
+    /// The same for hotspots.
+    pub(crate) fn rename_hotspots_project(&self) -> bool {
+        !self.new_hotspot_names.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// From 10.8 on there are two modes, and an administrator chooses.
+async fn mode(client: &Client, is_cloud: bool) -> Result<Mode, Error> {
+    let answer = client.get::<wire::Mode>("api/v2/clean-code-policy/mode", &[]);
+    match answer.await {
+        Ok(wire::Mode { mode }) if mode == "MQR" => Ok(Mode::Mqr),
+        Ok(_) => Ok(Mode::Standard),
+        // It is an internal call. Cloud knows impacts only; a server without the call rates as it always did.
+        Err(Error::UnknownUrl(_) | Error::NotFound { .. } | Error::Forbidden { .. }) => {
+            Ok(if is_cloud { Mode::Mqr } else { Mode::Standard })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The first two numbers of a version: 9.9.0.65466, 2025.1.0.102418, and of Community Build 26.3.0.120487.
+fn parsed(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split('.').map(|part| part.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_all_editions_are_in_one_order() {
+        let versions = [
+            "9.9.0.65466",
+            "10.0.0.1",
+            "10.8.1.101195",
+            "24.12.0.1",
+            "26.3.0.120487",
+            "2025.1.0.1",
+            "2026.3",
+        ];
+        let parsed: Vec<(u32, u32)> = versions.iter().map(|it| parsed(it).unwrap()).collect();
+        assert!(parsed.is_sorted());
+        for wrong in ["", "10", "<html>", "10.x"] {
+            assert_eq!(super::parsed(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! Searches for issues and hotspots of a category.
+//!
+//! A search shows its first 10,000 results, and says how many there are in all, also when there are more (`SearchOptions` in
+//! `SonarQube`'s source). So counts come from what is read as long as all of it can be, and otherwise from the totals of searches
+//! for one severity each.
+
+use std::collections::HashSet;
+
+use findings::{
+    Counts, Hotspot, Mode, Printed, Probability, Resolution, Review, Reviews, Severity,
+    Vulnerability,
+};
+use url::Url;
+
+use crate::client::Client;
+use crate::dialect::Dialect;
+use crate::error::Error;
+use crate::wire;
+
+/// How many results a search shows in all.
+const SHOWN: u64 = 10_000;
+/// How many results a page has at the most.
+const PAGE: u64 = 500;
+/// How often a search is read anew whose results change meanwhile.
+const READINGS: usize = 3;
+/// What is longer is cut, in characters: a message is a sentence, and some write a file into it.
+const MESSAGE: usize = 2000;
+
+/// Searches in one branch of a project.
+pub(crate) struct Search<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) dialect: &'a Dialect,
+    pub(crate) project: &'a str,
+    /// The branch's name, and whether a search has to name it: the main branch needs none, and some editions know none.
+    pub(crate) branch: &'a str,
+    pub(crate) names_branch: bool,
+    pub(crate) printed: Printed,
+}
+
+/// Which issues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those that count.
+    Open,
+    /// Those of which somebody has said that they do not.
+    Dismissed,
+}
+
+/// What a search for issues has found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) counts: Counts,
+    pub(crate) accepted: u64,
+    pub(crate) false_positives: u64,
+    /// Those that may be printed.
+    pub(crate) issues: Vec<Vulnerability>,
+}
+
+/// What a search for hotspots has found.
+#[derive(Debug, Default)]
+pub(crate) struct FoundHotspots {
+    pub(crate) reviews: Reviews,
+    pub(crate) hotspots: Vec<Hotspot>,
+}
+
+/// The parameter that selects categories, and their values, separated by commas.
+pub(crate) type Categories<'a> = (&'a str, &'a str);
+
+type Filter = Vec<(&'static str, String)>;
+
+impl Search<'_> {
+    /// How many issues there are.
+    pub(crate) async fn count(
+        &self,
+        which: Which,
+        categories: Categories<'_>,
+    ) -> Result<u64, Error> {
+        self.total(which, categories, Vec::new()).await
+    }
+
+    /// The issues of a category, or of several at once.
+    pub(crate) async fn issues(
+        &self,
+        which: Which,
+        categories: Categories<'_>,
+    ) -> Result<Found, Error> {
+        for _ in 0..READINGS {
+            let first = self.page(which, categories, &Filter::new(), 1).await?;
+            let total = first.paging.total;
+            if total > SHOWN {
+                return self.many(which, categories).await;
+            }
+            let mut issues = first.issues;
+            for page in 2..=total.div_ceil(PAGE) {
+                let next = self.page(which, categories, &Filter::new(), page).await?;
+                issues.extend(next.issues);
+            }
+            let keys: HashSet<&str> = issues.iter().map(|issue| issue.key.as_str()).collect();
+            // Whatever came or went while pages were read has moved others from one page to the next.
+            if keys.len() as u64 == total {
+                let mut found = Found::default();
+                self.take(issues, &mut found);
+                return Ok(found);
+            }
+        }
+        Err(Error::Unsteady(categories.1.to_owned()))
+    }
+
+    /// More than a search shows: counted by severity, and the worst of them listed.
+    async fn many(&self, which: Which, categories: Categories<'_>) -> Result<Found, Error> {
+        let mut found = Found::default();
+        if which == Which::Dismissed {
+            for (resolution, count) in [
+                (Resolution::Accepted, &mut found.accepted),
+                (Resolution::FalsePositive, &mut found.false_positives),
+            ] {
+                let filter = vec![self.dismissed(&[resolution])];
+                *count = self.total(which, categories, filter).await?;
+            }
+            let first = self.page(which, categories, &Filter::new(), 1).await?;
+            self.list(first.issues, &mut found);
+            return Ok(found);
+        }
+        let mut sum = 0;
+        for severity in Severity::ALL {
+            let key = severity.key(self.dialect.mode).to_owned();
+            let filter = match self.dialect.mode {
+                Mode::Standard => vec![("severities", key)],
+                Mode::Mqr => vec![("impactSeverities", key)],
+            };
+            let first = self.page(which, categories, &filter, 1).await?;
+            let total = first.paging.total;
+            found.counts.add(severity, total);
+            sum += total;
+            let mut issues = first.issues;
+            let wanted = self.printed.open.saturating_sub(found.issues.len()) as u64;
+            for page in 2..=wanted.min(total).min(SHOWN).div_ceil(PAGE) {
+                issues.extend(self.page(which, categories, &filter, page).await?.issues);
+            }
+            self.list(issues, &mut found);
+        }
+        // Otherwise the searches by severity are not about the severities that count.
+        if sum != self.count(which, categories).await? {
+            return Err(Error::Unsteady(categories.1.to_owned()));
+        }
+        Ok(found)
+    }
+
+    async fn total(
+        &self,
+        which: Which,
+        categories: Categories<'_>,
+        mut filter: Filter,
+    ) -> Result<u64, Error> {
+        filter.push(("ps", "1".to_owned()));
+        Ok(self.page(which, categories, &filter, 1).await?.paging.total)
+    }
+
+    /// A page of a search. A later filter replaces an earlier one of its name.
+    async fn page(
+        &self,
+        which: Which,
+        categories: Categories<'_>,
+        filter: &Filter,
+        page: u64,
+    ) -> Result<wire::Issues, Error> {
+        loop {
+            let mut all: Filter = vec![
+                (self.dialect.issues_project(), self.project.to_owned()),
+                ("s", "FILE_LINE".to_owned()),
+                ("ps", PAGE.to_string()),
+                ("p", page.to_string()),
+            ];
+            if self.names_branch {
+                all.push(("branch", self.branch.to_owned()));
+            }
+            match which {
+                Which::Open => {
+                    all.push(self.open());
+                    all.push(match self.dialect.mode {
+                        Mode::Standard => ("types", "VULNERABILITY".to_owned()),
+                        Mode::Mqr => ("impactSoftwareQualities", "SECURITY".to_owned()),
+                    });
+                }
+                Which::Dismissed => {
+                    all.push(self.dismissed(&[Resolution::Accepted, Resolution::FalsePositive]));
+                    all.push(("additionalFields", "comments".to_owned()));
+                    all.push(match self.dialect.mode {
+                        Mode::Standard => ("types", "VULNERABILITY".to_owned()),
+                        Mode::Mqr => ("impactSoftwareQualities", "SECURITY".to_owned()),
+                    });
+                }
+            }
+            all.retain(|(name, _)| !filter.iter().any(|(other, _)| other == name));
+            all.extend(filter.iter().cloned());
+            let mut parameters: Vec<(&str, &str)> = all
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            parameters.push(categories);
+            let found = self
+                .client
+                .get::<wire::Issues>("api/issues/search", &parameters);
+            match found.await {
+                Err(Error::BadRequest { message, .. })
+                    if message.contains("components") && self.dialect.rename_issues_project() => {}
+                // A server that does not know the parameter ignores it, and shows every project.
+                Ok(found) if found.issues.iter().any(|it| it.project != self.project) => {
+                    if !self.dialect.rename_issues_project() {
+                        return Err(other_project("api/issues/search"));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn open(&self) -> (&'static str, String) {
+        // From 2025 on there may be issues in a sandbox too, which are not resolved and do not count.
+        match self.dialect.is_from(10, 4) {
+            true => ("issueStatuses", "OPEN,CONFIRMED".to_owned()),
+            false => ("resolved", "false".to_owned()),
+        }
+    }
+
+    fn dismissed(&self, resolutions: &[Resolution]) -> (&'static str, String) {
+        let (name, keys) = match self.dialect.is_from(10, 4) {
+            true => ("issueStatuses", ["ACCEPTED", "FALSE_POSITIVE"]),
+            false => ("resolutions", ["WONTFIX", "FALSE-POSITIVE"]),
+        };
+        let keys: Vec<&str> = resolutions.iter().map(|it| keys[*it as usize]).collect();
+        (name, keys.join(","))
+    }
+
+    /// Counts issues, and lists them.
+    fn take(&self, issues: Vec<wire::Issue>, found: &mut Found) {
+        let before = found.issues.len();
+        self.list(issues, found);
+        for issue in &found.issues[before..] {
+            match issue.resolution {
+                None => found.counts.add(issue.severity, 1),
+                Some(Resolution::Accepted) => found.accepted += 1,
+                Some(Resolution::FalsePositive) => found.false_positives += 1,
+            }
+        }
+        // What nobody prints need not be kept.
+        found.issues.sort_unstable();
+        found
+            .issues
+            .truncate(self.printed.open.max(self.printed.others));
+    }
+
+    fn list(&self, issues: Vec<wire::Issue>, found: &mut Found) {
+        found
+            .issues
+            .extend(issues.into_iter().map(|issue| self.vulnerability(issue)));
+    }
+
+    fn vulnerability(&self, issue: wire::Issue) -> Vulnerability {
+        let severity = match self.dialect.mode {
+            Mode::Standard => issue.severity.as_deref(),
+            Mode::Mqr => {
+                let mut impacts = issue.impacts.iter();
+                let security = impacts.find(|impact| impact.software_quality == "SECURITY");
+                security.map(|impact| impact.severity.as_str())
+            }
+        };
+        let status = issue
+            .issue_status
+            .as_deref()
+            .or(issue.resolution.as_deref());
+        let resolution = match status {
+            Some("ACCEPTED" | "WONTFIX") => Some(Resolution::Accepted),
+            Some("FALSE_POSITIVE" | "FALSE-POSITIVE") => Some(Resolution::FalsePositive),
+            _ => None,
+        };
+        Vulnerability {
+            // A severity that is not known is rather too bad than overlooked.
+            severity: severity
+                .and_then(Severity::of_key)
+                .unwrap_or(Severity::Blocker),
+            url: self.link(
+                "project/issues",
+                &[("issues", &issue.key), ("open", &issue.key)],
+            ),
+            path: self.path(&issue.component),
+            rule: issue.rule,
+            line: issue.line,
+            message: shortened(&issue.message),
+            key: issue.key,
+            found: day(&issue.creation_date),
+            resolution,
+            comment: last(issue.comments),
+        }
+    }
+
+    /// The hotspots of a category, or of several at once, in all states.
+    pub(crate) async fn hotspots(
+        &self,
+        categories: Categories<'_>,
+    ) -> Result<FoundHotspots, Error> {
+        for _ in 0..READINGS {
+            let first = self.hotspot_page(categories, &[], 1).await?;
+            let total = first.paging.total;
+            let shown = total.min(SHOWN);
+            let mut hotspots = first.hotspots;
+            for page in 2..=shown.div_ceil(PAGE) {
+                hotspots.extend(self.hotspot_page(categories, &[], page).await?.hotspots);
+            }
+            let keys: HashSet<&str> = hotspots.iter().map(|it| it.key.as_str()).collect();
+            if keys.len() as u64 != shown {
+                continue;
+            }
+            let mut found = FoundHotspots {
+                hotspots: hotspots.into_iter().map(|it| self.hotspot(it)).collect(),
+                reviews: Reviews::default(),
+            };
+            if total > SHOWN {
+                found.reviews = self.many_hotspots(categories).await?;
+            } else {
+                for hotspot in &found.hotspots {
+                    found.reviews.add(hotspot.review, 1);
+                }
+            }
+            found.hotspots.sort_unstable();
+            found.hotspots.truncate(self.printed.others);
+            return Ok(found);
+        }
+        Err(Error::Unsteady(categories.1.to_owned()))
+    }
+
+    async fn many_hotspots(&self, categories: Categories<'_>) -> Result<Reviews, Error> {
+        let mut reviews = Reviews::default();
+        for (review, filter) in [
+            (Review::ToReview, &[("status", "TO_REVIEW")][..]),
+            (
+                Review::Acknowledged,
+                &[("status", "REVIEWED"), ("resolution", "ACKNOWLEDGED")],
+            ),
+            (
+                Review::Fixed,
+                &[("status", "REVIEWED"), ("resolution", "FIXED")],
+            ),
+            (
+                Review::Safe,
+                &[("status", "REVIEWED"), ("resolution", "SAFE")],
+            ),
+        ] {
+            let page = self.hotspot_page(categories, filter, 1).await?;
+            reviews.add(review, page.paging.total);
+        }
+        Ok(reviews)
+    }
+
+    async fn hotspot_page(
+        &self,
+        categories: Categories<'_>,
+        filter: &[(&str, &str)],
+        page: u64,
+    ) -> Result<wire::Hotspots, Error> {
+        let (size, page) = (PAGE.to_string(), page.to_string());
+        loop {
+            let mut parameters = vec![
+                (self.dialect.hotspots_project(), self.project),
+                ("ps", size.as_str()),
+                ("p", page.as_str()),
+                categories,
+            ];
+            if self.names_branch {
+                parameters.push(("branch", self.branch));
+            }
+            parameters.extend(filter);
+            let found = self
+                .client
+                .get::<wire::Hotspots>("api/hotspots/search", &parameters);
+            match found.await {
+                Err(Error::BadRequest { message, .. })
+                    if message.contains("'project'") && self.dialect.rename_hotspots_project() => {}
+                Ok(found) if found.hotspots.iter().any(|it| it.project != self.project) => {
+                    return Err(other_project("api/hotspots/search"));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn hotspot(&self, hotspot: wire::Hotspot) -> Hotspot {
+        let review = match (hotspot.status.as_str(), hotspot.resolution.as_deref()) {
+            ("REVIEWED", Some("FIXED")) => Review::Fixed,
+            ("REVIEWED", Some("ACKNOWLEDGED")) => Review::Acknowledged,
+            ("REVIEWED", Some("SAFE")) => Review::Safe,
+            _ => Review::ToReview,
+        };
+        Hotspot {
+            review,
+            probability: match hotspot.vulnerability_probability.as_str() {
+                "LOW" => Probability::Low,
+                "MEDIUM" => Probability::Medium,
+                _ => Probability::High,
+            },
+            url: self.link("security_hotspots", &[("hotspots", &hotspot.key)]),
+            path: self.path(&hotspot.component),
+            rule: hotspot.rule_key,
+            line: hotspot.line,
+            message: shortened(&hotspot.message),
+            key: hotspot.key,
+            found: day(&hotspot.creation_date),
+            comment: None,
+        }
+    }
+
+    /// A component's path in the project.
+    fn path(&self, component: &str) -> String {
+        let inside = component.strip_prefix(self.project);
+        let path = inside
+            .and_then(|it| it.strip_prefix(':'))
+            .unwrap_or(component);
+        shortened(path)
+    }
+
+    /// The address of a page of the server, about this project and branch.
+    pub(crate) fn link(&self, page: &str, more: &[(&str, &str)]) -> String {
+        let address = format!("{}/{page}", self.dialect.server.url);
+        let Ok(mut url) = Url::parse(&address) else {
+            return address;
+        };
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("id", self.project);
+            if self.names_branch {
+                query.append_pair("branch", self.branch);
+            }
+            query.extend_pairs(more);
+        }
+        url.into()
+    }
+}
+
+/// What was last said of a hotspot.
+pub(crate) async fn comment(client: &Client, hotspot: &str) -> Result<Option<String>, Error> {
+    let parameters = [("hotspot", hotspot)];
+    match client
+        .get::<wire::ShownHotspot>("api/hotspots/show", &parameters)
+        .await
+    {
+        Ok(shown) => Ok(last(shown.comment)),
+        // It has just gone.
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn other_project(what: &str) -> Error {
+    Error::Malformed {
+        what: what.to_owned(),
+        why: "it is about other projects".to_owned(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MESSAGE) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{} …", &text[..end]),
+    }
+}
+
+/// The day of a time such as `2013-05-13T17:55:39+0200`, where the server is.
+fn day(time: &str) -> String {
+    time.chars().take(10).collect()
+}
+
+fn last(comments: Vec<wire::Comment>) -> Option<String> {
+    let last = comments
+        .into_iter()
+        .max_by(|one, other| one.created_at.cmp(&other.created_at));
+    let text = last?.markdown.trim().to_owned();
+    (!text.is_empty()).then(|| shortened(&text))
+}

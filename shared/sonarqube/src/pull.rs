@@ -1,0 +1,419 @@
+//! All that a server has found in the newest analysis of a branch, seen through some standards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::report::Rating;
+use findings::{
+    Analysis, Assessment, Category, Condition, Gate, Measures, Mode, Printed, Review, Standard,
+    Subject,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::client::Client;
+use crate::dialect::Dialect;
+use crate::error::Error;
+use crate::issues::{Found, FoundHotspots, Search, Which};
+use crate::version::{VersionFallback, version};
+use crate::{issues, rules, wire};
+
+/// How often everything is read again when the project is analysed meanwhile, or its issues change.
+const READINGS: usize = 3;
+/// How many searches are made at once; the client sends fewer requests.
+const AT_ONCE: usize = 4;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The project's key.
+    pub project: String,
+    /// The branch; the main one when there is none.
+    pub branch: Option<String>,
+    /// The standards.
+    pub standards: Vec<&'static Standard>,
+    /// What to call the version when the analysis has none.
+    pub fallback: VersionFallback,
+    /// Properties of the analysis, which the Web API does not tell.
+    pub properties: BTreeMap<String, String>,
+    /// How much is listed.
+    pub printed: Printed,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Analysed {
+    /// For each standard, in the order of the request.
+    pub assessments: Vec<Assessment>,
+}
+
+/// What is being read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The project, its branch, its analysis.
+    Project,
+    /// Categories of a standard.
+    Standard(&'static str),
+    /// What rules say.
+    Rules,
+}
+
+/// How far a step is: how much of how much.
+pub type Progress<'a> = &'a (dyn Fn(Step, usize, usize) + Sync);
+
+/// Reads all of it. Nothing is given unless it is whole, and of one analysis.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn pull(
+    client: &Client,
+    request: &Request,
+    progress: Progress<'_>,
+) -> Result<Analysed, Error> {
+    progress(Step::Project, 0, 1);
+    let dialect = Dialect::of(client).await?;
+    let branch = branch(client, request).await?;
+    let search = Search {
+        client,
+        dialect: &dialect,
+        project: &request.project,
+        branch: &branch.name,
+        names_branch: !branch.is_main,
+        printed: request.printed,
+    };
+    for _ in 0..READINGS {
+        let newest = newest(&search).await?;
+        let key = newest.key.clone();
+        let subject = Arc::new(subject(&search, request, newest).await?);
+        progress(Step::Project, 1, 1);
+        let mut assessments = Vec::new();
+        for standard in &request.standards {
+            assessments.push(assessment(&search, standard, &subject, progress).await?);
+        }
+        // SonarQube shows issues as they are now, not as an analysis found them.
+        if self::newest(&search).await?.key == key {
+            return Ok(Analysed {
+                assessments: told(client, assessments, progress).await?,
+            });
+        }
+    }
+    Err(Error::Superseded(READINGS))
+}
+
+async fn branch(client: &Client, request: &Request) -> Result<wire::Branch, Error> {
+    let parameters = [("project", request.project.as_str())];
+    let wire::Branches { branches } = client.get("api/project_branches/list", &parameters).await?;
+    let is_asked_for = |branch: &wire::Branch| match &request.branch {
+        None => branch.is_main,
+        Some(name) => branch.name == *name,
+    };
+    let names: Vec<&str> = branches.iter().map(|branch| branch.name.as_str()).collect();
+    let known = names.join(", ");
+    let mut branches = branches.into_iter();
+    branches.find(is_asked_for).ok_or_else(|| {
+        let asked = request
+            .branch
+            .clone()
+            .unwrap_or_else(|| "(main)".to_owned());
+        Error::NoBranch(asked, known)
+    })
+}
+
+async fn newest(search: &Search<'_>) -> Result<wire::Analysis, Error> {
+    let mut parameters = vec![("project", search.project), ("ps", "1")];
+    if search.names_branch {
+        parameters.push(("branch", search.branch));
+    }
+    let found: wire::Analyses = search
+        .client
+        .get("api/project_analyses/search", &parameters)
+        .await?;
+    let newest = found.analyses.into_iter().next();
+    newest.ok_or_else(|| Error::NeverAnalysed(search.branch.to_owned()))
+}
+
+async fn subject(
+    search: &Search<'_>,
+    request: &Request,
+    newest: wire::Analysis,
+) -> Result<Subject, Error> {
+    let analysis = Analysis {
+        key: newest.key,
+        date: newest.date,
+        revision: newest.revision,
+        build: newest.build_string,
+    };
+    let given = newest.project_version;
+    let version = version(
+        given.as_deref(),
+        &analysis,
+        &request.properties,
+        &request.fallback,
+    );
+    let (version, unusable_version) =
+        version.ok_or_else(|| Error::NoVersion(given.unwrap_or_default()))?;
+    let (name, measures) = measures(search).await?;
+    Ok(Subject {
+        project_key: search.project.to_owned(),
+        project_name: name,
+        project_url: search.link("dashboard", &[]),
+        branch: search.branch.to_owned(),
+        version,
+        unusable_version,
+        gate: gate(search, &analysis.key).await?,
+        analysis,
+        server: search.dialect.server.clone(),
+        mode: search.dialect.mode,
+        measures,
+    })
+}
+
+/// The project's name and figures. A metric that this version lacks is left out.
+async fn measures(search: &Search<'_>) -> Result<(String, Measures), Error> {
+    let mut metrics = vec![
+        "security_rating",
+        "vulnerabilities",
+        "security_hotspots",
+        "security_hotspots_reviewed",
+        "security_review_rating",
+        "ncloc",
+    ];
+    if search.dialect.is_from(10, 7) {
+        metrics.push("software_quality_security_rating");
+    }
+    if search.dialect.is_from(10, 8) {
+        metrics.push("software_quality_security_issues");
+    }
+    let measured: wire::Measured = loop {
+        let keys = metrics.join(",");
+        let mut parameters = vec![("component", search.project), ("metricKeys", keys.as_str())];
+        if search.names_branch {
+            parameters.push(("branch", search.branch));
+        }
+        match search
+            .client
+            .get("api/measures/component", &parameters)
+            .await
+        {
+            // "The following metric keys are not found: a, b"
+            Err(Error::NotFound { what, message }) if message.contains("metric keys") => {
+                let before = metrics.len();
+                metrics.retain(|metric| {
+                    !message
+                        .split([' ', ',', ':', '.'])
+                        .any(|word| word == *metric)
+                });
+                if metrics.len() == before || metrics.is_empty() {
+                    return Err(Error::NotFound { what, message });
+                }
+            }
+            other => break other?,
+        }
+    };
+    let value = |metric: &str| {
+        let found = measured
+            .component
+            .measures
+            .iter()
+            .find(|it| it.metric == metric);
+        found.and_then(|it| it.value.as_deref())
+    };
+    // "3.0" is a C.
+    let rating = |metric: &str| {
+        let letters = [Rating::A, Rating::B, Rating::C, Rating::D, Rating::E];
+        let number: f64 = value(metric)?.parse().ok()?;
+        (1..=5_u8)
+            .zip(letters)
+            .find(|(place, _)| f64::from(*place) == number)
+            .map(|(_, letter)| letter)
+    };
+    let number = |metric: &str| value(metric)?.parse().ok();
+    let (open, security) = match search.dialect.mode {
+        Mode::Standard => ("vulnerabilities", "security_rating"),
+        Mode::Mqr => (
+            "software_quality_security_issues",
+            "software_quality_security_rating",
+        ),
+    };
+    let measures = Measures {
+        open: number(open),
+        security_rating: rating(security),
+        hotspots_to_review: number("security_hotspots"),
+        hotspots_reviewed: value("security_hotspots_reviewed").and_then(|it| it.parse().ok()),
+        review_rating: rating("security_review_rating"),
+        lines: number("ncloc"),
+    };
+    Ok((measured.component.name, measures))
+}
+
+async fn gate(search: &Search<'_>, analysis: &str) -> Result<Option<Gate>, Error> {
+    let parameters = [("analysisId", analysis)];
+    let gate = search
+        .client
+        .get::<wire::Gate>("api/qualitygates/project_status", &parameters);
+    let status = match gate.await {
+        Ok(gate) => gate.project_status,
+        Err(Error::NotFound { .. } | Error::Forbidden { .. } | Error::UnknownUrl(_)) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let failed = status
+        .conditions
+        .into_iter()
+        .filter(|it| it.status == "ERROR");
+    let failed = failed.map(|condition| Condition {
+        metric: condition.metric_key,
+        comparator: condition.comparator,
+        threshold: condition.error_threshold,
+        actual: condition.actual_value,
+    });
+    Ok(Some(Gate {
+        status: status.status,
+        failed: failed.collect(),
+    }))
+}
+
+/// What was found of one standard, without what the rules say.
+async fn assessment(
+    search: &Search<'_>,
+    standard: &'static Standard,
+    subject: &Arc<Subject>,
+    progress: Progress<'_>,
+) -> Result<Assessment, Error> {
+    let steps = standard.categories.len();
+    let step = || Step::Standard(standard.id.as_str());
+    progress(step(), 0, steps);
+    let active = rules::active(search.client, search.project, standard).await?;
+    let values: Vec<&str> = standard
+        .categories
+        .iter()
+        .map(|it| it.value.as_str())
+        .collect();
+    let all = values.join(",");
+    let parameter = standard.parameter.as_str();
+    for _ in 0..READINGS {
+        let all = (parameter, all.as_str());
+        // All categories at once tell how many there are, each once.
+        let open = search.issues(Which::Open, all).await?;
+        let dismissed = search.issues(Which::Dismissed, all).await?;
+        let hotspots = search.hotspots(all).await?;
+        let any = Any {
+            open: open.counts.total() > 0,
+            dismissed: dismissed.accepted + dismissed.false_positives > 0,
+            hotspots: hotspots.reviews.total() > 0,
+        };
+        let of_category = values
+            .iter()
+            .map(|value| category(search, (parameter, value), any));
+        let mut categories = Vec::new();
+        let mut read = std::pin::pin!(stream::iter(of_category).buffered(AT_ONCE));
+        while let Some(category) = read.try_next().await? {
+            categories.push(category);
+            progress(step(), categories.len(), steps);
+        }
+        for (index, category) in categories.iter_mut().enumerate() {
+            category.active_rules = active.as_ref().map(|counts| counts[index]);
+        }
+        let assessment = Assessment {
+            standard,
+            subject: Arc::clone(subject),
+            open: open.counts,
+            hotspots: hotspots.reviews,
+            accepted: dismissed.accepted,
+            false_positives: dismissed.false_positives,
+            rules: BTreeMap::new(),
+            categories,
+        };
+        // Whatever is in one of them is counted there, and nothing else: otherwise it has changed in between.
+        let most = assessment.categories.iter().map(|it| it.open.total()).max();
+        let total = assessment.open.total();
+        if assessment.occurrences() >= total && most.unwrap_or_default() <= total {
+            return Ok(assessment.limited_to(&search.printed));
+        }
+    }
+    Err(Error::Unsteady(standard.name()))
+}
+
+/// Whether there is anything in any category.
+#[derive(Clone, Copy)]
+struct Any {
+    open: bool,
+    dismissed: bool,
+    hotspots: bool,
+}
+
+async fn category(
+    search: &Search<'_>,
+    selected: (&str, &str),
+    any: Any,
+) -> Result<Category, Error> {
+    let (mut open, mut dismissed, mut hotspots) =
+        (Found::default(), Found::default(), FoundHotspots::default());
+    if any.open {
+        open = search.issues(Which::Open, selected).await?;
+    }
+    if any.dismissed {
+        dismissed = search.issues(Which::Dismissed, selected).await?;
+    }
+    if any.hotspots {
+        hotspots = search.hotspots(selected).await?;
+    }
+    Ok(Category {
+        open: open.counts,
+        hotspots: hotspots.reviews,
+        accepted: dismissed.accepted,
+        false_positives: dismissed.false_positives,
+        active_rules: None,
+        vulnerabilities: open.issues,
+        listed_hotspots: hotspots.hotspots,
+        dismissed: dismissed.issues,
+    })
+}
+
+/// Adds what rules and reviewers say to what is listed.
+async fn told(
+    client: &Client,
+    mut assessments: Vec<Assessment>,
+    progress: Progress<'_>,
+) -> Result<Vec<Assessment>, Error> {
+    let mut keys: Vec<&str> = assessments
+        .iter()
+        .flat_map(Assessment::listed_rules)
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let count = keys.len();
+    progress(Step::Rules, 0, count);
+    let rules = rules::rules(client, keys, |done| progress(Step::Rules, done, count)).await?;
+    let mut reviewed: Vec<String> = listed_hotspots(&assessments)
+        .filter(|hotspot| hotspot.review != Review::ToReview)
+        .map(|hotspot| hotspot.key.clone())
+        .collect();
+    reviewed.sort_unstable();
+    reviewed.dedup();
+    let said = reviewed.into_iter().map(async |key| {
+        let comment = issues::comment(client, &key).await?;
+        Ok::<_, Error>((key, comment))
+    });
+    let said = stream::iter(said).buffer_unordered(AT_ONCE);
+    let comments: BTreeMap<String, Option<String>> = said.try_collect().await?;
+    for assessment in &mut assessments {
+        let listed: Vec<String> = assessment.listed_rules().map(str::to_owned).collect();
+        for key in listed {
+            if let Some(rule) = rules.get(&key) {
+                assessment.rules.insert(key, rule.clone());
+            }
+        }
+        for category in &mut assessment.categories {
+            for hotspot in &mut category.listed_hotspots {
+                hotspot.comment = comments.get(&hotspot.key).cloned().flatten();
+            }
+        }
+    }
+    Ok(assessments)
+}
+
+fn listed_hotspots(assessments: &[Assessment]) -> impl Iterator<Item = &findings::Hotspot> {
+    let categories = assessments.iter().flat_map(|it| &it.categories);
+    categories.flat_map(|it| &it.listed_hotspots)
+}

@@ -1,0 +1,175 @@
+//! What rules say, and which of them look for a category.
+
+use std::collections::{BTreeMap, HashSet};
+
+use findings::{Block, Rule, Standard};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::text;
+use crate::wire;
+
+/// How many are asked for at once; the client sends fewer.
+const AT_ONCE: usize = 4;
+/// How many rules a page has at the most.
+const PAGE: usize = 500;
+
+/// The parts of a rule's text that say why and what to do.
+const TOLD: [(&str, &str); 4] = [
+    ("introduction", ""),
+    ("root_cause", "Why is this an issue?"),
+    ("assess_the_problem", "What to ask"),
+    ("how_to_fix", "How to fix it"),
+];
+
+/// The rules with these keys. One that the server does not show has its key as its name.
+pub(crate) async fn rules(
+    client: &Client,
+    keys: impl IntoIterator<Item = &str>,
+    on_each: impl Fn(usize),
+) -> Result<BTreeMap<String, Rule>, Error> {
+    let keys: HashSet<&str> = keys.into_iter().collect();
+    let shown = keys.into_iter().map(async |key| {
+        let rule = rule(client, key).await?;
+        Ok::<_, Error>((key.to_owned(), rule))
+    });
+    let mut rules = BTreeMap::new();
+    let mut shown = std::pin::pin!(stream::iter(shown).buffer_unordered(AT_ONCE));
+    while let Some((key, rule)) = shown.try_next().await? {
+        rules.insert(key, rule);
+        on_each(rules.len());
+    }
+    Ok(rules)
+}
+
+async fn rule(client: &Client, key: &str) -> Result<Rule, Error> {
+    let mut parameters = vec![("key", key)];
+    parameters.extend(client.organization().map(|it| ("organization", it)));
+    let shown = client.get::<wire::ShownRule>("api/rules/show", &parameters);
+    let wire::ShownRule { rule } = match shown.await {
+        Ok(shown) => shown,
+        Err(Error::NotFound { .. } | Error::Forbidden { .. }) => {
+            return Ok(Rule {
+                name: key.to_owned(),
+                text: Vec::new(),
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    let mut blocks = Vec::new();
+    for (part, heading) in TOLD {
+        // "How to fix it" has a section for each framework; the first is enough to know where to look.
+        let section = rule.description_sections.iter().find(|it| it.key == part);
+        let said = section
+            .map(|it| text::blocks(&it.content))
+            .unwrap_or_default();
+        if !said.is_empty() && !heading.is_empty() {
+            blocks.push(Block::Heading(heading.to_owned()));
+        }
+        blocks.extend(said);
+    }
+    if blocks.is_empty() {
+        // Of some analyzers there is one section for everything, or none.
+        let only = rule
+            .description_sections
+            .first()
+            .map(|it| it.content.as_str());
+        blocks = text::blocks(only.or(rule.html_desc.as_deref()).unwrap_or_default());
+    }
+    Ok(Rule {
+        name: if rule.name.is_empty() {
+            key.to_owned()
+        } else {
+            rule.name
+        },
+        text: blocks,
+    })
+}
+
+/// How many rules look for each category of a standard, in all quality profiles of a project together. `None` when the server
+/// does not tell.
+pub(crate) async fn active(
+    client: &Client,
+    project: &str,
+    standard: &Standard,
+) -> Result<Option<Vec<u64>>, Error> {
+    match counted(client, project, standard).await {
+        Ok(counts) => Ok(Some(counts)),
+        // Nobody needs it to trust the findings.
+        Err(
+            Error::NotFound { .. }
+            | Error::Forbidden { .. }
+            | Error::UnknownUrl(_)
+            | Error::BadRequest { .. },
+        ) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A profile says which of its rules are active, but not of which category; a category has rules of all profiles. So both are
+/// asked, and compared: a request for each of them, instead of one for each pair.
+async fn counted(client: &Client, project: &str, standard: &Standard) -> Result<Vec<u64>, Error> {
+    let mut parameters = vec![("project", project)];
+    parameters.extend(client.organization().map(|it| ("organization", it)));
+    let profiles: wire::Profiles = client
+        .get("api/qualityprofiles/search", &parameters)
+        .await?;
+    let values: Vec<&str> = standard
+        .categories
+        .iter()
+        .map(|it| it.value.as_str())
+        .collect();
+    let all = values.join(",");
+    let of_profiles = profiles.profiles.iter().map(|profile| {
+        let active = [("qprofile", profile.key.as_str()), ("activation", "true")];
+        found(client, standard, &all, active)
+    });
+    let active: Vec<HashSet<String>> = stream::iter(of_profiles)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let active: HashSet<String> = active.into_iter().flatten().collect();
+    if active.is_empty() {
+        return Ok(vec![0; values.len()]);
+    }
+    let of_categories = values
+        .iter()
+        .map(|value| found(client, standard, value, []));
+    let of_categories: Vec<HashSet<String>> = stream::iter(of_categories)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let count = |rules: &HashSet<String>| rules.intersection(&active).count() as u64;
+    Ok(of_categories.iter().map(count).collect())
+}
+
+/// The keys of the rules of some categories.
+async fn found<'a>(
+    client: &'a Client,
+    standard: &'a Standard,
+    values: &'a str,
+    more: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<HashSet<String>, Error> {
+    let mut parameters = vec![
+        (standard.parameter.as_str(), values),
+        ("types", "VULNERABILITY,SECURITY_HOTSPOT"),
+        ("f", "lang"),
+        ("ps", "500"),
+    ];
+    parameters.extend(more);
+    parameters.extend(client.organization().map(|it| ("organization", it)));
+    let mut keys = HashSet::new();
+    for page in 1.. {
+        let page = page.to_string();
+        let mut parameters = parameters.clone();
+        parameters.push(("p", page.as_str()));
+        let rules: wire::Rules = client.get("api/rules/search", &parameters).await?;
+        let (total, is_last) = (rules.total(), rules.rules.len() < PAGE);
+        keys.extend(rules.rules.into_iter().map(|rule| rule.key));
+        if is_last || keys.len() as u64 >= total {
+            break;
+        }
+    }
+    Ok(keys)
+}
