@@ -12,7 +12,7 @@ mod standard;
 use serde_json::{Value, json};
 
 use self::content::Report;
-use crate::client::File;
+use publish::client::File;
 
 /// The demo organization's reports, oldest first; the same bytes on every call.
 pub fn reports() -> Vec<DemoReport> {

@@ -2,7 +2,6 @@
 //! SQS. `cargo run -p local` runs it for people; the tests run it for themselves.
 
 mod aws;
-pub mod client;
 mod definition;
 mod demo;
 mod issuer;
@@ -50,6 +49,7 @@ pub use crate::aws::{Clients, Tables};
 pub use crate::demo::{DemoReport, reports as demo_reports};
 pub use crate::issuer::DevelopmentIssuer;
 pub use crate::policy::{Permission, Policies};
+pub use publish::client;
 
 /// The organization that owns the demo reports.
 pub const DEMO_ORGANIZATION: OrganizationId = OrganizationId::new(uuid::Uuid::from_u128(1));

@@ -11,9 +11,11 @@ mod pull;
 mod rules;
 mod text;
 mod version;
+mod wait;
 mod wire;
 
 pub use client::{Client, Connection, Patience, Token};
 pub use error::Error;
 pub use pull::{Analysed, Progress, Request, Step, pull};
 pub use version::{InvalidFallback, VersionFallback};
+pub use wait::{Task, wait_for_revision, wait_for_task};

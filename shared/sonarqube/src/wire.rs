@@ -248,6 +248,19 @@ pub(crate) struct FoundRule {
     pub(crate) key: String,
 }
 
+#[derive(Deserialize)]
+pub(crate) struct AskedTask {
+    pub(crate) task: Task,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Task {
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) error_message: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

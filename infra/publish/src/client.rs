@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use domain::token::TokenSecret;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -67,13 +67,28 @@ impl Publisher {
 
     /// The first step: `metadata` is the body without `files`.
     pub async fn begin(&self, metadata: &Value, files: &[File]) -> anyhow::Result<Response> {
+        Ok(self.declaring(metadata, files).send().await?)
+    }
+
+    /// The same, which may be repeated with this key: it counts once, and gives the same upload again.
+    pub async fn begin_once(
+        &self,
+        metadata: &Value,
+        files: &[File],
+        key: &str,
+    ) -> anyhow::Result<Response> {
+        let request = self.declaring(metadata, files);
+        Ok(request.header("idempotency-key", key).send().await?)
+    }
+
+    fn declaring(&self, metadata: &Value, files: &[File]) -> RequestBuilder {
         let mut body = metadata.clone();
         body["files"] = files.iter().map(File::declaration).collect();
         let request = self
             .http
             .post(format!("{}/security/report", self.api_url))
             .bearer_auth(self.token.reveal());
-        Ok(request.json(&body).send().await?)
+        request.json(&body)
     }
 
     /// The second step: PUTs each file where the answer to the first step says.

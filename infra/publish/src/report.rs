@@ -1,0 +1,85 @@
+//! Findings as something to publish.
+
+use anyhow::Context as _;
+use domain::date::timestamp;
+use findings::{Assessment, Mode};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::client::File;
+
+/// A report: what is said of it, and its files.
+#[derive(Clone, Debug)]
+pub struct MadeReport {
+    /// What `POST /security/report` takes, without `files`.
+    pub metadata: Value,
+    /// `report.html` and `report.pdf`.
+    pub files: Vec<File>,
+}
+
+/// Makes the report of an assessment that was read at `now`. The files do not depend on when that was.
+///
+/// # Errors
+/// There are more than 4 billion issues, or the PDF cannot be written.
+pub fn made(assessment: &Assessment, now: OffsetDateTime) -> anyhow::Result<MadeReport> {
+    let pdf = documents::pdf(assessment).context("write the PDF")?;
+    let files = [
+        ("report.html", documents::html(assessment).into_bytes()),
+        ("report.pdf", pdf),
+    ];
+    Ok(MadeReport {
+        metadata: metadata(assessment, now)?,
+        files: files
+            .map(|(name, bytes)| File {
+                name: name.to_owned(),
+                bytes,
+            })
+            .into(),
+    })
+}
+
+fn metadata(assessment: &Assessment, now: OffsetDateTime) -> anyhow::Result<Value> {
+    let subject = &assessment.subject;
+    let count = u32::try_from(assessment.open.total()).context("there are too many issues")?;
+    let mut metadata = json!({
+        "projectKey": subject.project_key,
+        "projectName": subject.project_name,
+        "projectVersion": subject.version.as_str(),
+        "reportType": assessment.standard.report_type,
+        "reportVersion": assessment.standard.report_version,
+        "date": subject.analysis.date.as_str(),
+        "vulnerabilitiesCount": count,
+        "securityRating": assessment.rating(),
+        "branch": subject.branch,
+    });
+    if let Some(revision) = &subject.analysis.revision {
+        metadata["revision"] = json!(revision);
+    }
+    if let Some(gate) = &subject.gate {
+        metadata["qualityGate"] = json!(gate.status);
+    }
+    let mut properties = json!({
+        "sonarqube.analysis": subject.analysis.key,
+        "sonarqube.url": subject.server.url,
+        "sonarqube.version": subject.server.version.as_deref().unwrap_or("Cloud"),
+        "sonarqube.mode": match subject.mode {
+            Mode::Standard => "standard",
+            Mode::Mqr => "mqr",
+        },
+        "report.retrieved": timestamp(now),
+        "report.hotspotsToReview": assessment.hotspots.to_review.to_string(),
+        "report.accepted": assessment.accepted.to_string(),
+        "report.falsePositives": assessment.false_positives.to_string(),
+    });
+    let optional = [
+        ("sonarqube.projectVersion", &subject.unusable_version),
+        ("sonar.analysis.buildNumber", &subject.analysis.build),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value.as_ref().filter(|it| !it.is_empty()) {
+            properties[name] = json!(value);
+        }
+    }
+    metadata["properties"] = properties;
+    Ok(metadata)
+}

@@ -1,0 +1,73 @@
+//! Waiting until an analysis is there.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::wire;
+
+/// How long between two questions. A background task takes seconds to minutes.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// What became of a background task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// It has made an analysis.
+    Succeeded,
+    /// It has made none; why, if that is known.
+    Failed(String),
+    /// It is not done in the time that there was.
+    Unfinished,
+}
+
+/// Waits for the background task that a scanner has begun. That takes the permission to analyse the project; see
+/// [`wait_for_revision`] for who may only browse it.
+///
+/// # Errors
+/// See [`Error`]; [`Error::Forbidden`] without that permission.
+pub async fn wait_for_task(client: &Client, task: &str, within: Duration) -> Result<Task, Error> {
+    let end = Instant::now() + within;
+    loop {
+        let wire::AskedTask { task } = client.get("api/ce/task", &[("id", task)]).await?;
+        match task.status.as_str() {
+            "SUCCESS" => return Ok(Task::Succeeded),
+            "FAILED" | "CANCELED" => {
+                let why = task.error_message.unwrap_or(task.status);
+                return Ok(Task::Failed(why));
+            }
+            _ if Instant::now() + PAUSE > end => return Ok(Task::Unfinished),
+            _ => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Waits until the newest analysis of a branch is of this revision of the source code.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn wait_for_revision(
+    client: &Client,
+    project: &str,
+    branch: Option<&str>,
+    revision: &str,
+    within: Duration,
+) -> Result<Task, Error> {
+    let end = Instant::now() + within;
+    let mut parameters = vec![("project", project), ("ps", "1")];
+    parameters.extend(branch.map(|it| ("branch", it)));
+    loop {
+        let found: wire::Analyses = client
+            .get("api/project_analyses/search", &parameters)
+            .await?;
+        let newest = found.analyses.first();
+        if newest.is_some_and(|it| it.revision.as_deref() == Some(revision)) {
+            return Ok(Task::Succeeded);
+        }
+        if Instant::now() + PAUSE > end {
+            return Ok(Task::Unfinished);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
