@@ -1,93 +1,206 @@
-//! The reports that the demo publishes: they look like security reports of SonarQube, and everything in them, the
-//! organization, its products and their weaknesses, is invented.
+//! The reports that the demo publishes. Everything in them, the organization, its products and their weaknesses, is invented; but
+//! they are made as any other report is, of what a server of `SonarQube` has found, which a stand-in plays.
 
-mod content;
-mod html;
 mod organization;
-mod page;
-mod pdf;
 mod product;
-mod standard;
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use self::content::Report;
+use anyhow::Context as _;
+use findings::{Assessment, Printed};
 use publish::client::File;
+use publish::report::{files, metadata};
+use serde_json::{Value, json};
+use sonarqube::{Client, Connection, Patience, Request, Token, VersionFallback, pull};
+use uuid::Uuid;
 
-/// The demo organization's reports, oldest first; the same bytes on every call.
-pub fn reports() -> Vec<DemoReport> {
-    content::reports().iter().map(demo_report).collect()
-}
+use self::organization::PRODUCTS;
+use self::product::{Analysis, Product, Weakness};
+use crate::sonarqube::{
+    Analysis as Analysed, Branch, Edition, FoundIssue, KnownRule, Project, StandIn, Status,
+};
 
 /// One report to publish.
 #[derive(Debug)]
 pub struct DemoReport {
     /// What `POST /security/report` takes, without `files`.
     pub metadata: Value,
-    /// `report.html` and `report.pdf`.
-    pub files: Vec<File>,
+    assessment: Assessment,
 }
 
-fn demo_report(report: &Report) -> DemoReport {
-    let html = File {
-        name: "report.html".to_owned(),
-        bytes: html::render(report).into_bytes(),
-    };
-    let pdf = File {
-        name: "report.pdf".to_owned(),
-        bytes: pdf::render(report),
-    };
-    DemoReport {
-        metadata: metadata(report),
-        files: vec![html, pdf],
+impl DemoReport {
+    /// `report.html` and `report.pdf`; the same bytes on every call.
+    ///
+    /// # Errors
+    /// The PDF cannot be written.
+    pub fn files(&self) -> anyhow::Result<Vec<File>> {
+        files(&self.assessment)
     }
 }
 
-fn metadata(report: &Report) -> Value {
-    let Report {
-        product,
-        analysis,
-        standard,
-        ..
-    } = report;
-    let counts = report.counts();
-    let mut metadata = json!({
-        "projectKey": product.key,
-        "projectName": product.name,
-        "projectVersion": analysis.version,
-        "reportType": standard.name,
-        "reportVersion": standard.edition,
-        "date": analysis.date,
-        "vulnerabilitiesCount": counts.total(),
-        "securityRating": counts.rating(),
-    });
-    let optional = [
-        ("qualityGate", analysis.quality_gate.map(Value::from)),
-        ("branch", analysis.branch.map(Value::from)),
-        ("revision", analysis.revision.map(Value::from)),
-        (
-            "properties",
-            analysis
-                .build
-                .map(|build| json!({"sonar.analysis.buildNumber": build})),
-        ),
-        ("taskId", analysis.task.map(Value::from)),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            metadata[name] = value;
+/// The demo organization's reports, oldest first; the same on every call.
+///
+/// # Errors
+/// The stand-in cannot be started.
+pub async fn reports() -> anyhow::Result<Vec<DemoReport>> {
+    let mut reports = Vec::new();
+    for product in PRODUCTS {
+        for (nth, analysis) in product.analyses.iter().enumerate() {
+            let analysed = analysed(product, nth, analysis).await;
+            reports.extend(analysed.with_context(|| format!("analyse {}", product.name))?);
         }
     }
-    metadata
+    // All dates are in UTC, so their texts sort as the times do.
+    reports.sort_by_key(|report: &DemoReport| report.metadata["date"].to_string());
+    Ok(reports)
+}
+
+async fn analysed(
+    product: &Product,
+    nth: usize,
+    analysis: &Analysis,
+) -> anyhow::Result<Vec<DemoReport>> {
+    let token = Uuid::new_v4().simple().to_string();
+    let edition = Edition::V2025_1 { mqr: false };
+    let server = StandIn::start(edition, &token, project(product, nth, analysis)).await?;
+    let client = Client::new(Connection {
+        url: server.url.clone(),
+        token: Token::new(&token)?,
+        organization: None,
+        patience: Patience::default(),
+    })?;
+    let standards = analysis.standards.iter().map(|id| id.parse());
+    let request = Request {
+        project: product.key.to_owned(),
+        branch: analysis.branch.map(str::to_owned),
+        standards: standards.collect::<Result<_, _>>()?,
+        fallback: VersionFallback::Refuse,
+        properties: BTreeMap::new(),
+        printed: Printed::DEFAULT,
+    };
+    let analysed = pull(&client, &request, &|_, _, _| {}).await?;
+    let report = |mut assessment: Assessment| {
+        at_home(&mut assessment, &server.url);
+        let at = assessment.subject.analysis.date.instant();
+        let mut metadata = metadata(&assessment, at)?;
+        if let Some(task) = analysis.task {
+            metadata["taskId"] = json!(task);
+        }
+        Ok(DemoReport {
+            metadata,
+            assessment,
+        })
+    };
+    analysed.assessments.into_iter().map(report).collect()
+}
+
+/// Where the invented server would be. The stand-in has another port each time, and nobody can go there.
+fn at_home(assessment: &mut Assessment, url: &str) {
+    const HOME: &str = "https://sonarqube.larkmoor.example";
+    let moved = |it: &mut String| *it = it.replacen(url, HOME, 1);
+    let subject = Arc::make_mut(&mut assessment.subject);
+    moved(&mut subject.server.url);
+    moved(&mut subject.project_url);
+    for category in &mut assessment.categories {
+        for issue in &mut category.vulnerabilities {
+            moved(&mut issue.url);
+        }
+    }
+}
+
+/// The product's project, as its analysis has left it.
+fn project(product: &Product, nth: usize, analysis: &Analysis) -> Project {
+    let name = analysis.branch.unwrap_or("main");
+    let branch = |name: &str| Branch {
+        name: name.to_owned(),
+        analyses: vec![Analysed {
+            key: format!("{}-{}", product.key, nth + 1),
+            date: analysis.date.to_owned(),
+            version: analysis.version.to_owned(),
+            revision: analysis.revision.map(str::to_owned),
+            build: analysis.build.map(str::to_owned),
+        }],
+        gate: analysis.quality_gate,
+        issues: product
+            .weaknesses
+            .iter()
+            .flat_map(|it| issues(it, nth, analysis))
+            .collect(),
+        hotspots: Vec::new(),
+    };
+    let mut branches = vec![branch("main")];
+    if name != "main" {
+        branches.push(branch(name));
+    }
+    Project {
+        key: product.key.to_owned(),
+        name: product.name.to_owned(),
+        branches,
+        rules: product.weaknesses.iter().map(rule).collect(),
+    }
+}
+
+/// A weakness in each place where it is open.
+fn issues(
+    weakness: &Weakness,
+    nth: usize,
+    analysis: &Analysis,
+) -> impl Iterator<Item = FoundIssue> {
+    /// How many lines lie between two places.
+    const APART: u32 = 23;
+    let (path, line) = weakness
+        .location
+        .rsplit_once(':')
+        .unwrap_or((weakness.location, "1"));
+    let line: u32 = line.parse().unwrap_or(1);
+    (0..weakness.open[nth]).map(move |place| FoundIssue {
+        key: format!("{}-{place}", weakness.rule),
+        rule: weakness.rule.to_owned(),
+        path: path.to_owned(),
+        line: line + APART * place,
+        message: weakness.message.to_owned(),
+        severity: weakness.severity,
+        status: Status::Open,
+        created: analysis.date.to_owned(),
+        comment: None,
+    })
+}
+
+/// The rule that finds a weakness. It says what the finding says.
+fn rule(weakness: &Weakness) -> KnownRule {
+    let of = |prefix: &str| -> Vec<&str> {
+        let ids = weakness.categories.iter();
+        ids.filter_map(|id| id.strip_prefix(prefix)).collect()
+    };
+    // "A03:2021" is the value a3.
+    let owasp = of("A")
+        .into_iter()
+        .filter_map(|id| id[..2].parse::<u8>().ok());
+    let (what, _) = weakness
+        .message
+        .split_once(". ")
+        .unwrap_or((weakness.message, ""));
+    KnownRule {
+        key: weakness.rule.to_owned(),
+        name: what.to_owned(),
+        html: format!("<p>{}</p>", weakness.message.replace('<', "&lt;")),
+        finds_hotspots: false,
+        is_active: true,
+        cwe: of("CWE-").into_iter().map(str::to_owned).collect(),
+        owasp: owasp.map(|number| format!("a{number}")).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_published_is_known() {
+    #[tokio::test]
+    async fn what_is_published_is_known() {
         let published: Vec<String> = reports()
+            .await
+            .unwrap()
             .iter()
             .map(|DemoReport { metadata: m, .. }| {
                 let text = |key: &str| m[key].as_str().unwrap().to_owned();
@@ -118,28 +231,32 @@ mod tests {
                 "2025-12-01 warehouse 1.3.0, CWE Top 25 2024: 0 A",
                 "2025-12-17 payment-gateway 2.0.0, CWE Top 25 2024: 2 B",
                 "2025-12-17 payment-gateway 2.0.0, OWASP Top 10 2021: 5 B",
-                "2025-12-17 payment-gateway 2.0.0, PCI DSS 4: 5 B",
+                "2025-12-17 payment-gateway 2.0.0, CWE Top 25 2025: 2 B",
             ]
         );
     }
 
-    #[test]
-    fn every_report_has_both_files_and_the_same_bytes_each_time() {
-        for (report, again) in reports().iter().zip(reports()) {
-            let names: Vec<&str> = report.files.iter().map(|file| file.name.as_str()).collect();
+    #[tokio::test]
+    async fn every_report_has_both_files_and_the_same_bytes_each_time() {
+        let (reports, again) = (reports().await.unwrap(), reports().await.unwrap());
+        for (report, again) in reports.iter().zip(again) {
+            assert_eq!(report.metadata, again.metadata);
+            let files = report.files().unwrap();
+            let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
             assert_eq!(names, ["report.html", "report.pdf"]);
-            for (file, again) in report.files.iter().zip(again.files) {
+            for (file, again) in files.iter().zip(again.files().unwrap()) {
                 assert!(!file.bytes.is_empty());
-                assert_eq!(file.bytes, again.bytes);
+                assert!(file.bytes == again.bytes, "{}: the bytes differ", file.name);
             }
         }
     }
 
-    #[test]
-    fn what_an_analysis_does_not_have_is_absent() {
-        let reports = reports();
+    #[tokio::test]
+    async fn what_an_analysis_does_not_have_is_absent() {
+        let reports = reports().await.unwrap();
         let (first, last) = (&reports[0].metadata, &reports[8].metadata);
-        assert_eq!(first.get("qualityGate"), None);
+        assert_eq!(first["qualityGate"], "NONE");
+        assert_eq!(first.get("taskId"), None);
         assert_eq!(last["qualityGate"], "OK");
         assert_eq!(last["properties"]["sonar.analysis.buildNumber"], "1287");
     }

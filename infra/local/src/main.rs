@@ -321,7 +321,7 @@ async fn publishing_token(data: &Path, stack: &Stack) -> anyhow::Result<TokenSec
 /// Publishes what is not there yet: also what an earlier run was kept from publishing.
 async fn publish_demo(stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> {
     let publisher = Publisher::new(&stack.api_url, token.clone())?;
-    let reports = local::demo_reports();
+    let reports = local::demo_reports().await?;
     for (position, report) in reports.iter().enumerate() {
         let metadata: Metadata = serde_json::from_value(report.metadata.clone())?;
         let key = ReportKey {
@@ -342,7 +342,7 @@ async fn publish_demo(stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> 
             "Publishing {progress}: {project_name} {project_version}, {report_type}"
         ));
         publisher
-            .publish(&report.metadata, &report.files)
+            .publish(&report.metadata, &report.files()?)
             .await
             .with_context(|| format!("publish {progress}"))?;
     }

@@ -15,7 +15,7 @@ use domain::report::QualityGateStatus;
 use domain::token::TokenSecret;
 use findings::{Assessment, Printed, Standard};
 use publish::client::{File, Publisher};
-use publish::report::made;
+use publish::report::{files, metadata};
 use publish::steady::{self, Retries};
 use serde_json::Value;
 use sonarqube::{Client, Connection, Patience, Request, Task, Token, pull};
@@ -88,8 +88,7 @@ async fn publish_reports(arguments: Publish) -> anyhow::Result<Done> {
     let assessments = assessments(&source).await?;
     let now = OffsetDateTime::now_utc();
     for assessment in &assessments {
-        let report = made(assessment, now)?;
-        publish_one(&publisher, &report.metadata, &report.files).await?;
+        publish_one(&publisher, &metadata(assessment, now)?, &files(assessment)?).await?;
     }
     Ok(gate(&assessments, arguments.fail_on_gate))
 }
@@ -134,7 +133,7 @@ async fn render_reports(arguments: Render) -> anyhow::Result<Done> {
     let out = &arguments.out;
     fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
     for assessment in &assessments {
-        for file in made(assessment, OffsetDateTime::now_utc())?.files {
+        for file in files(assessment)? {
             let ending = file.name.rsplit('.').next().unwrap_or_default();
             let path = out.join(format!("{}.{ending}", assessment.standard.id));
             fs::write(&path, &file.bytes).with_context(|| format!("write {}", path.display()))?;

@@ -8,37 +8,28 @@ use time::OffsetDateTime;
 
 use crate::client::File;
 
-/// A report: what is said of it, and its files.
-#[derive(Clone, Debug)]
-pub struct MadeReport {
-    /// What `POST /security/report` takes, without `files`.
-    pub metadata: Value,
-    /// `report.html` and `report.pdf`.
-    pub files: Vec<File>,
-}
-
-/// Makes the report of an assessment that was read at `now`. The files do not depend on when that was.
+/// The report's files, `report.html` and `report.pdf`. They are the same whenever they are made.
 ///
 /// # Errors
-/// There are more than 4 billion issues, or the PDF cannot be written.
-pub fn made(assessment: &Assessment, now: OffsetDateTime) -> anyhow::Result<MadeReport> {
+/// The PDF cannot be written.
+pub fn files(assessment: &Assessment) -> anyhow::Result<Vec<File>> {
     let pdf = documents::pdf(assessment).context("write the PDF")?;
     let files = [
         ("report.html", documents::html(assessment).into_bytes()),
         ("report.pdf", pdf),
     ];
-    Ok(MadeReport {
-        metadata: metadata(assessment, now)?,
-        files: files
-            .map(|(name, bytes)| File {
-                name: name.to_owned(),
-                bytes,
-            })
-            .into(),
-    })
+    let file = |(name, bytes): (&str, Vec<u8>)| File {
+        name: name.to_owned(),
+        bytes,
+    };
+    Ok(files.map(file).into())
 }
 
-fn metadata(assessment: &Assessment, now: OffsetDateTime) -> anyhow::Result<Value> {
+/// What is said of a report that was read at `now`: what `POST /security/report` takes, without `files`.
+///
+/// # Errors
+/// There are more than 4 billion issues.
+pub fn metadata(assessment: &Assessment, now: OffsetDateTime) -> anyhow::Result<Value> {
     let subject = &assessment.subject;
     let count = u32::try_from(assessment.open.total()).context("there are too many issues")?;
     let mut metadata = json!({

@@ -141,9 +141,9 @@ fn categories(flow: &mut Flow<'_>, assessment: &Assessment) -> Result<(), Error>
         "Open vulnerabilities by severity, hotspots to review, and how many rules look for them.",
     )])?;
     let severities = content::severities(assessment);
-    let mut columns = vec![("Category", 6.0), ("Rating", 1.5)];
-    columns.extend(severities.iter().map(|(_, name, _)| (*name, 1.6)));
-    columns.extend([("Total", 1.3), ("Hotspots", 1.9), ("Rules", 1.4)]);
+    let mut columns = vec![("Category", 5.4), ("Rating", 1.8)];
+    columns.extend(severities.iter().map(|(_, name, _)| (*name, 2.15)));
+    columns.extend([("Total", 1.6), ("Hotspots", 2.3), ("Rules", 1.7)]);
     let columns: Vec<Column<'_>> = columns
         .into_iter()
         .map(|(title, share)| Column { title, share })

@@ -12,7 +12,7 @@ use crate::tags::Group;
 use crate::text::{Line, Span, Style};
 
 /// Beside a cell's text.
-const PADDING_X: f32 = 5.0;
+const PADDING_X: f32 = 3.0;
 /// Above and below a cell's text.
 const PADDING_Y: f32 = 3.0;
 /// The lines between rows.

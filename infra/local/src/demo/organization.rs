@@ -1,57 +1,57 @@
 //! The made-up organization: its products, their analyses, and what those found. Rules of the repository `larkmoor` are
 //! its own; the others are named as SonarQube names them.
 
-use super::product::{Analysis, Product, Severity, Weakness};
-use super::standard::{CWE_TOP_25, OWASP_TOP_10, PCI_DSS};
-use Severity::{Blocker, Critical, Major, Minor};
+use findings::Severity::{Blocker, High as Critical, Low as Minor, Medium as Major};
+
+use super::product::{Analysis, Product, Weakness};
 
 /// A product's weaknesses are listed the worst first. One date is in the style of SonarQube's web API, the others in
 /// that of .NET.
 #[rustfmt::skip] // A table: a row of three lines is read faster than one of nine.
 pub(super) static PRODUCTS: &[Product] = &[
-    Product { key: "payment-gateway", name: "Payment gateway", language: "en", latin_name: "Payment gateway",
+    Product { key: "payment-gateway", name: "Payment gateway",
         analyses: &[
             Analysis { version: "1.0", date: "2025-06-11T14:22:07.1830275+00:00",
-                standards: &[&CWE_TOP_25], ..ANALYSIS },
+                standards: &["cwe-top-25-2024"], ..ANALYSIS },
             Analysis { version: "2.0.0-rc.1", date: "2025-10-02T06:41:30.7719004+00:00",
-                standards: &[&CWE_TOP_25], quality_gate: Some("ERROR"), branch: Some("release/2.0"),
+                standards: &["cwe-top-25-2024"], quality_gate: Some("ERROR"), branch: Some("release/2.0"),
                 revision: Some("7c1e0b9d52f84a36b0d7e5f1a94c3826de07b15f"), ..ANALYSIS },
             Analysis { version: "2.0.0", date: "2025-12-17T09:05:48.5946432+00:00",
-                standards: &[&CWE_TOP_25, &OWASP_TOP_10, &PCI_DSS], quality_gate: Some("OK"),
+                standards: &["cwe-top-25-2024", "owasp-top-10-2021", "cwe-top-25-2025"], quality_gate: Some("OK"),
                 branch: Some("main"), revision: Some("e2a94f6081c7d35b9f20a8b6c41d7e93055fa6d8"),
                 build: Some("1287"), task: Some("AZsr7Qe2dVb1kXo9TnPw") },
         ],
         weaknesses: &[
-            Weakness { severity: Blocker, categories: &["CWE-89", "A03:2021", "Req. 6"], open: &[3, 0, 0],
+            Weakness { severity: Blocker, categories: &["CWE-89", "A03:2021"], open: &[3, 0, 0],
                 rule: "javasecurity:S3649", location: "ledger/src/main/java/example/ledger/StatementQuery.java:118",
                 message: "The account number of the request becomes part of the SQL text. Bind it as a parameter." },
-            Weakness { severity: Blocker, categories: &["CWE-798", "A07:2021", "Req. 8"], open: &[2, 0, 0],
+            Weakness { severity: Blocker, categories: &["CWE-798", "A07:2021"], open: &[2, 0, 0],
                 rule: "java:S6437", location: "acquirer/src/main/java/example/acquirer/AcquirerClient.java:41",
                 message: "The acquirer's password stands in the source. \
                     Read it from the secret store, and replace it." },
-            Weakness { severity: Critical, categories: &["CWE-862", "A01:2021", "Req. 7"], open: &[4, 2, 0],
+            Weakness { severity: Critical, categories: &["CWE-862", "A01:2021"], open: &[4, 2, 0],
                 rule: "larkmoor:endpoint-without-role",
                 location: "api/src/main/java/example/api/RefundController.java:73",
                 message: "Any signed-in user reaches this refund endpoint. Ask for the role that may refund." },
-            Weakness { severity: Critical, categories: &["A07:2021", "Req. 4"], open: &[1, 1, 0],
+            Weakness { severity: Critical, categories: &["A07:2021"], open: &[1, 1, 0],
                 rule: "java:S4830", location: "acquirer/src/main/java/example/acquirer/TestTrustManager.java:22",
                 message: "Every server certificate is accepted here. Let the platform verify it." },
-            Weakness { severity: Major, categories: &["CWE-918", "A10:2021", "Req. 6"], open: &[5, 3, 0],
+            Weakness { severity: Major, categories: &["CWE-918", "A10:2021"], open: &[5, 3, 0],
                 rule: "javasecurity:S5144", location: "notify/src/main/java/example/notify/CallbackSender.java:64",
                 message: "The merchant chooses the address that this request goes to. Allow public hosts only." },
-            Weakness { severity: Minor, categories: &["CWE-200", "A01:2021", "Req. 6"], open: &[6, 4, 2],
+            Weakness { severity: Minor, categories: &["CWE-200", "A01:2021"], open: &[6, 4, 2],
                 rule: "larkmoor:error-names-host", location: "api/src/main/java/example/api/ErrorMapper.java:35",
                 message: "The error page names the internal host. Log it, and show the request's id instead." },
-            Weakness { severity: Minor, categories: &["A09:2021", "Req. 10"], open: &[8, 5, 3],
+            Weakness { severity: Minor, categories: &["A09:2021"], open: &[8, 5, 3],
                 rule: "javasecurity:S5145", location: "api/src/main/java/example/api/AuditFilter.java:57",
                 message: "A header is logged as it came, so a line break in it forges a log line. Encode it first." },
         ] },
-    Product { key: "customer-portal", name: "Customer portal", language: "en", latin_name: "Customer portal",
+    Product { key: "customer-portal", name: "Customer portal",
         analyses: &[
             Analysis { version: "v1.4.2", date: "2025-08-20T16:58:12.0047561+00:00",
-                standards: &[&OWASP_TOP_10], branch: Some("main"), ..ANALYSIS },
+                standards: &["owasp-top-10-2021"], branch: Some("main"), ..ANALYSIS },
             Analysis { version: "2025.11", date: "2025-11-03T08:15:00+0000",
-                standards: &[&OWASP_TOP_10], quality_gate: Some("OK"), branch: Some("main"),
+                standards: &["owasp-top-10-2021"], quality_gate: Some("OK"), branch: Some("main"),
                 revision: Some("31d8f7ac06be4925a1f3c07d92e86b5540acd91e"), build: Some("2025.11.3-1"),
                 ..ANALYSIS },
         ],
@@ -75,13 +75,13 @@ pub(super) static PRODUCTS: &[Product] = &[
                 rule: "tssecurity:S5145", location: "src/search/log.ts:30",
                 message: "The search text is logged with its line breaks. Encode it first." },
         ] },
-    Product { key: "warehouse", name: "Склад", language: "uk", latin_name: "Sklad",
+    Product { key: "warehouse", name: "Склад",
         analyses: &[
             Analysis { version: "1.2.3.4", date: "2025-09-15T11:30:59.9000000+00:00",
-                standards: &[&CWE_TOP_25], quality_gate: Some("ERROR"), task: Some("AZlT0mBf5uYc3RzGh8Jd"),
+                standards: &["cwe-top-25-2024"], quality_gate: Some("ERROR"), task: Some("AZlT0mBf5uYc3RzGh8Jd"),
                 ..ANALYSIS },
             Analysis { version: "1.3.0", date: "2025-12-01T07:03:21.4408816+00:00",
-                standards: &[&CWE_TOP_25], quality_gate: Some("OK"), branch: Some("main"),
+                standards: &["cwe-top-25-2024"], quality_gate: Some("OK"), branch: Some("main"),
                 build: Some("412"), ..ANALYSIS },
         ],
         weaknesses: &[

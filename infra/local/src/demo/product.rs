@@ -1,15 +1,11 @@
 //! What is known of a product of the demo organization.
 
-use super::standard::Standard;
+use findings::Severity;
 
 /// A product.
 pub(super) struct Product {
     pub(super) key: &'static str,
     pub(super) name: &'static str,
-    /// The name's language, for screen readers.
-    pub(super) language: &'static str,
-    /// The name for what cannot show other than Latin letters.
-    pub(super) latin_name: &'static str,
     pub(super) analyses: &'static [Analysis],
     pub(super) weaknesses: &'static [Weakness],
 }
@@ -18,7 +14,8 @@ pub(super) struct Product {
 pub(super) struct Analysis {
     pub(super) version: &'static str,
     pub(super) date: &'static str,
-    pub(super) standards: &'static [&'static Standard],
+    /// The standards that reports are made of, by their ids.
+    pub(super) standards: &'static [&'static str],
     pub(super) quality_gate: Option<&'static str>,
     pub(super) branch: Option<&'static str>,
     pub(super) revision: Option<&'static str>,
@@ -35,26 +32,4 @@ pub(super) struct Weakness {
     pub(super) location: &'static str,
     pub(super) message: &'static str,
     pub(super) open: &'static [u32],
-}
-
-/// How bad a weakness is.
-#[derive(Clone, Copy)]
-pub(super) enum Severity {
-    Blocker,
-    Critical,
-    Major,
-    Minor,
-}
-
-impl Severity {
-    pub(super) const ALL: [Self; 4] = [Self::Blocker, Self::Critical, Self::Major, Self::Minor];
-
-    pub(super) fn name(self) -> &'static str {
-        ["Blocker", "Critical", "Major", "Minor"][self as usize]
-    }
-
-    /// The security rating of what has this as its worst vulnerability, by SonarQube's rule.
-    pub(super) fn rating(self) -> &'static str {
-        ["E", "D", "C", "B"][self as usize]
-    }
 }

@@ -313,9 +313,9 @@ async fn tokens_are_made_while_it_runs() {
     let token = domain::token::TokenSecret::parse(String::from_utf8(output.stdout).unwrap().trim())
         .unwrap();
     let publisher = local::client::Publisher::new(&running.environment["API_URL"], token).unwrap();
-    let report = &local::demo_reports()[0];
+    let report = &local::demo_reports().await.unwrap()[0];
     publisher
-        .publish(&report.metadata, &report.files)
+        .publish(&report.metadata, &report.files().unwrap())
         .await
         .unwrap();
     assert_eq!(running.list().await.len(), 1);
@@ -378,7 +378,9 @@ impl Administrator {
 async fn publish(running: &Running, report: &local::DemoReport) {
     let token = domain::token::TokenSecret::parse(&running.environment["PUBLISH_TOKEN"]).unwrap();
     let publisher = local::client::Publisher::new(&running.environment["API_URL"], token).unwrap();
-    let published = publisher.publish(&report.metadata, &report.files).await;
+    let published = publisher
+        .publish(&report.metadata, &report.files().unwrap())
+        .await;
     published.unwrap();
 }
 
@@ -398,7 +400,7 @@ async fn a_receiver_that_breaks_gets_everything_when_it_is_mended() {
     assert_eq!(tested["delivered"], true);
     assert_signed(&receiver.take()[0], &secret);
 
-    let reports = local::demo_reports();
+    let reports = local::demo_reports().await.unwrap();
     let (first, second) = (&reports[0], &reports[1]);
     publish(&running, first).await;
     let received = receiver.wait_for(1).await;
@@ -512,7 +514,7 @@ async fn the_readmes_receiver_works() {
         "{printed}"
     );
 
-    publish(&running, &local::demo_reports()[0]).await;
+    publish(&running, &local::demo_reports().await.unwrap()[0]).await;
     let mut output = BufReader::new(receiver.stdout.take().unwrap()).lines();
     let mut line = String::new();
     while !line.starts_with("report.published ") {
