@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use findings::{Assessment, Printed};
+use findings::{Assessment, Printed, Standard};
 use publish::client::File;
 use publish::report::{files, metadata};
 use serde_json::{Value, json};
 use sonarqube::{Client, Connection, Patience, Request, Token, VersionFallback, pull};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::organization::PRODUCTS;
@@ -30,6 +31,13 @@ pub struct DemoReport {
 }
 
 impl DemoReport {
+    fn of(assessment: Assessment, now: OffsetDateTime) -> anyhow::Result<Self> {
+        Ok(Self {
+            metadata: metadata(&assessment, now)?,
+            assessment,
+        })
+    }
+
     /// `report.html` and `report.pdf`; the same bytes on every call.
     ///
     /// # Errors
@@ -80,19 +88,39 @@ async fn analysed(
         printed: Printed::DEFAULT,
     };
     let analysed = pull(&client, &request, &|_, _, _| {}).await?;
-    let report = |mut assessment: Assessment| {
+    let mut reports = Vec::new();
+    for mut assessment in analysed.assessments {
         at_home(&mut assessment, &server.url);
         let at = assessment.subject.analysis.date.instant();
-        let mut metadata = metadata(&assessment, at)?;
+        let mut report = DemoReport::of(assessment, at)?;
         if let Some(task) = analysis.task {
-            metadata["taskId"] = json!(task);
+            report.metadata["taskId"] = json!(task);
         }
-        Ok(DemoReport {
-            metadata,
-            assessment,
-        })
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
+/// The reports of a project of a real server: of the newest analysis of its main branch, and the newest edition of each standard.
+///
+/// # Errors
+/// The server does not tell; see [`sonarqube::Error`].
+pub async fn reports_of(connection: Connection, project: &str) -> anyhow::Result<Vec<DemoReport>> {
+    let client = Client::new(connection)?;
+    let request = Request {
+        project: project.to_owned(),
+        branch: None,
+        standards: Standard::newest(),
+        fallback: VersionFallback::Date,
+        properties: BTreeMap::new(),
+        printed: Printed::DEFAULT,
     };
-    analysed.assessments.into_iter().map(report).collect()
+    let analysed = pull(&client, &request, &|_, _, _| {}).await?;
+    let now = OffsetDateTime::now_utc();
+    let reports = analysed.assessments.into_iter();
+    reports
+        .map(|assessment| DemoReport::of(assessment, now))
+        .collect()
 }
 
 /// Where the invented server would be. The stand-in has another port each time, and nobody can go there.

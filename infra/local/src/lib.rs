@@ -46,7 +46,7 @@ use crate::serve::{Limits, PATIENCE, serve};
 use crate::stand_ins::Endpoints;
 
 pub use crate::aws::{Clients, Tables};
-pub use crate::demo::{DemoReport, reports as demo_reports};
+pub use crate::demo::{DemoReport, reports as demo_reports, reports_of};
 pub use crate::issuer::DevelopmentIssuer;
 pub use crate::policy::{Permission, Policies};
 pub use publish::client;

@@ -18,7 +18,8 @@ use domain::token::{Right, TokenSecret};
 use domain::version::VersionRange;
 use identity::Role;
 use local::client::Publisher;
-use local::{DEMO_ORGANIZATION, JWT_VALIDITY, Options, Stack};
+use local::{DEMO_ORGANIZATION, DemoReport, JWT_VALIDITY, Options, Stack};
+use sonarqube::{Connection, Patience, Token};
 use store::reports::Order;
 use time::OffsetDateTime;
 
@@ -45,6 +46,15 @@ struct Arguments {
     /// Publish no demo reports
     #[arg(long)]
     no_demo: bool,
+    /// Publish reports of a project of this SonarQube instead of the demo's; the token of its user is taken from the environment (`SONAR_TOKEN`)
+    #[arg(long, value_name = "URL", requires = "sonar_project")]
+    sonar_url: Option<String>,
+    /// The project's key
+    #[arg(long, value_name = "KEY", requires = "sonar_url")]
+    sonar_project: Option<String>,
+    /// The organization, on SonarQube Cloud
+    #[arg(long, value_name = "KEY", requires = "sonar_url")]
+    sonar_organization: Option<String>,
     /// How many bytes a download may have [default: 200000000, as on Lambda]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     max_response_bytes: Option<u64>,
@@ -206,9 +216,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .await
         .map_err(|error| explain(error, arguments.port))?;
     let token = publishing_token(data, &stack).await?;
-    if !arguments.no_demo {
-        publish_demo(&stack, &token).await?;
-    }
+    let reports = match (&arguments.sonar_url, &arguments.sonar_project) {
+        (Some(url), Some(project)) => of_a_server(&arguments, url, project).await?,
+        _ if arguments.no_demo => Vec::new(),
+        _ => local::demo_reports().await?,
+    };
+    publish(&stack, &token, &reports).await?;
     write_environment(data, &stack, &token)?;
     say(&welcome(data, &stack, &token, arguments.retry_every).await?);
 
@@ -318,10 +331,30 @@ async fn publishing_token(data: &Path, stack: &Stack) -> anyhow::Result<TokenSec
     }
 }
 
+/// What a real server has found in a project.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "on the command line everybody on the machine would see it"
+)]
+async fn of_a_server(
+    arguments: &Arguments,
+    url: &str,
+    project: &str,
+) -> anyhow::Result<Vec<DemoReport>> {
+    let token = std::env::var("SONAR_TOKEN").context("the environment has no SONAR_TOKEN")?;
+    say(&format!("Reading what {url} has found in {project}"));
+    let connection = Connection {
+        url: url.to_owned(),
+        token: Token::new(&token)?,
+        organization: arguments.sonar_organization.clone(),
+        patience: Patience::default(),
+    };
+    local::reports_of(connection, project).await
+}
+
 /// Publishes what is not there yet: also what an earlier run was kept from publishing.
-async fn publish_demo(stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> {
+async fn publish(stack: &Stack, token: &TokenSecret, reports: &[DemoReport]) -> anyhow::Result<()> {
     let publisher = Publisher::new(&stack.api_url, token.clone())?;
-    let reports = local::demo_reports().await?;
     for (position, report) in reports.iter().enumerate() {
         let metadata: Metadata = serde_json::from_value(report.metadata.clone())?;
         let key = ReportKey {
@@ -337,7 +370,7 @@ async fn publish_demo(stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> 
             report_type,
             ..
         } = &metadata;
-        let progress = format!("demo report {} of {}", position + 1, reports.len());
+        let progress = format!("report {} of {}", position + 1, reports.len());
         say(&format!(
             "Publishing {progress}: {project_name} {project_version}, {report_type}"
         ));

@@ -380,3 +380,74 @@ async fn the_scanners_task_is_waited_for() {
         assert!(errors(&output).contains(says), "{}", errors(&output));
     }
 }
+
+/// The commands of the steps that the documentation has for GitHub, GitLab and Jenkins, as a shell gets them.
+fn documented_steps() -> Vec<String> {
+    let documented = include_str!("../../../docs/sonarqube.md");
+    let command = |line: &str| {
+        let line = line.trim();
+        let line = line
+            .strip_prefix("run: ")
+            .or_else(|| line.strip_prefix("- sonarqube").map(|_| &line[2..]));
+        line.map(str::to_owned)
+    };
+    let jenkins = |line: &str| {
+        Some(
+            line.trim()
+                .strip_prefix("sh '")?
+                .strip_suffix('\'')?
+                .to_owned(),
+        )
+    };
+    let steps = documented
+        .lines()
+        .filter_map(|line| command(line).or_else(|| jenkins(line)));
+    // What GitHub puts in before a shell sees it.
+    steps
+        .map(|step| step.replace("${{ vars.REPORTS_API_URL }}", "$REPORTS_API_URL"))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_documented_steps_of_ci_publish() {
+    let setting = Setting::new().await;
+    let scanner = setting.folder.path().join(".scannerwork");
+    fs::create_dir(&scanner).unwrap();
+    let task = format!(
+        "projectKey=acme:shop\nserverUrl={}\nceTaskId=AZT\n",
+        setting.server.url
+    );
+    fs::write(scanner.join("report-task.txt"), task).unwrap();
+    // The token may not ask for the task, so the commit tells.
+    setting.server.trouble(|asked, _| {
+        (asked.path == "api/ce/task").then(|| error(403, "Insufficient privileges"))
+    });
+    let binary = Path::new(env!("CARGO_BIN_EXE_sonarqube-reports"));
+    let steps = documented_steps();
+    assert_eq!(steps.len(), 3, "{steps:?}");
+    for (step, revision) in steps.iter().zip(1..) {
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-eu", "-c", step])
+            .current_dir(setting.folder.path())
+            .env_clear();
+        shell.env("PATH", binary.parent().unwrap());
+        shell.envs([
+            ("SONAR_TOKEN", SONAR_TOKEN),
+            ("PUBLISH_TOKEN", setting.token.as_str()),
+        ]);
+        shell.env("REPORTS_API_URL", &setting.system.stack.api_url);
+        for commit in ["GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT"] {
+            shell.env(commit, "c0ffee");
+        }
+        let output = shell.output().await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{step}: {}", errors(&output));
+        let published = format!("revision {revision}, 3 open, rating C");
+        assert_eq!(
+            printed(&output).matches(&published).count(),
+            2,
+            "{}",
+            printed(&output)
+        );
+    }
+}

@@ -32,12 +32,15 @@ struct Running {
     environment: HashMap<String, String>,
 }
 
+const SONAR_TOKEN: &str = "squ_local";
+
 fn local(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command
         .arg("--data")
         .arg(data)
         .args(arguments)
+        .env("SONAR_TOKEN", SONAR_TOKEN)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
@@ -132,7 +135,7 @@ async fn a_newcomer_gets_along() {
         running.printed
     );
     assert!(
-        running.printed.contains("Publishing demo report 1 of"),
+        running.printed.contains("Publishing report 1 of"),
         "it shows progress: {}",
         running.printed
     );
@@ -208,7 +211,7 @@ async fn what_was_published_outlives_a_kill() {
         "what used the token goes on working"
     );
     assert!(
-        !running.printed.contains("Publishing demo report"),
+        !running.printed.contains("Publishing report"),
         "{}",
         running.printed
     );
@@ -373,6 +376,38 @@ impl Administrator {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_project_of_a_real_server_may_take_the_place_of_the_demo() {
+    let analysis = local::sonarqube::Analysis {
+        key: "AZ1".to_owned(),
+        date: "2026-03-05T10:51:17+0100".to_owned(),
+        version: "1.4.0".to_owned(),
+        revision: None,
+        build: None,
+    };
+    let project = local::sonarqube::Project {
+        key: "acme:shop".to_owned(),
+        name: "Shop".to_owned(),
+        branches: vec![local::sonarqube::Branch {
+            name: "main".to_owned(),
+            analyses: vec![analysis],
+            gate: None,
+            issues: Vec::new(),
+            hotspots: Vec::new(),
+        }],
+        rules: Vec::new(),
+    };
+    let edition = local::sonarqube::Edition::V9_9;
+    let server = local::sonarqube::StandIn::start(edition, SONAR_TOKEN, project).await;
+    let server = server.unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let arguments = ["--sonar-url", &server.url, "--sonar-project", "acme:shop"];
+    let running = start(data.path(), &arguments).await;
+    let names: Vec<Value> = running.list().await;
+    assert_eq!(names.len(), 2, "a report for each standard");
+    assert!(names.iter().all(|report| report["projectName"] == "Shop"));
 }
 
 async fn publish(running: &Running, report: &local::DemoReport) {
