@@ -129,7 +129,7 @@ fn categories(assessment: &Assessment) -> String {
     let rating = content::letter(assessment.rating());
     let inside = format!(
         r#"<p class="soft">Open vulnerabilities by severity, hotspots to review, and how many rules look for them.</p>
-<div class="scroll" role="region" aria-labelledby="categories" tabindex="0">
+<div class="scroll" role="region" aria-label="Table of categories" tabindex="0">
 <table aria-labelledby="categories">
 <thead><tr>
 <th scope="col">Id</th><th scope="col">Category</th><th scope="col">Rating</th>
