@@ -37,7 +37,7 @@ pub(crate) enum Command {
 pub(crate) struct Publish {
     #[command(flatten)]
     pub(crate) source: Option<Source>,
-    /// The address of the API, such as https://abc.execute-api.eu-central-1.amazonaws.com/v1
+    /// The address of the API, such as `https://abc.execute-api.eu-central-1.amazonaws.com/v1`
     #[arg(long, value_name = "URL")]
     pub(crate) api_url: String,
     /// Publish this file, instead of making one; may be repeated
@@ -98,7 +98,7 @@ pub(crate) struct Source {
     /// A standard, such as cwe-top-25-2024; may be repeated [default: the newest edition of each]
     #[arg(long, value_name = "ID", value_parser = |id: &str| id.parse::<&'static Standard>())]
     pub(crate) standard: Vec<&'static Standard>,
-    /// What to call the version when the analysis has none: refuse, date, build or property:<name>
+    /// What to call the version when the analysis has none: refuse, date, build or property:NAME
     #[arg(long, value_name = "HOW", default_value = "date")]
     pub(crate) version_fallback: VersionFallback,
     /// A property of the analysis, for --version-fallback; may be repeated
