@@ -148,6 +148,7 @@ fn connection(url: &str, edition: Edition) -> Connection {
         url: url.to_owned(),
         token: Token::new(TOKEN).unwrap(),
         organization: (edition == Edition::Cloud).then(|| "acme".to_owned()),
+        through_proxy: false,
         patience: PATIENCE,
     }
 }

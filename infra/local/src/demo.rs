@@ -76,6 +76,7 @@ async fn analysed(
         url: server.url.clone(),
         token: Token::new(&token)?,
         organization: None,
+        through_proxy: false,
         patience: Patience::default(),
     })?;
     let standards = analysis.standards.iter().map(|id| id.parse());

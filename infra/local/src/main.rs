@@ -347,6 +347,7 @@ async fn of_a_server(
         url: url.to_owned(),
         token: Token::new(&token)?,
         organization: arguments.sonar_organization.clone(),
+        through_proxy: true,
         patience: Patience::default(),
     };
     local::reports_of(connection, project).await

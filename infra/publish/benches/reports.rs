@@ -87,6 +87,7 @@ async fn measure(what: &str, url: &str) {
         url: url.to_owned(),
         token: Token::new(TOKEN).unwrap(),
         organization: None,
+        through_proxy: false,
         patience: Patience::default(),
     });
     let request = Request {

@@ -172,6 +172,7 @@ async fn assessments(source: &Source) -> anyhow::Result<Vec<Assessment>> {
         url: url.context("which server? Give --sonar-url, or --report-task")?,
         token: Token::new(&token)?,
         organization: source.organization.clone(),
+        through_proxy: true,
         patience: Patience::default(),
     })?;
     if let Some(task) = of_task {

@@ -33,6 +33,8 @@ pub struct Connection {
     pub token: Token,
     /// The organization, on Cloud.
     pub organization: Option<String>,
+    /// Whether a proxy that the environment names (`HTTPS_PROXY` and its like) is used.
+    pub through_proxy: bool,
     /// How patient to be with a server that is busy.
     pub patience: Patience,
 }
@@ -101,7 +103,7 @@ pub struct Client {
 pub(crate) type Parameters<'a> = &'a [(&'a str, &'a str)];
 
 impl Client {
-    /// A client of this server. No proxy, no redirect: the token goes to the address that was given, and nowhere else.
+    /// A client of this server. It follows no redirect: the token goes to the address that was given, and nowhere else.
     ///
     /// # Errors
     /// The address is none.
@@ -118,7 +120,12 @@ impl Client {
         let path = format!("{}/", base.path().trim_end_matches('/'));
         base.set_path(&path);
         let tls = tls::client_config().map_err(|error| Error::Tls(error.to_string()))?;
-        let http = reqwest::Client::builder()
+        let builder = reqwest::Client::builder();
+        let builder = match connection.through_proxy {
+            true => builder,
+            false => builder.no_proxy(),
+        };
+        let http = builder
             .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
             .user_agent(concat!("SonarQube-Reports/", env!("CARGO_PKG_VERSION")))
