@@ -48,7 +48,9 @@ fn rule(key: &str, cwe: &[&str], owasp: &[&str]) -> KnownRule {
         name: format!("Name of {key}"),
         html: "<p>Do <b>not</b>.</p>".to_owned(),
         finds_hotspots: false,
+        is_smell: false,
         is_active: true,
+        language: "java",
         cwe: texts(cwe),
         owasp: texts(owasp),
     }
@@ -61,7 +63,8 @@ fn issue(number: usize, rule: &str, severity: Severity, status: Status) -> Found
         path: format!("src/file{:03}.java", number % 200),
         line: 1 + number as u32 / 200,
         message: format!("message {number}"),
-        severity,
+        severity: Some(severity),
+        impact: Some(severity),
         status,
         created: "2026-01-31T17:55:39+0200".to_owned(),
         comment: (status == Status::Accepted).then(|| "we know".to_owned()),
@@ -103,6 +106,16 @@ fn project() -> Project {
         ..rule("java:hotspot", &["352"], &["a1"])
     };
     let other = rule("java:other", &["1"], &[]);
+    // No vulnerability, but with an impact on security: it counts in one mode only.
+    let smell = KnownRule {
+        is_smell: true,
+        ..rule("java:smell", &["22"], &["a5"])
+    };
+    // Of a language that the project does not have.
+    let foreign = KnownRule {
+        language: "cobol",
+        ..rule("cobol:S1", &["416"], &["a9"])
+    };
     let issues = vec![
         issue(0, "java:two", Severity::High, Status::Open),
         issue(1, "java:xss", Severity::Low, Status::Confirmed),
@@ -111,6 +124,15 @@ fn project() -> Project {
         issue(4, "java:xss", Severity::Blocker, Status::Accepted),
         issue(5, "java:xss", Severity::Blocker, Status::FalsePositive),
         issue(6, "java:xss", Severity::Blocker, Status::Fixed),
+        FoundIssue {
+            severity: None,
+            ..issue(7, "java:smell", Severity::Medium, Status::Open)
+        },
+        // A vulnerability that its administrator has taken the impact from.
+        FoundIssue {
+            impact: None,
+            ..issue(8, "java:two", Severity::Low, Status::Open)
+        },
     ];
     let hotspots = vec![
         hotspot(1, Review::ToReview),
@@ -118,7 +140,7 @@ fn project() -> Project {
         hotspot(3, Review::Fixed),
         hotspot(4, Review::Acknowledged),
     ];
-    let branch = |name: &str, issues: Vec<FoundIssue>| Branch {
+    let branch = |name: &str, issues: Vec<FoundIssue>, hotspots: &[FoundHotspot]| Branch {
         name: name.to_owned(),
         analyses: vec![
             analysis(&format!("{name}-2"), "1.1"),
@@ -126,12 +148,15 @@ fn project() -> Project {
         ],
         gate: Some("ERROR"),
         issues,
-        hotspots: hotspots.clone(),
+        hotspots: hotspots.to_vec(),
     };
     Project {
         key: KEY.to_owned(),
         name: "Shop".to_owned(),
-        branches: vec![branch("trunk", issues), branch("release/1.x", Vec::new())],
+        branches: vec![
+            branch("trunk", issues, &hotspots),
+            branch("release/1.x", Vec::new(), &hotspots[..1]),
+        ],
         rules: vec![
             rule("java:xss", &["79"], &["a3"]),
             // In two categories of each standard.
@@ -139,6 +164,8 @@ fn project() -> Project {
             inactive,
             finds_hotspots,
             other,
+            smell,
+            foreign,
         ],
     }
 }
@@ -160,6 +187,7 @@ fn request(standards: &[&str]) -> Request {
         standards: standards.iter().map(|id| id.parse().unwrap()).collect(),
         fallback: VersionFallback::Refuse,
         properties: BTreeMap::new(),
+        analysis: None,
         printed: Printed::DEFAULT,
     }
 }
@@ -220,13 +248,18 @@ async fn every_server_tells_the_same() {
             let gate = subject.gate.as_ref().unwrap();
             assert_eq!(gate.status, QualityGateStatus::Error);
             assert_eq!(gate.failed.len(), 1);
-            assert_eq!(subject.measures.open, Some(4));
+            assert_eq!(subject.measures.open, Some(5));
             assert_eq!(subject.measures.security_rating, Some(Rating::E));
             assert_eq!(subject.measures.lines, Some(48210));
 
             // One issue is in two categories, and one in none.
-            assert_eq!(assessment.open, counts([0, 1, 0, 1, 1]), "{edition:?}");
-            assert_eq!(assessment.occurrences(), 4);
+            let open = if is_mqr {
+                [0, 1, 1, 1, 1]
+            } else {
+                [0, 1, 0, 2, 1]
+            };
+            assert_eq!(assessment.open, counts(open), "{edition:?}");
+            assert_eq!(assessment.occurrences(), if is_mqr { 5 } else { 6 });
             assert_eq!(assessment.rating(), Rating::D);
             assert_eq!((assessment.accepted, assessment.false_positives), (1, 1));
             let reviews = Reviews {
@@ -248,19 +281,37 @@ async fn every_server_tells_the_same() {
             all.find(|(standard, _)| standard.id == id).unwrap().1
         };
         let xss = category("CWE-79");
-        assert_eq!(xss.open, counts([0, 1, 0, 1, 1]));
+        assert_eq!(
+            xss.open,
+            counts(if is_mqr {
+                [0, 1, 0, 1, 1]
+            } else {
+                [0, 1, 0, 2, 1]
+            })
+        );
         assert_eq!(xss.active_rules, Some(2));
         let listed: Vec<_> = xss
             .vulnerabilities
             .iter()
             .map(|it| (it.key.as_str(), it.severity))
             .collect();
-        let expected = [
+        let mut expected = vec![
             ("issue-00000", Severity::High),
             ("issue-00001", Severity::Low),
             ("issue-00002", Severity::Info),
         ];
+        if !is_mqr {
+            expected.insert(1, ("issue-00008", Severity::Low));
+        }
         assert_eq!(listed, expected);
+        let traversal = category("CWE-22");
+        assert_eq!(traversal.open.total(), u64::from(is_mqr));
+        assert_eq!(traversal.active_rules, Some(u64::from(is_mqr)));
+        assert_eq!(
+            category("CWE-416").active_rules,
+            Some(0),
+            "of another language"
+        );
         let first = &xss.vulnerabilities[0];
         assert_eq!(
             (first.path.as_str(), first.line),
@@ -323,6 +374,7 @@ async fn a_branch_is_asked_for_by_name_unless_it_is_the_main_one() {
                 .ends_with("?id=acme%3Ashop&branch=release%2F1.x")
         );
         assert_eq!(assessments[0].open.total(), 0);
+        assert_eq!(assessments[0].hotspots.total(), 1);
         request.branch = Some("gone".to_owned());
         let error = read(&client, &request).await.unwrap_err();
         assert_eq!(
@@ -643,7 +695,7 @@ async fn a_server_that_has_only_the_new_names_of_parameters_is_understood() {
         _ => None,
     });
     let assessments = read(&client, &request(&["cwe-top-25-2024"])).await.unwrap();
-    assert_eq!(assessments[0].open.total(), 3);
+    assert_eq!(assessments[0].open.total(), 4);
 }
 
 #[tokio::test]
@@ -667,7 +719,7 @@ async fn issues_of_other_projects_are_never_taken() {
 async fn what_a_server_does_not_tell_is_unknown_and_no_error() {
     let (server, client) = start(Edition::V9_9, project()).await;
     server.trouble(|asked, _| match asked.path.as_str() {
-        "api/qualityprofiles/search" | "api/qualitygates/project_status" => {
+        "api/rules/search" | "api/qualitygates/project_status" => {
             Some(error(403, "Insufficient privileges"))
         }
         "api/rules/show" => Some(error(404, "Rule not found")),
@@ -750,6 +802,93 @@ async fn a_server_that_trickles_or_is_not_there_is_given_up() {
     assert!(matches!(gone, Error::Unreachable { .. }), "{gone}");
 }
 
+#[tokio::test]
+async fn what_changes_between_all_and_each_is_read_again() {
+    // An issue is accepted, and a hotspot reviewed, after all of them were searched and before each category is.
+    let (server, client) = start(Edition::V2025_1 { mqr: false }, project()).await;
+    let mut searches = 0;
+    server.trouble(move |asked, project| {
+        searches += usize::from(asked.path == "api/hotspots/search");
+        if searches == 1 && asked.path == "api/issues/search" {
+            searches += 1;
+            project.branches[0].issues[1].status = Status::Accepted;
+            project.branches[0].hotspots[0].review = Review::Fixed;
+        }
+        None
+    });
+    let assessments = read(&client, &request(&["cwe-top-25-2024"])).await.unwrap();
+    let assessment = &assessments[0];
+    assert_eq!((assessment.open.total(), assessment.accepted), (3, 2));
+    let listed = assessment
+        .categories
+        .iter()
+        .map(|it| it.hotspots.to_review)
+        .sum::<u64>();
+    assert_eq!((assessment.hotspots.to_review, listed), (0, 0));
+}
+
+#[tokio::test]
+async fn what_nobody_has_looked_at_is_listed_before_what_is_done() {
+    let mut reviewed = project();
+    let mut hotspots: Vec<_> = (0..700)
+        .map(|number| hotspot(number, Review::Fixed))
+        .collect();
+    hotspots.push(hotspot(700, Review::ToReview));
+    reviewed.branches[0].hotspots = hotspots;
+    let assessments = read_of(reviewed, &request(&["cwe-top-25-2024"]))
+        .await
+        .unwrap();
+    let listed: Vec<_> = assessments[0]
+        .categories
+        .iter()
+        .flat_map(|it| &it.listed_hotspots)
+        .collect();
+    assert_eq!(listed.len(), Printed::DEFAULT.others);
+    assert_eq!(listed[0].review, Review::ToReview);
+}
+
+#[tokio::test]
+async fn issues_in_another_state_than_was_asked_for_are_never_taken() {
+    // What comes of a server, or of something before it, that ignores the parameter.
+    let open = json!({"paging": {"pageIndex": 1, "pageSize": 500, "total": 1}, "issues": [{
+        "key": "x", "rule": "java:xss", "component": "acme:shop:src/A.java", "project": KEY, "severity": "BLOCKER",
+        "issueStatus": "OPEN",
+    }]});
+    let (server, client) = start(Edition::V2026_3 { mqr: false }, project()).await;
+    server.trouble(move |asked, _| {
+        let body = open.to_string();
+        (asked.path == "api/issues/search").then(|| Response::new(Body::from(body)))
+    });
+    let refused = read(&client, &request(&["cwe-top-25-2024"]))
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("other issues"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_mode_is_never_guessed() {
+    for (setting, expected) in [
+        ("true", Some(Mode::Mqr)),
+        ("false", Some(Mode::Standard)),
+        ("", None),
+    ] {
+        let (server, client) = start(Edition::V2025_1 { mqr: true }, project()).await;
+        server.trouble(move |asked, _| match asked.path.as_str() {
+            "api/v2/clean-code-policy/mode" => Some(error(403, "Insufficient privileges")),
+            "api/settings/values" => {
+                let value = json!({"settings": [{"key": "sonar.multi-quality-mode.enabled", "value": setting}]});
+                Some(Response::new(Body::from(value.to_string())))
+            }
+            _ => None,
+        });
+        let read = read(&client, &request(&["cwe-top-25-2024"])).await;
+        match expected {
+            Some(mode) => assert_eq!(read.unwrap()[0].subject.mode, mode),
+            None => assert!(matches!(read, Err(Error::NoMode)), "{read:?}"),
+        }
+    }
+}
+
 #[test]
 fn an_address_is_one_of_a_server() {
     let of = |url: &str| Client::new(connection(url, Edition::V9_9)).map(|it| it.url().to_owned());
@@ -760,6 +899,10 @@ fn an_address_is_one_of_a_server() {
     ] {
         assert_eq!(of(url).unwrap(), expected);
     }
+    let cloud = Client::new(connection("https://sonarcloud.io", Edition::V9_9));
+    assert!(matches!(cloud, Err(Error::NoOrganization)));
+    let secret = of("https://squ_abc@sonarqube.example").unwrap_err();
+    assert!(!format!("{secret} {secret:?}").contains("squ_abc"));
     for wrong in [
         "",
         "sonarqube.example",
@@ -767,7 +910,7 @@ fn an_address_is_one_of_a_server() {
         "https://user@example.com",
         "https://example.com?a=b",
     ] {
-        assert!(matches!(of(wrong), Err(Error::InvalidUrl(_))), "{wrong}");
+        assert!(matches!(of(wrong), Err(Error::InvalidUrl)), "{wrong}");
     }
 }
 

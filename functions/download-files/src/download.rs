@@ -1,8 +1,8 @@
 //! The bytes of an archive, read from the bucket while they are sent.
 //!
-//! They are passed on as they come: no byte is copied, and none is asked for before the receiver takes the one before it. What
-//! the bucket sends ahead waits in the connections' buffers, of which [`OPEN_AHEAD`] are open. So memory does not grow with the
-//! archive.
+//! They are passed on as they come: no byte is copied, and none is read before whoever sends them asks for it. That is hyper, which
+//! holds 16 chunks or a megabyte for the connection. What the bucket sends ahead waits in the buffers of its own connections, of
+//! which [`OPEN_AHEAD`] are open. So memory does not grow with the archive.
 
 use std::collections::VecDeque;
 

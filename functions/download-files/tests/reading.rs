@@ -85,10 +85,10 @@ async fn assert_complete(response: Response<Body>) {
     assert_eq!(body.len(), length);
 }
 
-/// *Invariant:* memory for a download does not grow with the archive. Nothing is read before the receiver takes it, and eight
-/// objects are open at the most.
+/// *Invariant:* memory for a download does not grow with the archive. Nothing is read before it is asked for, and eight objects are
+/// open at the most.
 #[tokio::test]
-async fn no_more_is_read_than_is_taken() {
+async fn no_more_is_read_than_is_asked_for() {
     const SIZE: usize = 400 << 20;
     let (read, opened) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let counters = (Arc::clone(&read), Arc::clone(&opened));

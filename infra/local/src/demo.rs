@@ -86,6 +86,7 @@ async fn analysed(
         standards: standards.collect::<Result<_, _>>()?,
         fallback: VersionFallback::Refuse,
         properties: BTreeMap::new(),
+        analysis: None,
         printed: Printed::DEFAULT,
     };
     let analysed = pull(&client, &request, &|_, _, _| {}).await?;
@@ -114,6 +115,7 @@ pub async fn reports_of(connection: Connection, project: &str) -> anyhow::Result
         standards: Standard::newest(),
         fallback: VersionFallback::Date,
         properties: BTreeMap::new(),
+        analysis: None,
         printed: Printed::DEFAULT,
     };
     let analysed = pull(&client, &request, &|_, _, _| {}).await?;
@@ -189,7 +191,8 @@ fn issues(
         path: path.to_owned(),
         line: line + APART * place,
         message: weakness.message.to_owned(),
-        severity: weakness.severity,
+        severity: Some(weakness.severity),
+        impact: Some(weakness.severity),
         status: Status::Open,
         created: analysis.date.to_owned(),
         comment: None,
@@ -215,6 +218,8 @@ fn rule(weakness: &Weakness) -> KnownRule {
         name: what.to_owned(),
         html: format!("<p>{}</p>", weakness.message.replace('<', "&lt;")),
         finds_hotspots: false,
+        is_smell: false,
+        language: "java",
         is_active: true,
         cwe: of("CWE-").into_iter().map(str::to_owned).collect(),
         owasp: owasp.map(|number| format!("a{number}")).collect(),

@@ -96,6 +96,7 @@ async fn measure(what: &str, url: &str) {
         standards: vec!["cwe-top-25-2025".parse().unwrap()],
         fallback: VersionFallback::Refuse,
         properties: BTreeMap::new(),
+        analysis: None,
         printed: Printed::DEFAULT,
     };
     let begun = Instant::now();
@@ -144,7 +145,8 @@ fn project(size: usize) -> Project {
         message:
             "Change this code to not construct SQL queries directly from user-controlled data."
                 .to_owned(),
-        severity: Severity::ALL[number % 5],
+        severity: Some(Severity::ALL[number % 5]),
+        impact: Some(Severity::ALL[number % 5]),
         status: Status::Open,
         created: "2026-01-31T17:55:39+0200".to_owned(),
         comment: None,
@@ -154,6 +156,8 @@ fn project(size: usize) -> Project {
         name: "Queries should not be vulnerable to injection attacks".to_owned(),
         html: "<p>Whoever writes the text writes the query.</p>".repeat(20),
         finds_hotspots: false,
+        is_smell: false,
+        language: "java",
         is_active: true,
         cwe: vec![(*cwe).to_owned()],
         owasp: Vec::new(),

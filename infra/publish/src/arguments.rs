@@ -48,7 +48,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "FILE", requires = "file")]
     metadata: Option<PathBuf>,
     /// End with 3 when the quality gate failed; the reports are published all the same
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     pub(crate) fail_on_gate: bool,
 }
 

@@ -67,7 +67,11 @@ impl Publisher {
 
     /// The first step: `metadata` is the body without `files`.
     pub async fn begin(&self, metadata: &Value, files: &[File]) -> anyhow::Result<Response> {
-        Ok(self.declaring(metadata, files).send().await?)
+        Ok(self
+            .declaring(metadata, files)
+            .send()
+            .await
+            .map_err(reqwest::Error::without_url)?)
     }
 
     /// The same, which may be repeated with this key: it counts once, and gives the same upload again.
@@ -78,7 +82,8 @@ impl Publisher {
         key: &str,
     ) -> anyhow::Result<Response> {
         let request = self.declaring(metadata, files);
-        Ok(request.header("idempotency-key", key).send().await?)
+        let sent = request.header("idempotency-key", key).send().await;
+        Ok(sent.map_err(reqwest::Error::without_url)?)
     }
 
     fn declaring(&self, metadata: &Value, files: &[File]) -> RequestBuilder {
@@ -121,7 +126,9 @@ impl Publisher {
         {
             request = request.header(name, value.as_str().context("a header is no text")?);
         }
-        Ok(request.body(bytes).send().await?)
+        // Its signature is in the address.
+        let sent = request.body(bytes).send().await;
+        Ok(sent.map_err(reqwest::Error::without_url)?)
     }
 
     /// The last step.
@@ -135,7 +142,8 @@ impl Publisher {
             .post(url)
             .bearer_auth(self.token.reveal())
             .send()
-            .await?)
+            .await
+            .map_err(reqwest::Error::without_url)?)
     }
 }
 

@@ -8,6 +8,7 @@ mod task;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -18,11 +19,12 @@ use publish::client::{File, Publisher};
 use publish::report::{files, metadata};
 use publish::steady::{self, Retries};
 use serde_json::Value;
-use sonarqube::{Client, Connection, Patience, Request, Task, Token, pull};
+use sonarqube::{Client, Connection, Patience, Request, Scanned, Task, Token, pull};
 use time::OffsetDateTime;
 
 use crate::arguments::{Arguments, Command, Finished, Publish, Render, Source};
 use crate::progress::{Bars, say};
+use crate::task::ReportTask;
 
 /// What the process ends with.
 enum Done {
@@ -66,6 +68,10 @@ async fn publish_reports(arguments: Publish) -> anyhow::Result<Done> {
     let token = TokenSecret::parse(token.trim()).context("PUBLISH_TOKEN is no token of the API")?;
     let http = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::client_config()?)
+        // What the API or S3 takes longest for is to complete large files: minutes, in which it says nothing.
+        .connect_timeout(Duration::from_secs(10))
+        .read_timeout(Duration::from_secs(900))
+        .redirect(reqwest::redirect::Policy::none())
         .build()?;
     let api_url = arguments.api_url.trim_end_matches('/');
     let publisher = Publisher::through(http, api_url, token);
@@ -87,10 +93,15 @@ async fn publish_reports(arguments: Publish) -> anyhow::Result<Done> {
         .context("either --project or --file is needed")?;
     let assessments = assessments(&source).await?;
     let now = OffsetDateTime::now_utc();
-    for assessment in &assessments {
-        publish_one(&publisher, &metadata(assessment, now)?, &files(assessment)?).await?;
+    // All are made before the first is published.
+    let made: Vec<(Value, Vec<File>)> = assessments
+        .iter()
+        .map(|assessment| Ok((metadata(assessment, now)?, files(assessment)?)))
+        .collect::<anyhow::Result<_>>()?;
+    for (metadata, files) in &made {
+        publish_one(&publisher, metadata, files).await?;
     }
-    Ok(gate(&assessments, arguments.fail_on_gate))
+    gate(&assessments, arguments.fail_on_gate)
 }
 
 async fn publish_one(
@@ -140,18 +151,22 @@ async fn render_reports(arguments: Render) -> anyhow::Result<Done> {
             say(&format!("Wrote {}", path.display()));
         }
     }
-    Ok(gate(&assessments, arguments.fail_on_gate))
+    gate(&assessments, arguments.fail_on_gate)
 }
 
-fn gate(assessments: &[Assessment], fails: bool) -> Done {
-    let failed = |assessment: &Assessment| {
-        let gate = assessment.subject.gate.as_ref();
-        gate.is_some_and(|gate| gate.status == QualityGateStatus::Error)
-    };
-    match fails && assessments.iter().any(failed) {
-        true => Done::GateFailed,
-        false => Done::All,
+/// Whether the quality gate ends the build. One that is not known does not let it pass.
+fn gate(assessments: &[Assessment], fails: bool) -> anyhow::Result<Done> {
+    if !fails {
+        return Ok(Done::All);
     }
+    for assessment in assessments {
+        let gate = assessment.subject.gate.as_ref();
+        let gate = gate.context("SonarQube does not tell the quality gate")?;
+        if gate.status == QualityGateStatus::Error {
+            return Ok(Done::GateFailed);
+        }
+    }
+    Ok(Done::All)
 }
 
 /// What the server has found.
@@ -175,8 +190,20 @@ async fn assessments(source: &Source) -> anyhow::Result<Vec<Assessment>> {
         through_proxy: true,
         patience: Patience::default(),
     })?;
+    let (mut branch, mut analysis) = (source.branch.clone(), None);
     if let Some(task) = of_task {
-        wait(&client, source, &project, &task.id).await?;
+        let scanned = wait(&client, source, &project, task).await?;
+        if let Some(number) = scanned.pull_request {
+            anyhow::bail!("the analysis is of pull request {number}, and reports are of branches");
+        }
+        if let (Some(asked), Some(of_task)) = (&branch, &scanned.branch) {
+            anyhow::ensure!(
+                asked == of_task,
+                "the analysis is of branch {of_task}, not of {asked}"
+            );
+        }
+        branch = branch.or(scanned.branch);
+        analysis = scanned.analysis;
     }
     let standards = match source.standard.as_slice() {
         [] => Standard::newest(),
@@ -184,7 +211,8 @@ async fn assessments(source: &Source) -> anyhow::Result<Vec<Assessment>> {
     };
     let request = Request {
         project,
-        branch: source.branch.clone(),
+        branch,
+        analysis,
         standards,
         fallback: source.version_fallback.clone(),
         properties: source.property.iter().cloned().collect(),
@@ -199,20 +227,31 @@ async fn assessments(source: &Source) -> anyhow::Result<Vec<Assessment>> {
 }
 
 /// Waits for the analysis that the scanner has begun.
-async fn wait(client: &Client, source: &Source, project: &str, task: &str) -> anyhow::Result<()> {
+async fn wait(
+    client: &Client,
+    source: &Source,
+    project: &str,
+    task: &ReportTask,
+) -> anyhow::Result<Scanned> {
     say("Waiting for the analysis");
-    let done = match sonarqube::wait_for_task(client, task, source.wait).await {
+    let done = match sonarqube::wait_for_task(client, &task.id, source.wait).await {
         Err(error @ sonarqube::Error::Forbidden { .. }) => {
             let revision = source.revision.as_deref().with_context(|| {
                 format!("{error}. To wait without it, give the commit that is analysed: --revision")
             })?;
-            let branch = source.branch.as_deref();
+            if task.pull_request.is_some() {
+                return Ok(Scanned {
+                    pull_request: task.pull_request.clone(),
+                    ..Scanned::default()
+                });
+            }
+            let branch = task.branch.as_deref();
             sonarqube::wait_for_revision(client, project, branch, revision, source.wait).await?
         }
         other => other?,
     };
     match done {
-        Task::Succeeded => Ok(()),
+        Task::Succeeded(scanned) => Ok(scanned),
         Task::Failed(why) => anyhow::bail!("the analysis failed: {why}"),
         Task::Unfinished => anyhow::bail!(
             "the analysis is not there after {:?}; wait longer by --wait",

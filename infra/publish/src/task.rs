@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use url::Url;
 
 /// What is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,9 @@ pub(crate) struct ReportTask {
     pub(crate) id: String,
     pub(crate) server_url: String,
     pub(crate) project_key: String,
+    /// The branch, unless it is the main one or the edition knows none.
+    pub(crate) branch: Option<String>,
+    pub(crate) pull_request: Option<String>,
 }
 
 /// Reads the file.
@@ -29,10 +33,20 @@ fn parse(text: &str) -> Option<ReportTask> {
         .filter_map(|line| line.split_once('='))
         .collect();
     let value = |name: &str| lines.get(name).map(|it| it.trim().to_owned());
+    // Which branch it is stands in the address of its page only.
+    let dashboard = value("dashboardUrl").and_then(|it| Url::parse(&it).ok());
+    let of_dashboard = |name: &str| {
+        let mut pairs = dashboard.as_ref()?.query_pairs();
+        pairs
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.into_owned())
+    };
     Some(ReportTask {
         id: value("ceTaskId")?,
         server_url: value("serverUrl")?,
         project_key: value("projectKey")?,
+        branch: of_dashboard("branch"),
+        pull_request: of_dashboard("pullRequest"),
     })
 }
 
@@ -43,12 +57,14 @@ mod tests {
     #[test]
     fn a_scanners_file_is_read() {
         let text = "projectKey=acme:shop\nserverUrl=https://sonarqube.example\nserverVersion=2025.1\n\
-            dashboardUrl=https://sonarqube.example/dashboard?id=acme%3Ashop\nceTaskId=AZ1\n\
+            dashboardUrl=https://sonarqube.example/dashboard?id=acme%3Ashop&branch=release%2F1\nceTaskId=AZ1\n\
             ceTaskUrl=https://sonarqube.example/api/ce/task?id=AZ1\n";
         let expected = ReportTask {
             id: "AZ1".to_owned(),
             server_url: "https://sonarqube.example".to_owned(),
             project_key: "acme:shop".to_owned(),
+            branch: Some("release/1".to_owned()),
+            pull_request: None,
         };
         assert_eq!(parse(text), Some(expected));
         assert_eq!(parse("projectKey=a\n"), None);

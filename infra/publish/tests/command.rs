@@ -28,7 +28,8 @@ fn project() -> Project {
         path: "src/Query.java".to_owned(),
         line: number,
         message: "Bind it as a parameter.".to_owned(),
-        severity: Severity::Medium,
+        severity: Some(Severity::Medium),
+        impact: Some(Severity::Medium),
         status: Status::Open,
         created: "2026-01-31T17:55:39+0200".to_owned(),
         comment: None,
@@ -54,6 +55,8 @@ fn project() -> Project {
             name: "Queries".to_owned(),
             html: "<p>Why.</p>".to_owned(),
             finds_hotspots: false,
+            is_smell: false,
+            language: "java",
             is_active: true,
             cwe: vec!["89".to_owned()],
             owasp: vec!["a3".to_owned()],
@@ -334,7 +337,28 @@ async fn the_scanners_task_is_waited_for() {
     ];
     for (answer, revision, wait, code, says) in [
         (
-            Some(json!({"task": {"status": "SUCCESS"}})),
+            Some(json!({"task": {"status": "SUCCESS", "analysisId": "AZ0"}})),
+            "",
+            "1s",
+            1,
+            "is AZ1 and not AZ0",
+        ),
+        (
+            Some(json!({"task": {"status": "SUCCESS", "branch": "feature"}})),
+            "",
+            "1s",
+            1,
+            "no branch 'feature'",
+        ),
+        (
+            Some(json!({"task": {"status": "SUCCESS", "pullRequest": "7"}})),
+            "",
+            "1s",
+            1,
+            "pull request 7",
+        ),
+        (
+            Some(json!({"task": {"status": "SUCCESS", "analysisId": "AZ1", "branch": "main"}})),
             "",
             "1s",
             0,
@@ -406,6 +430,53 @@ fn documented_steps() -> Vec<String> {
     steps
         .map(|step| step.replace("${{ vars.REPORTS_API_URL }}", "$REPORTS_API_URL"))
         .collect()
+}
+
+#[tokio::test]
+async fn a_gate_that_is_not_told_does_not_pass() {
+    let setting = Setting::new().await;
+    setting.server.trouble(|asked, _| {
+        let refused = asked.path == "api/qualitygates/project_status";
+        refused.then(|| error(403, "Insufficient privileges"))
+    });
+    let arguments = setting.publish(&["--project", "acme:shop", "--fail-on-gate"]);
+    let output = setting.run(&arguments).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        errors(&output).contains("does not tell the quality gate"),
+        "{}",
+        errors(&output)
+    );
+}
+
+/// The address of an upload has a signature in it, and in AWS the token of a session.
+#[tokio::test]
+async fn no_address_of_an_upload_is_printed() {
+    let setting = Setting::new().await;
+    let gone = "http://127.0.0.1:9/bucket/key?X-Amz-Signature=deadbeef";
+    let declared = json!({"uploadId": "1", "files": [
+        {"name": "report.html", "url": gone, "headers": {}}, {"name": "report.pdf", "url": gone, "headers": {}},
+    ]});
+    let api = axum::Router::new().fallback(async move || axum::Json(declared));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let _api = tokio::spawn(async move { axum::serve(listener, api).await });
+    let publish = [
+        "publish",
+        "--api-url",
+        &url,
+        "--sonar-url",
+        &setting.server.url,
+        "--project",
+        "acme:shop",
+    ];
+    let output = setting.run(&publish).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = errors(&output);
+    assert!(
+        said.contains("upload report.html") && !said.contains("deadbeef"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -45,7 +45,25 @@ pub(crate) fn headline(assessment: &Assessment) -> String {
 /// Why the rating is what it is.
 pub(crate) fn verdict(assessment: &Assessment) -> String {
     let Some(worst) = assessment.open.worst() else {
-        return "Nothing was found in these categories.".to_owned();
+        let [accepted, wrong, hotspots] = [
+            (assessment.accepted, "accepted issue", "accepted issues"),
+            (
+                assessment.false_positives,
+                "false positive",
+                "false positives",
+            ),
+            (
+                assessment.hotspots.to_review,
+                "hotspot to review",
+                "hotspots to review",
+            ),
+        ]
+        .map(|(count, one, many)| (count > 0).then(|| counted(count, one, many)));
+        let others: Vec<String> = [accepted, wrong, hotspots].into_iter().flatten().collect();
+        return match others.as_slice() {
+            [] => "Nothing was found in these categories.".to_owned(),
+            others => format!("Not counted: {}.", others.join(", ")),
+        };
     };
     let worst = worst.name(assessment.subject.mode).to_lowercase();
     format!("The worst of them is of severity {worst}.")
@@ -159,7 +177,7 @@ pub(crate) fn method(assessment: &Assessment) -> Vec<String> {
              hotspots never do: they are code to look at, not findings."
         ),
         "The rating is that of the worst open issue: E for a blocker, D, C and B for the three severities below, A if there are \
-         none. How many there are does not matter. The review rating of hotspots is that of SonarSource's own security reports: of \
+         none but for information. How many there are does not matter. The review rating of hotspots is that of SonarSource's own security reports: of \
          those that are fixed or to be reviewed, 80, 70, 50 and 30 percent have to be fixed for A to D."
             .to_owned(),
         format!(
@@ -176,8 +194,8 @@ pub(crate) fn method(assessment: &Assessment) -> Vec<String> {
             format!("The project's own measure, with issues outside of these categories, is {open}.")
         } else {
             format!(
-                "The project's own measure is {open}, less than the {here} that are open in these categories: it is of the time of the \
-                 analysis, and issues have been reopened since."
+                "The project's own measure is {open}, less than the {here} that are open in these categories: the server counts them at \
+                 another time."
             )
         });
     }
@@ -195,6 +213,18 @@ pub(crate) fn method(assessment: &Assessment) -> Vec<String> {
     method.extend(unchecked(assessment));
     method.extend(left_out(assessment));
     method
+}
+
+/// What stands beside the rating, where it says less than it seems to.
+pub(crate) fn caution(assessment: &Assessment) -> Option<String> {
+    let all = assessment.categories.len();
+    let unchecked = |category: &&Category| category.active_rules == Some(0);
+    match assessment.categories.iter().filter(unchecked).count() {
+        0 => None,
+        count => Some(format!(
+            "No rule looks for {count} of the {all} categories."
+        )),
+    }
 }
 
 /// Where an A would be a lie.
@@ -226,17 +256,28 @@ fn left_out(assessment: &Assessment) -> Option<String> {
     let sum = |of: fn(&Category) -> u64| assessment.categories.iter().map(of).sum::<u64>();
     let left: Vec<String> = [
         (
-            sum(|it| it.open.total() - it.vulnerabilities.len() as u64),
+            sum(|it| {
+                it.open
+                    .total()
+                    .saturating_sub(it.vulnerabilities.len() as u64)
+            }),
             "open issue",
             "open issues",
         ),
         (
-            sum(|it| it.hotspots.total() - it.listed_hotspots.len() as u64),
+            sum(|it| {
+                it.hotspots
+                    .total()
+                    .saturating_sub(it.listed_hotspots.len() as u64)
+            }),
             "hotspot",
             "hotspots",
         ),
         (
-            sum(|it| it.accepted + it.false_positives - it.dismissed.len() as u64),
+            sum(|it| {
+                let dismissed = it.accepted + it.false_positives;
+                dismissed.saturating_sub(it.dismissed.len() as u64)
+            }),
             "issue that does not count",
             "issues that do not count",
         ),
@@ -247,7 +288,8 @@ fn left_out(assessment: &Assessment) -> Option<String> {
     .collect();
     (!left.is_empty()).then(|| {
         format!(
-            "Of each category the worst are listed, and then the worst of all. Not listed, but counted: {}.",
+            "Of each category the worst are listed, and then the worst of all; of hotspots, what is to be reviewed first. Not listed, \
+             but counted: {}.",
             left.join(", ")
         )
     })

@@ -96,7 +96,14 @@ fn summary(assessment: &Assessment) -> String {
 <p>{link}</p>
 {failed}"#,
         open = content::headline(assessment),
-        verdict = content::verdict(assessment),
+        verdict = [
+            Some(content::verdict(assessment)),
+            content::caution(assessment)
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" "),
         link = link(&assessment.subject.project_url, "The project on SonarQube"),
     );
     section("summary", "Summary", &inside)
@@ -181,10 +188,18 @@ fn by_category(
             continue;
         }
         let name = escape(&content::category_name(standard));
-        let _ = write!(
+        let _ = writeln!(
             inside,
-            "<h3>{name} <span class=\"soft\">({all})</span></h3>\n<ol>\n{items}</ol>\n"
+            "<h3>{name} <span class=\"soft\">({all})</span></h3>"
         );
+        if shown > 0 {
+            let _ = write!(
+                inside,
+                "<ol>
+{items}</ol>
+"
+            );
+        }
         if (shown as u64) < all {
             let _ = writeln!(
                 inside,

@@ -97,6 +97,8 @@ fn summary(flow: &mut Flow<'_>, assessment: &Assessment) -> Result<(), Error> {
         Span::strong(content::headline(assessment)),
         Span::plain(". "),
         Span::plain(content::verdict(assessment)),
+        Span::plain(" "),
+        Span::plain(content::caution(assessment).unwrap_or_default()),
     ])?;
     let ratings = [
         ("Security rating", assessment.rating()),
@@ -209,7 +211,7 @@ fn by_category<'a>(
         }
         let name = content::category_name(standard);
         flow.heading(CATEGORIES, &format!("{name} ({all})"))?;
-        let left = all - items.len() as u64;
+        let left = all.saturating_sub(items.len() as u64);
         for spans in items {
             flow.paragraph(&spans)?;
         }

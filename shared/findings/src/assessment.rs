@@ -307,30 +307,33 @@ impl Assessment {
     /// reads of the rules goes with them. Counts stay.
     #[must_use]
     pub fn limited_to(mut self, printed: &Printed) -> Self {
-        let sizes: Vec<usize> = self
-            .categories
-            .iter_mut()
-            .map(|category| {
-                category.vulnerabilities.sort();
-                category.listed_hotspots.sort();
-                category.dismissed.sort();
-                category.vulnerabilities.len()
-            })
-            .collect();
-        let severity = |category: usize, index: usize| {
-            self.categories[category].vulnerabilities[index].severity
-        };
-        let kept = shares(&sizes, printed.of_each_category, printed.open, severity);
-        for (category, kept) in self.categories.iter_mut().zip(kept) {
-            category.vulnerabilities.truncate(kept);
-        }
-        let (mut hotspots, mut dismissed) = (printed.others, printed.others);
         for category in &mut self.categories {
-            category.listed_hotspots.truncate(hotspots);
-            hotspots -= category.listed_hotspots.len();
-            category.dismissed.truncate(dismissed);
-            dismissed -= category.dismissed.len();
+            category.vulnerabilities.sort();
+            category.listed_hotspots.sort();
+            category.dismissed.sort();
         }
+        let each = printed.of_each_category;
+        keep(
+            &mut self.categories,
+            each,
+            printed.open,
+            |it| &mut it.vulnerabilities,
+            |it| it.severity as usize,
+        );
+        keep(
+            &mut self.categories,
+            each,
+            printed.others,
+            |it| &mut it.listed_hotspots,
+            |it| it.review as usize,
+        );
+        keep(
+            &mut self.categories,
+            each,
+            printed.others,
+            |it| &mut it.dismissed,
+            |it| it.severity as usize,
+        );
         let used: HashSet<String> = self.listed_rules().map(str::to_owned).collect();
         self.rules.retain(|key, _| used.contains(key));
         self
@@ -346,26 +349,38 @@ impl Assessment {
     }
 }
 
-/// How many of each list are kept, when each has its worst first: `of_each`, and then what is worst of all, until there are
-/// `most` in all.
-fn shares(
-    sizes: &[usize],
+/// Keeps of each category's list what is worst: `of_each`, and then what is worst of all, until there are `most` in all.
+fn keep<T>(
+    categories: &mut [Category],
     of_each: usize,
     most: usize,
-    severity: impl Fn(usize, usize) -> Severity,
-) -> Vec<usize> {
+    list: impl Fn(&mut Category) -> &mut Vec<T>,
+    rank: impl Fn(&T) -> usize,
+) {
+    let ranks: Vec<Vec<usize>> = categories
+        .iter_mut()
+        .map(|it| list(it).iter().map(&rank).collect())
+        .collect();
+    for (category, kept) in categories.iter_mut().zip(shares(&ranks, of_each, most)) {
+        list(category).truncate(kept);
+    }
+}
+
+/// How many of each list are kept, when each has its worst first, by their ranks.
+fn shares(ranks: &[Vec<usize>], of_each: usize, most: usize) -> Vec<usize> {
     let mut left = most;
-    let mut kept: Vec<usize> = sizes
+    let mut kept: Vec<usize> = ranks
         .iter()
-        .map(|size| {
-            let kept = (*size).min(of_each).min(left);
+        .map(|list| {
+            let kept = list.len().min(of_each).min(left);
             left -= kept;
             kept
         })
         .collect();
-    for worst in Severity::ALL {
-        for (list, kept) in kept.iter_mut().enumerate() {
-            while left > 0 && *kept < sizes[list] && severity(list, *kept) <= worst {
+    let worst = ranks.iter().flatten().copied().max().unwrap_or_default();
+    for rank in 0..=worst {
+        for (list, kept) in ranks.iter().zip(&mut kept) {
+            while left > 0 && list.get(*kept).is_some_and(|it| *it <= rank) {
                 *kept += 1;
                 left -= 1;
             }

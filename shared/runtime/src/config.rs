@@ -11,10 +11,13 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{ConfigLoader, SdkConfig};
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, tls};
+use aws_smithy_http_client::{Builder, Connector, tls};
 use aws_smithy_runtime_api::client::http::{HttpClient as _, SharedHttpClient, http_client_fn};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_runtime_api::client::runtime_components::{
+    RuntimeComponents, RuntimeComponentsBuilder,
+};
 use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::metrics::Metrics;
@@ -152,15 +155,20 @@ pub async fn aws(environment: &Environment) -> anyhow::Result<SdkConfig> {
         .await)
 }
 
-/// The SDK's own client, and one for all services. Each would make another, and one more to try whether it can be made; and each
-/// of these reads through all of the machine's certificates.
+/// A client as the SDK makes it by itself, also in that it goes through a proxy that the environment names, but one for all
+/// services. Each would make another, and one more to try whether it can be made; and each of these reads through all of the
+/// machine's certificates. Connections are shared by what has the same timeouts.
 fn https() -> SharedHttpClient {
-    let provider = tls::Provider::Rustls(CryptoMode::AwsLc);
-    let client = Builder::new().tls_provider(provider).build_https();
-    // The first request makes it anew. But the certificates are decoded now, so that it does not wait for them.
-    let tried = client
-        .validate_base_client_config(&RuntimeComponentsBuilder::new("start"), &ConfigBag::base());
-    debug_assert!(tried.is_ok(), "{tried:?}");
+    let client = Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        let provider = tls::Provider::Rustls(CryptoMode::AwsLc);
+        connector.tls_provider(provider).build()
+    });
+    // The first request makes one anew. But the certificates are decoded now, so that it does not wait for them.
+    let components = RuntimeComponentsBuilder::new("start");
+    let _ = client.validate_base_client_config(&components, &ConfigBag::base());
     http_client_fn(move |settings, components| client.http_connector(settings, components))
 }
 

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc2822;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::error::{Error, tls_reason};
+use crate::error::{Error, reason, said, tls_reason};
 use crate::wire;
 
 /// How many requests a server gets at once. Cloud limits how fast it answers, and says not how (SonarQube Cloud, "Web API").
@@ -21,6 +21,10 @@ const AT_ONCE: usize = 2;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long it may be silent. A search over a large project takes seconds.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How often a connection is tried that cannot be made.
+const CONNECTIONS: u32 = 3;
+/// Where `SonarQube` Cloud is.
+const CLOUDS: [&str; 2] = ["sonarcloud.io", "sonarqube.us"];
 /// How large an answer may be, in bytes: 500 issues with all their flows have some 2 MB.
 const MOST: usize = 64 << 20;
 
@@ -108,7 +112,7 @@ impl Client {
     /// # Errors
     /// The address is none.
     pub fn new(connection: Connection) -> Result<Self, Error> {
-        let invalid = || Error::InvalidUrl(connection.url.clone());
+        let invalid = || Error::InvalidUrl;
         let mut base = Url::parse(&connection.url).map_err(|_| invalid())?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(invalid());
@@ -119,6 +123,11 @@ impl Client {
         base.set_fragment(None);
         let path = format!("{}/", base.path().trim_end_matches('/'));
         base.set_path(&path);
+        let host = base.host_str().unwrap_or_default();
+        let is_at = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
+        if CLOUDS.into_iter().any(is_at) && connection.organization.is_none() {
+            return Err(Error::NoOrganization);
+        }
         let tls = tls::client_config().map_err(|error| Error::Tls(error.to_string()))?;
         let builder = reqwest::Client::builder();
         let builder = match connection.through_proxy {
@@ -148,11 +157,9 @@ impl Client {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// Whether that is `SonarQube` Cloud, whose version says nothing.
-    pub fn is_cloud(&self) -> bool {
-        let host = self.base.host_str().unwrap_or_default();
-        let is = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
-        self.connection.organization.is_some() || is("sonarcloud.io") || is("sonarqube.us")
+    /// Whether that is `SonarQube` Cloud, whose version says nothing: nothing else has organizations.
+    pub(crate) fn is_cloud(&self) -> bool {
+        self.connection.organization.is_some()
     }
 
     pub(crate) fn organization(&self) -> Option<&str> {
@@ -203,9 +210,14 @@ impl Client {
                     });
                 }
                 Ok(Answer::Later { after, .. }) => after,
-                Err(error @ Error::Unreachable { .. }) if is_last => return Err(error),
-                Err(Error::Unreachable { source, .. }) => {
-                    tracing::info!("{path} was not answered, asking again: {source}");
+                // What is not there at all is rather a wrong address than a server that is busy.
+                Err(error @ Error::Unreachable { is_connect, .. })
+                    if is_last || (is_connect && request >= CONNECTIONS) =>
+                {
+                    return Err(error);
+                }
+                Err(Error::Unreachable { why, .. }) => {
+                    tracing::info!("{path} was not answered, asking again: {why}");
                     None
                 }
                 Err(error) => return Err(error),
@@ -221,10 +233,10 @@ impl Client {
     async fn ask_once(&self, path: &str, parameters: Parameters<'_>) -> Result<Answer, Error> {
         let unreachable = |source: reqwest::Error| match tls_reason(&source) {
             Some(reason) => Error::Tls(reason),
-            // An address may have a secret in it, also in what reqwest says of it.
             None => Error::Unreachable {
                 what: path.to_owned(),
-                source: source.without_url(),
+                is_connect: source.is_connect(),
+                why: reason(&source.without_url()),
             },
         };
         let response = self.send(path, parameters).await.map_err(unreachable)?;
@@ -275,7 +287,9 @@ impl Client {
             }
             300..=399 => {
                 let to = headers.get(LOCATION).and_then(|it| it.to_str().ok());
-                Error::Redirected(to.unwrap_or("somewhere").chars().take(200).collect())
+                // A query may have something in it that opens a session.
+                let to = to.and_then(|it| it.split(['?', '#']).next());
+                Error::Redirected(said(to.unwrap_or("somewhere")))
             }
             401 => Error::Unauthorized,
             403 => Error::Forbidden { what, message },

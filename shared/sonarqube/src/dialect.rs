@@ -84,11 +84,30 @@ async fn mode(client: &Client, is_cloud: bool) -> Result<Mode, Error> {
     match answer.await {
         Ok(wire::Mode { mode }) if mode == "MQR" => Ok(Mode::Mqr),
         Ok(_) => Ok(Mode::Standard),
-        // It is an internal call. Cloud knows impacts only; a server without the call rates as it always did.
+        // It is an internal call. Cloud knows impacts only.
         Err(Error::UnknownUrl(_) | Error::NotFound { .. } | Error::Forbidden { .. }) => {
-            Ok(if is_cloud { Mode::Mqr } else { Mode::Standard })
+            if is_cloud {
+                return Ok(Mode::Mqr);
+            }
+            setting(client).await
         }
         Err(error) => Err(error),
+    }
+}
+
+/// What the administrator has chosen, by the setting itself. It is not guessed: the mode decides what counts.
+async fn setting(client: &Client) -> Result<Mode, Error> {
+    let parameters = [("keys", "sonar.multi-quality-mode.enabled")];
+    let found = client.get::<wire::Settings>("api/settings/values", &parameters);
+    let settings = match found.await {
+        Ok(found) => found.settings,
+        Err(Error::UnknownUrl(_) | Error::NotFound { .. } | Error::Forbidden { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    match settings.first().map(|it| it.value.as_str()) {
+        Some("true") => Ok(Mode::Mqr),
+        Some("false") => Ok(Mode::Standard),
+        _ => Err(Error::NoMode),
     }
 }
 

@@ -6,8 +6,16 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each says what it means")]
 pub enum Error {
-    #[error("'{0}' is no address of a server; give one such as https://sonarqube.example.com")]
-    InvalidUrl(String),
+    #[error(
+        "that is no address of a server; give one such as https://sonarqube.example.com, without user, password and query: the token is given by itself"
+    )]
+    InvalidUrl,
+    #[error("on SonarQube Cloud the organization is needed too")]
+    NoOrganization,
+    #[error(
+        "whether this server rates by type or by impact is not known: it answers neither api/v2/clean-code-policy/mode nor api/settings/values"
+    )]
+    NoMode,
     #[error("the token has characters that no token has; is it whole, and alone?")]
     InvalidToken,
     #[error(
@@ -27,7 +35,7 @@ pub enum Error {
     #[error("SonarQube refuses {what} (400): {message}")]
     BadRequest { what: String, message: String },
     #[error(
-        "the address leads elsewhere, to {0}: give that one, since a token follows no redirect"
+        "the address leads elsewhere, to {0}, and a token follows no redirect: give that one, or, if that is a login page, another token"
     )]
     Redirected(String),
     #[error("SonarQube is busy with {what} ({status}) since {waited:?}; try again later")]
@@ -36,10 +44,11 @@ pub enum Error {
         status: u16,
         waited: Duration,
     },
-    #[error("SonarQube cannot be reached for {what}: {source}")]
+    #[error("SonarQube cannot be reached for {what}: {why}")]
     Unreachable {
         what: String,
-        source: reqwest::Error,
+        why: String,
+        is_connect: bool,
     },
     #[error(
         "no trusted connection to SonarQube: {0}; is its certificate of an authority that this machine trusts (SSL_CERT_FILE)?"
@@ -67,8 +76,32 @@ pub enum Error {
         "the project was analysed again while it was read, {0} times; try again when the build is quiet"
     )]
     Superseded(usize),
-    #[error("the issues of {0} went on changing while they were read; try again")]
+    #[error(
+        "the newest analysis of branch '{branch}' is {newest} and not {expected}, which nobody can read any more"
+    )]
+    Overtaken {
+        branch: String,
+        newest: String,
+        expected: String,
+    },
+    #[error("what was found of {0} went on changing while it was read; try again")]
     Unsteady(String),
+}
+
+/// A text of a server's in a message: on one line, and not without end. Whatever it is, it neither begins a line in a log nor
+/// commands a terminal.
+pub(crate) fn said(text: &str) -> String {
+    let shown: String = text.chars().take(500).collect();
+    shown.replace(|it: char| it.is_control(), " ")
+}
+
+/// The innermost reason of an error.
+pub(crate) fn reason(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 /// The innermost reasons of an error that concern TLS.

@@ -52,6 +52,8 @@ pub(crate) struct Found {
     pub(crate) counts: Counts,
     pub(crate) accepted: u64,
     pub(crate) false_positives: u64,
+    /// The keys of all; `None` when there are more than a search shows.
+    pub(crate) keys: Option<HashSet<String>>,
     /// Those that may be printed.
     pub(crate) issues: Vec<Vulnerability>,
 }
@@ -60,6 +62,8 @@ pub(crate) struct Found {
 #[derive(Debug, Default)]
 pub(crate) struct FoundHotspots {
     pub(crate) reviews: Reviews,
+    /// The keys of all with what became of them; `None` when there are more than a search shows.
+    pub(crate) keys: Option<HashSet<(String, Review)>>,
     pub(crate) hotspots: Vec<Hotspot>,
 }
 
@@ -88,17 +92,23 @@ impl Search<'_> {
             let first = self.page(which, categories, &Filter::new(), 1).await?;
             let total = first.paging.total;
             if total > SHOWN {
-                return self.many(which, categories).await;
+                match self.many(which, categories).await? {
+                    Some(found) => return Ok(found),
+                    None => continue,
+                }
             }
             let mut issues = first.issues;
             for page in 2..=total.div_ceil(PAGE) {
                 let next = self.page(which, categories, &Filter::new(), page).await?;
                 issues.extend(next.issues);
             }
-            let keys: HashSet<&str> = issues.iter().map(|issue| issue.key.as_str()).collect();
+            let keys: HashSet<String> = issues.iter().map(|issue| issue.key.clone()).collect();
             // Whatever came or went while pages were read has moved others from one page to the next.
             if keys.len() as u64 == total {
-                let mut found = Found::default();
+                let mut found = Found {
+                    keys: Some(keys),
+                    ..Found::default()
+                };
                 self.take(issues, &mut found);
                 return Ok(found);
             }
@@ -106,8 +116,8 @@ impl Search<'_> {
         Err(Error::Unsteady(categories.1.to_owned()))
     }
 
-    /// More than a search shows: counted by severity, and the worst of them listed.
-    async fn many(&self, which: Which, categories: Categories<'_>) -> Result<Found, Error> {
+    /// More than a search shows: counted by severity, and the worst of them listed. `None` when it changes meanwhile.
+    async fn many(&self, which: Which, categories: Categories<'_>) -> Result<Option<Found>, Error> {
         let mut found = Found::default();
         if which == Which::Dismissed {
             for (resolution, count) in [
@@ -119,7 +129,7 @@ impl Search<'_> {
             }
             let first = self.page(which, categories, &Filter::new(), 1).await?;
             self.list(first.issues, &mut found);
-            return Ok(found);
+            return Ok(Some(found));
         }
         let mut sum = 0;
         for severity in Severity::ALL {
@@ -139,11 +149,9 @@ impl Search<'_> {
             }
             self.list(issues, &mut found);
         }
-        // Otherwise the searches by severity are not about the severities that count.
-        if sum != self.count(which, categories).await? {
-            return Err(Error::Unsteady(categories.1.to_owned()));
-        }
-        Ok(found)
+        // Otherwise something has changed, or the searches by severity are not about the severities that count.
+        let is_steady = sum == self.count(which, categories).await?;
+        Ok(is_steady.then_some(found))
     }
 
     async fn total(
@@ -207,8 +215,16 @@ impl Search<'_> {
                 // A server that does not know the parameter ignores it, and shows every project.
                 Ok(found) if found.issues.iter().any(|it| it.project != self.project) => {
                     if !self.dialect.rename_issues_project() {
-                        return Err(other_project("api/issues/search"));
+                        return Err(ignored("api/issues/search"));
                     }
+                }
+                Ok(found)
+                    if found
+                        .issues
+                        .iter()
+                        .any(|it| is_dismissed(it) != (which == Which::Dismissed)) =>
+                {
+                    return Err(ignored("api/issues/search"));
                 }
                 other => return other,
             }
@@ -265,15 +281,7 @@ impl Search<'_> {
                 security.map(|impact| impact.severity.as_str())
             }
         };
-        let status = issue
-            .issue_status
-            .as_deref()
-            .or(issue.resolution.as_deref());
-        let resolution = match status {
-            Some("ACCEPTED" | "WONTFIX") => Some(Resolution::Accepted),
-            Some("FALSE_POSITIVE" | "FALSE-POSITIVE") => Some(Resolution::FalsePositive),
-            _ => None,
-        };
+        let why = resolution(&issue);
         Vulnerability {
             // A severity that is not known is rather too bad than overlooked.
             severity: severity
@@ -289,7 +297,7 @@ impl Search<'_> {
             message: shortened(&issue.message),
             key: issue.key,
             found: day(&issue.creation_date),
-            resolution,
+            resolution: why,
             comment: last(issue.comments),
         }
     }
@@ -302,29 +310,45 @@ impl Search<'_> {
         for _ in 0..READINGS {
             let first = self.hotspot_page(categories, &[], 1).await?;
             let total = first.paging.total;
-            let shown = total.min(SHOWN);
             let mut hotspots = first.hotspots;
-            for page in 2..=shown.div_ceil(PAGE) {
+            if total > SHOWN {
+                // What nobody has looked at comes first.
+                let to_review = [("status", "TO_REVIEW")];
+                let first = self.hotspot_page(categories, &to_review, 1).await?;
+                let mut found = FoundHotspots {
+                    reviews: self.many_hotspots(categories).await?,
+                    ..FoundHotspots::default()
+                };
+                if found.reviews.total() != total {
+                    continue;
+                }
+                let shown: HashSet<String> =
+                    first.hotspots.iter().map(|it| it.key.clone()).collect();
+                hotspots.retain(|it| !shown.contains(&it.key));
+                let all = first.hotspots.into_iter().chain(hotspots);
+                found.hotspots = all.map(|it| self.hotspot(it)).collect();
+                return Ok(found);
+            }
+            for page in 2..=total.div_ceil(PAGE) {
                 hotspots.extend(self.hotspot_page(categories, &[], page).await?.hotspots);
             }
-            let keys: HashSet<&str> = hotspots.iter().map(|it| it.key.as_str()).collect();
-            if keys.len() as u64 != shown {
+            let hotspots: Vec<Hotspot> = hotspots.into_iter().map(|it| self.hotspot(it)).collect();
+            let keys: HashSet<(String, Review)> = hotspots
+                .iter()
+                .map(|it| (it.key.clone(), it.review))
+                .collect();
+            if keys.len() as u64 != total {
                 continue;
             }
-            let mut found = FoundHotspots {
-                hotspots: hotspots.into_iter().map(|it| self.hotspot(it)).collect(),
-                reviews: Reviews::default(),
-            };
-            if total > SHOWN {
-                found.reviews = self.many_hotspots(categories).await?;
-            } else {
-                for hotspot in &found.hotspots {
-                    found.reviews.add(hotspot.review, 1);
-                }
+            let mut reviews = Reviews::default();
+            for hotspot in &hotspots {
+                reviews.add(hotspot.review, 1);
             }
-            found.hotspots.sort_unstable();
-            found.hotspots.truncate(self.printed.others);
-            return Ok(found);
+            return Ok(FoundHotspots {
+                reviews,
+                keys: Some(keys),
+                hotspots,
+            });
         }
         Err(Error::Unsteady(categories.1.to_owned()))
     }
@@ -377,7 +401,7 @@ impl Search<'_> {
                 Err(Error::BadRequest { message, .. })
                     if message.contains("'project'") && self.dialect.rename_hotspots_project() => {}
                 Ok(found) if found.hotspots.iter().any(|it| it.project != self.project) => {
-                    return Err(other_project("api/hotspots/search"));
+                    return Err(ignored("api/hotspots/search"));
                 }
                 other => return other,
             }
@@ -450,10 +474,27 @@ pub(crate) async fn comment(client: &Client, hotspot: &str) -> Result<Option<Str
     }
 }
 
-fn other_project(what: &str) -> Error {
+/// A parameter was ignored: what came is of other projects, or in another state than was asked for.
+fn ignored(what: &str) -> Error {
     Error::Malformed {
         what: what.to_owned(),
-        why: "it is about other projects".to_owned(),
+        why: "it is about other projects or other issues than were asked for".to_owned(),
+    }
+}
+
+fn is_dismissed(issue: &wire::Issue) -> bool {
+    resolution(issue).is_some()
+}
+
+fn resolution(issue: &wire::Issue) -> Option<Resolution> {
+    let status = issue
+        .issue_status
+        .as_deref()
+        .or(issue.resolution.as_deref());
+    match status {
+        Some("ACCEPTED" | "WONTFIX") => Some(Resolution::Accepted),
+        Some("FALSE_POSITIVE" | "FALSE-POSITIVE") => Some(Resolution::FalsePositive),
+        _ => None,
     }
 }
 

@@ -18,4 +18,4 @@ pub use client::{Client, Connection, Patience, Token};
 pub use error::Error;
 pub use pull::{Analysed, Progress, Request, Step, pull};
 pub use version::{InvalidFallback, VersionFallback};
-pub use wait::{Task, wait_for_revision, wait_for_task};
+pub use wait::{Scanned, Task, wait_for_revision, wait_for_task};

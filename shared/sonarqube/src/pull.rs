@@ -1,6 +1,6 @@
 //! All that a server has found in the newest analysis of a branch, seen through some standards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use domain::report::Rating;
@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::client::Client;
 use crate::dialect::Dialect;
-use crate::error::Error;
+use crate::error::{Error, said};
 use crate::issues::{Found, FoundHotspots, Search, Which};
 use crate::version::{VersionFallback, version};
 use crate::{issues, rules, wire};
@@ -35,6 +35,8 @@ pub struct Request {
     pub fallback: VersionFallback,
     /// Properties of the analysis, which the Web API does not tell.
     pub properties: BTreeMap<String, String>,
+    /// The key of the analysis, where only that one will do.
+    pub analysis: Option<String>,
     /// How much is listed.
     pub printed: Printed,
 }
@@ -83,6 +85,13 @@ pub async fn pull(
     for _ in 0..READINGS {
         let newest = newest(&search).await?;
         let key = newest.key.clone();
+        if let Some(expected) = request.analysis.as_ref().filter(|it| **it != key) {
+            return Err(Error::Overtaken {
+                branch: said(&branch.name),
+                newest: key,
+                expected: expected.clone(),
+            });
+        }
         let subject = Arc::new(subject(&search, request, newest).await?);
         progress(Step::Project, 1, 1);
         let mut assessments = Vec::new();
@@ -107,7 +116,7 @@ async fn branch(client: &Client, request: &Request) -> Result<wire::Branch, Erro
         Some(name) => branch.name == *name,
     };
     let names: Vec<&str> = branches.iter().map(|branch| branch.name.as_str()).collect();
-    let known = names.join(", ");
+    let known = said(&names.join(", "));
     let mut branches = branches.into_iter();
     branches.find(is_asked_for).ok_or_else(|| {
         let asked = request
@@ -150,7 +159,7 @@ async fn subject(
         &request.fallback,
     );
     let (version, unusable_version) =
-        version.ok_or_else(|| Error::NoVersion(given.unwrap_or_default()))?;
+        version.ok_or_else(|| Error::NoVersion(said(&given.unwrap_or_default())))?;
     let (name, measures) = measures(search).await?;
     Ok(Subject {
         project_key: search.project.to_owned(),
@@ -283,7 +292,7 @@ async fn assessment(
     let steps = standard.categories.len();
     let step = || Step::Standard(standard.id.as_str());
     progress(step(), 0, steps);
-    let active = rules::active(search.client, search.project, standard).await?;
+    let active = rules::active(search, standard).await?;
     let values: Vec<&str> = standard
         .categories
         .iter()
@@ -305,12 +314,27 @@ async fn assessment(
         let of_category = values
             .iter()
             .map(|value| category(search, (parameter, value), any));
-        let mut categories = Vec::new();
+        let mut found = Vec::new();
         let mut read = std::pin::pin!(stream::iter(of_category).buffered(AT_ONCE));
         while let Some(category) = read.try_next().await? {
-            categories.push(category);
-            progress(step(), categories.len(), steps);
+            found.push(category);
+            progress(step(), found.len(), steps);
         }
+        // Whatever is in a category is in all of them together, and nothing else: otherwise it has changed in between.
+        let is_steady = is_whole(
+            open.keys.as_ref(),
+            found.iter().map(|it| it.open.keys.as_ref()),
+        ) && is_whole(
+            dismissed.keys.as_ref(),
+            found.iter().map(|it| it.dismissed.keys.as_ref()),
+        ) && is_whole(
+            hotspots.keys.as_ref(),
+            found.iter().map(|it| it.hotspots.keys.as_ref()),
+        );
+        if !is_steady {
+            continue;
+        }
+        let mut categories: Vec<Category> = found.into_iter().map(InCategory::into).collect();
         for (index, category) in categories.iter_mut().enumerate() {
             category.active_rules = active.as_ref().map(|counts| counts[index]);
         }
@@ -324,7 +348,7 @@ async fn assessment(
             rules: BTreeMap::new(),
             categories,
         };
-        // Whatever is in one of them is counted there, and nothing else: otherwise it has changed in between.
+        // What is too much to be known by its keys at least adds up.
         let most = assessment.categories.iter().map(|it| it.open.total()).max();
         let total = assessment.open.total();
         if assessment.occurrences() >= total && most.unwrap_or_default() <= total {
@@ -342,32 +366,57 @@ struct Any {
     hotspots: bool,
 }
 
+/// What was found of a category.
+#[derive(Default)]
+struct InCategory {
+    open: Found,
+    dismissed: Found,
+    hotspots: FoundHotspots,
+}
+
+impl From<InCategory> for Category {
+    fn from(found: InCategory) -> Self {
+        Self {
+            open: found.open.counts,
+            hotspots: found.hotspots.reviews,
+            accepted: found.dismissed.accepted,
+            false_positives: found.dismissed.false_positives,
+            active_rules: None,
+            vulnerabilities: found.open.issues,
+            listed_hotspots: found.hotspots.hotspots,
+            dismissed: found.dismissed.issues,
+        }
+    }
+}
+
+/// Whether the categories together have just what all of them have; what has more than a search shows is not known.
+fn is_whole<'a, T: Eq + std::hash::Hash + 'a>(
+    all: Option<&HashSet<T>>,
+    of_categories: impl Iterator<Item = Option<&'a HashSet<T>>>,
+) -> bool {
+    let Some(all) = all else {
+        return true;
+    };
+    let together: HashSet<&T> = of_categories.flatten().flatten().collect();
+    together.len() == all.len() && together.iter().all(|it| all.contains(*it))
+}
+
 async fn category(
     search: &Search<'_>,
     selected: (&str, &str),
     any: Any,
-) -> Result<Category, Error> {
-    let (mut open, mut dismissed, mut hotspots) =
-        (Found::default(), Found::default(), FoundHotspots::default());
+) -> Result<InCategory, Error> {
+    let mut found = InCategory::default();
     if any.open {
-        open = search.issues(Which::Open, selected).await?;
+        found.open = search.issues(Which::Open, selected).await?;
     }
     if any.dismissed {
-        dismissed = search.issues(Which::Dismissed, selected).await?;
+        found.dismissed = search.issues(Which::Dismissed, selected).await?;
     }
     if any.hotspots {
-        hotspots = search.hotspots(selected).await?;
+        found.hotspots = search.hotspots(selected).await?;
     }
-    Ok(Category {
-        open: open.counts,
-        hotspots: hotspots.reviews,
-        accepted: dismissed.accepted,
-        false_positives: dismissed.false_positives,
-        active_rules: None,
-        vulnerabilities: open.issues,
-        listed_hotspots: hotspots.hotspots,
-        dismissed: dismissed.issues,
-    })
+    Ok(found)
 }
 
 /// Adds what rules and reviewers say to what is listed.

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use findings::{Block, Rule, Standard};
+use findings::{Block, Mode, Rule, Standard};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::issues::Search;
 use crate::text;
 use crate::wire;
 
@@ -14,6 +15,8 @@ use crate::wire;
 const AT_ONCE: usize = 4;
 /// How many rules a page has at the most.
 const PAGE: usize = 500;
+/// How many pages a search has at the most: it shows 10,000 rules.
+const PAGES: usize = 20;
 
 /// The parts of a rule's text that say why and what to do.
 const TOLD: [(&str, &str); 4] = [
@@ -87,15 +90,14 @@ async fn rule(client: &Client, key: &str) -> Result<Rule, Error> {
     })
 }
 
-/// How many rules look for each category of a standard, in all quality profiles of a project together. `None` when the server
-/// does not tell.
+/// How many rules look for each category of a standard, in the quality profiles by which the branch was analysed. `None` when the
+/// server does not tell.
 pub(crate) async fn active(
-    client: &Client,
-    project: &str,
+    search: &Search<'_>,
     standard: &Standard,
 ) -> Result<Option<Vec<u64>>, Error> {
-    match counted(client, project, standard).await {
-        Ok(counts) => Ok(Some(counts)),
+    match counted(search, standard).await {
+        Ok(counts) => Ok(counts),
         // Nobody needs it to trust the findings.
         Err(
             Error::NotFound { .. }
@@ -109,21 +111,19 @@ pub(crate) async fn active(
 
 /// A profile says which of its rules are active, but not of which category; a category has rules of all profiles. So both are
 /// asked, and compared: a request for each of them, instead of one for each pair.
-async fn counted(client: &Client, project: &str, standard: &Standard) -> Result<Vec<u64>, Error> {
-    let mut parameters = vec![("project", project)];
-    parameters.extend(client.organization().map(|it| ("organization", it)));
-    let profiles: wire::Profiles = client
-        .get("api/qualityprofiles/search", &parameters)
-        .await?;
+async fn counted(search: &Search<'_>, standard: &Standard) -> Result<Option<Vec<u64>>, Error> {
+    let Some(profiles) = profiles(search).await? else {
+        return Ok(None);
+    };
     let values: Vec<&str> = standard
         .categories
         .iter()
         .map(|it| it.value.as_str())
         .collect();
     let all = values.join(",");
-    let of_profiles = profiles.profiles.iter().map(|profile| {
+    let of_profiles = profiles.iter().map(|profile| {
         let active = [("qprofile", profile.key.as_str()), ("activation", "true")];
-        found(client, standard, &all, active)
+        found(search, standard, &all, active)
     });
     let active: Vec<HashSet<String>> = stream::iter(of_profiles)
         .buffered(AT_ONCE)
@@ -131,44 +131,71 @@ async fn counted(client: &Client, project: &str, standard: &Standard) -> Result<
         .await?;
     let active: HashSet<String> = active.into_iter().flatten().collect();
     if active.is_empty() {
-        return Ok(vec![0; values.len()]);
+        return Ok(Some(vec![0; values.len()]));
     }
     let of_categories = values
         .iter()
-        .map(|value| found(client, standard, value, []));
+        .map(|value| found(search, standard, value, []));
     let of_categories: Vec<HashSet<String>> = stream::iter(of_categories)
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
     let count = |rules: &HashSet<String>| rules.intersection(&active).count() as u64;
-    Ok(of_categories.iter().map(count).collect())
+    Ok(Some(of_categories.iter().map(count).collect()))
 }
 
-/// The keys of the rules of some categories.
+/// The profiles by which the branch was analysed: of its own languages, where the project has one of each that there is.
+async fn profiles(search: &Search<'_>) -> Result<Option<Vec<wire::Profile>>, Error> {
+    let mut parameters = vec![
+        ("component", search.project),
+        ("metricKeys", "quality_profiles"),
+    ];
+    if search.names_branch {
+        parameters.push(("branch", search.branch));
+    }
+    let measured: wire::Measured = search
+        .client
+        .get("api/measures/component", &parameters)
+        .await?;
+    let value = measured
+        .component
+        .measures
+        .into_iter()
+        .find_map(|it| it.value);
+    Ok(value.and_then(|it| serde_json::from_str(&it).ok()))
+}
+
+/// The keys of the rules of some categories that find what counts, or hotspots.
 async fn found<'a>(
-    client: &'a Client,
+    search: &'a Search<'_>,
     standard: &'a Standard,
     values: &'a str,
     more: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<HashSet<String>, Error> {
-    let mut parameters = vec![
-        (standard.parameter.as_str(), values),
-        ("types", "VULNERABILITY,SECURITY_HOTSPOT"),
-        ("f", "lang"),
-        ("ps", "500"),
-    ];
-    parameters.extend(more);
-    parameters.extend(client.organization().map(|it| ("organization", it)));
+    let kinds: &[(&str, &str)] = match search.dialect.mode {
+        Mode::Standard => &[("types", "VULNERABILITY,SECURITY_HOTSPOT")],
+        Mode::Mqr => &[
+            ("impactSoftwareQualities", "SECURITY"),
+            ("types", "SECURITY_HOTSPOT"),
+        ],
+    };
+    let more: Vec<(&str, &str)> = more.into_iter().collect();
     let mut keys = HashSet::new();
-    for page in 1.. {
-        let page = page.to_string();
-        let mut parameters = parameters.clone();
-        parameters.push(("p", page.as_str()));
-        let rules: wire::Rules = client.get("api/rules/search", &parameters).await?;
-        let (total, is_last) = (rules.total(), rules.rules.len() < PAGE);
-        keys.extend(rules.rules.into_iter().map(|rule| rule.key));
-        if is_last || keys.len() as u64 >= total {
-            break;
+    for kind in kinds {
+        let mut parameters = vec![(standard.parameter.as_str(), values), *kind];
+        parameters.extend([("f", "lang"), ("ps", "500")]);
+        parameters.extend(&more);
+        parameters.extend(search.client.organization().map(|it| ("organization", it)));
+        for page in 1..=PAGES {
+            let page = page.to_string();
+            let mut parameters = parameters.clone();
+            parameters.push(("p", page.as_str()));
+            let rules: wire::Rules = search.client.get("api/rules/search", &parameters).await?;
+            let (total, shown) = (rules.total(), rules.rules.len());
+            keys.extend(rules.rules.into_iter().map(|rule| rule.key));
+            if shown < PAGE || total <= PAGE as u64 {
+                break;
+            }
         }
     }
     Ok(keys)

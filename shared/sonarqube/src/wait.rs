@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, said};
 use crate::wire;
 
 /// How long between two questions. A background task takes seconds to minutes.
@@ -15,11 +15,22 @@ const PAUSE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
     /// It has made an analysis.
-    Succeeded,
+    Succeeded(Scanned),
     /// It has made none; why, if that is known.
     Failed(String),
     /// It is not done in the time that there was.
     Unfinished,
+}
+
+/// What a background task has analysed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// The key of the analysis.
+    pub analysis: Option<String>,
+    /// The branch, where editions know branches.
+    pub branch: Option<String>,
+    /// The pull request, if it is of one.
+    pub pull_request: Option<String>,
 }
 
 /// Waits for the background task that a scanner has begun. That takes the permission to analyse the project; see
@@ -32,10 +43,16 @@ pub async fn wait_for_task(client: &Client, task: &str, within: Duration) -> Res
     loop {
         let wire::AskedTask { task } = client.get("api/ce/task", &[("id", task)]).await?;
         match task.status.as_str() {
-            "SUCCESS" => return Ok(Task::Succeeded),
+            "SUCCESS" => {
+                return Ok(Task::Succeeded(Scanned {
+                    analysis: task.analysis_id,
+                    branch: task.branch,
+                    pull_request: task.pull_request,
+                }));
+            }
             "FAILED" | "CANCELED" => {
                 let why = task.error_message.unwrap_or(task.status);
-                return Ok(Task::Failed(why));
+                return Ok(Task::Failed(said(&why)));
             }
             _ if Instant::now() + PAUSE > end => return Ok(Task::Unfinished),
             _ => tokio::time::sleep(PAUSE).await,
@@ -63,7 +80,11 @@ pub async fn wait_for_revision(
             .await?;
         let newest = found.analyses.first();
         if newest.is_some_and(|it| it.revision.as_deref() == Some(revision)) {
-            return Ok(Task::Succeeded);
+            return Ok(Task::Succeeded(Scanned {
+                analysis: newest.map(|it| it.key.clone()),
+                branch: branch.map(str::to_owned),
+                pull_request: None,
+            }));
         }
         if Instant::now() + PAUSE > end {
             return Ok(Task::Unfinished);

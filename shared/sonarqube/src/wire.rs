@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::error::said;
+
 #[derive(Deserialize)]
 struct Errors {
     errors: Vec<ErrorMessage>,
@@ -18,9 +20,7 @@ pub(crate) fn message(body: &[u8]) -> String {
         return String::new();
     };
     let messages: Vec<String> = errors.into_iter().map(|error| error.msg).collect();
-    // Whatever a server writes, it does not command a terminal.
-    let shown = messages.join("; ").chars().take(500).collect::<String>();
-    shown.replace(|it: char| it.is_control(), " ")
+    said(&messages.join("; "))
 }
 
 #[derive(Deserialize)]
@@ -216,11 +216,18 @@ pub(crate) struct Section {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Profiles {
+pub(crate) struct Settings {
     #[serde(default)]
-    pub(crate) profiles: Vec<Profile>,
+    pub(crate) settings: Vec<Setting>,
 }
 
+#[derive(Deserialize)]
+pub(crate) struct Setting {
+    #[serde(default)]
+    pub(crate) value: String,
+}
+
+/// A profile by which the project was analysed, in the metric `quality_profiles`.
 #[derive(Deserialize)]
 pub(crate) struct Profile {
     pub(crate) key: String,
@@ -259,6 +266,12 @@ pub(crate) struct Task {
     pub(crate) status: String,
     #[serde(default)]
     pub(crate) error_message: Option<String>,
+    #[serde(default)]
+    pub(crate) analysis_id: Option<String>,
+    #[serde(default)]
+    pub(crate) branch: Option<String>,
+    #[serde(default)]
+    pub(crate) pull_request: Option<String>,
 }
 
 #[cfg(test)]

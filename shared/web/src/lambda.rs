@@ -7,6 +7,9 @@
 //!   themselves. So the second of two small writes waits until the first one is acknowledged, which may be put off for half a
 //!   second (RFC 1122, section 4.2.3.2), and by Linux is for 40 ms. Here whatever is ready is one write, and none waits;
 //! - sends an error of the body as if it was data, and then ends the answer like a whole one. Here the connection breaks.
+//!
+//! What `lambda_http` also does with a request and an answer is left out, as nothing here uses it: the context among the request's
+//! extensions, its trace id in a header, and cookies apart from the other headers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,7 +34,7 @@ use crate::api::without_needless_length;
 /// What an answer has to repeat of its event, if that has it.
 const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
-/// Runs a service whose answers are buffered. API Gateway waits 29 seconds for each, and takes 6 MB.
+/// Runs a service whose answers are buffered. API Gateway waits 29 seconds for each, and Lambda takes 6 MB.
 ///
 /// # Errors
 /// When the Runtime API cannot be reached any more.
@@ -44,7 +47,7 @@ pub async fn run(service: Router) -> Result<(), Error> {
     lambda_http::run(service).await
 }
 
-/// Runs a service whose answers are streamed: however large, for 15 minutes.
+/// Runs a service whose answers are streamed: up to 200 MB, for 15 minutes.
 ///
 /// # Errors
 /// When the Runtime API cannot be reached any more, and when the body of an answer fails. The connection that it went through
@@ -118,10 +121,10 @@ impl Streaming {
             "an answer broke off, so the function ends"
         })?;
         if !taken.status().is_success() {
-            // As after the function's timeout. The next event is another one.
+            // As after the function's timeout, or when the caller has gone. The next event is another one.
             tracing::error!("the Runtime API refused an answer with {}", taken.status());
         }
-        // A connection whose answer was not read would not be used again.
+        // A connection whose answer was not read may not be used again.
         let _ = taken.into_body().collect().await;
         Ok(())
     }

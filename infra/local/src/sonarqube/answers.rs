@@ -30,7 +30,6 @@ pub(super) fn answer(edition: Edition, project: &Project, asked: &Asked) -> Resp
         "api/hotspots/show" => hotspot(project, asked),
         "api/rules/show" => rule(edition, project, asked),
         "api/rules/search" => rules(edition, project, asked),
-        "api/qualityprofiles/search" => profiles(edition, project, asked),
         path => Err(refuse(404, &format!("Unknown url : /{path}"))),
     };
     match answered {
@@ -117,7 +116,14 @@ fn measures(edition: Edition, project: &Project, asked: &Asked) -> Answer {
             .iter()
             .filter(|it| matches!(it.status, Status::Open | Status::Confirmed))
     };
-    let worst = open().map(|it| it.severity).min();
+    let severity = |it: &FoundIssue| {
+        if edition.is_mqr() {
+            it.impact
+        } else {
+            it.severity
+        }
+    };
+    let worst = open().filter_map(severity).min();
     let rating = worst.map_or(1, |it| 5 - it as u8);
     let to_review = branch
         .hotspots
@@ -126,7 +132,13 @@ fn measures(edition: Edition, project: &Project, asked: &Asked) -> Answer {
         .count();
     let all = branch.hotspots.len();
     let mut values = vec![
-        ("vulnerabilities", open().count().to_string()),
+        (
+            "vulnerabilities",
+            open()
+                .filter(|it| it.severity.is_some())
+                .count()
+                .to_string(),
+        ),
         ("security_rating", format!("{rating}.0")),
         ("security_hotspots", to_review.to_string()),
         (
@@ -134,6 +146,10 @@ fn measures(edition: Edition, project: &Project, asked: &Asked) -> Answer {
             if to_review == 0 { "1.0" } else { "5.0" }.to_owned(),
         ),
         ("ncloc", "48210".to_owned()),
+        (
+            "quality_profiles",
+            json!([{"key": "java", "language": "java", "name": "Sonar way"}]).to_string(),
+        ),
     ];
     if all > 0 {
         let percent = (all - to_review) as f64 * 100.0 / all as f64;
@@ -145,7 +161,7 @@ fn measures(edition: Edition, project: &Project, asked: &Asked) -> Answer {
         values.push(("software_quality_security_rating", format!("{rating}.0")));
         values.push((
             "software_quality_security_issues",
-            open().count().to_string(),
+            open().filter(|it| it.impact.is_some()).count().to_string(),
         ));
     }
     let keys: Vec<&str> = required(asked, "metricKeys")?.split(',').collect();
@@ -296,13 +312,31 @@ fn issues(edition: Edition, project: &Project, asked: &Asked) -> Answer {
         .iter()
         .filter(|issue| {
             let resolution = issue.status.resolution();
-            has("severities", Some(issue.severity.key(Mode::Standard)))
-                && (!edition.has_impacts()
-                    || has("impactSeverities", Some(issue.severity.key(Mode::Mqr))))
+            has(
+                "severities",
+                issue.severity.map(|it| it.key(Mode::Standard)),
+            ) && (!edition.has_impacts()
+                || has("impactSeverities", issue.impact.map(|it| it.key(Mode::Mqr))))
                 && (!edition.has_impacts() || has("issueStatuses", Some(issue.status.key())))
                 && has("resolutions", resolution)
                 && (asked.parameter("resolved") != Some("false") || resolution.is_none())
-                && has("types", Some("VULNERABILITY"))
+                && has(
+                    "types",
+                    Some(if issue.severity.is_some() {
+                        "VULNERABILITY"
+                    } else {
+                        "CODE_SMELL"
+                    }),
+                )
+                && (!edition.has_impacts()
+                    || has(
+                        "impactSoftwareQualities",
+                        Some(if issue.impact.is_some() {
+                            "SECURITY"
+                        } else {
+                            "RELIABILITY"
+                        }),
+                    ))
                 && is_selected(project.rule(&issue.rule), asked)
         })
         .collect();
@@ -325,7 +359,8 @@ fn issue_json(
     let mut json = json!({
         "key": issue.key, "rule": issue.rule, "project": project.key, "line": issue.line,
         "component": format!("{}:{}", project.key, issue.path), "message": issue.message,
-        "severity": issue.severity.key(Mode::Standard), "type": "VULNERABILITY",
+        "severity": issue.severity.unwrap_or(Severity::Low).key(Mode::Standard),
+        "type": if issue.severity.is_some() { "VULNERABILITY" } else { "CODE_SMELL" },
         "creationDate": issue.created, "updateDate": issue.created,
     });
     if let Some(resolution) = issue.status.resolution() {
@@ -333,15 +368,17 @@ fn issue_json(
     }
     if edition.has_impacts() {
         json["issueStatus"] = json!(issue.status.key());
-        let severity = match (edition, issue.severity) {
-            (Edition::V10_4, Severity::Blocker) => Severity::High,
-            (Edition::V10_4, Severity::Info) => Severity::Low,
-            (_, severity) => severity,
-        };
-        json["impacts"] = json!([
-            {"softwareQuality": "MAINTAINABILITY", "severity": "LOW"},
-            {"softwareQuality": "SECURITY", "severity": severity.key(Mode::Mqr)},
-        ]);
+        let mut impacts = vec![json!({"softwareQuality": "MAINTAINABILITY", "severity": "LOW"})];
+        if let Some(impact) = issue.impact {
+            let severity = match (edition, impact) {
+                (Edition::V10_4, Severity::Blocker) => Severity::High,
+                (Edition::V10_4, Severity::Info) => Severity::Low,
+                (_, severity) => severity,
+            };
+            let key = severity.key(Mode::Mqr);
+            impacts.push(json!({"softwareQuality": "SECURITY", "severity": key}));
+        }
+        json["impacts"] = json!(impacts);
     }
     if let Some(comment) = issue.comment.as_ref().filter(|_| with_comments) {
         json["comments"] = json!([{"key": "c", "markdown": comment, "createdAt": issue.created}]);
@@ -443,29 +480,26 @@ fn rule(edition: Edition, project: &Project, asked: &Asked) -> Answer {
     Ok(json!({"rule": json}))
 }
 
-fn profiles(edition: Edition, project: &Project, asked: &Asked) -> Answer {
-    organization(edition, asked)?;
-    must_be(project, required(asked, "project")?)?;
-    let profile = |key: &str| json!({"key": key, "name": "Sonar way", "language": key});
-    Ok(json!({"profiles": [profile("java"), profile("cobol")]}))
-}
-
 fn rules(edition: Edition, project: &Project, asked: &Asked) -> Answer {
     organization(edition, asked)?;
     let profile = asked.parameter("qprofile");
     let is_found = |rule: &&KnownRule| {
-        let kind = if rule.finds_hotspots {
-            "SECURITY_HOTSPOT"
-        } else {
-            "VULNERABILITY"
+        let kind = match rule {
+            KnownRule {
+                finds_hotspots: true,
+                ..
+            } => "SECURITY_HOTSPOT",
+            KnownRule { is_smell: true, .. } => "CODE_SMELL",
+            _ => "VULNERABILITY",
         };
-        // One profile has them all.
-        let in_profile = match profile {
-            None => true,
-            Some("java") => rule.is_active,
-            Some(_) => false,
-        };
+        let in_profile = profile.is_none_or(|it| it == rule.language && rule.is_active);
+        // Hotspots have no impacts.
+        let has_impact = !edition.has_impacts()
+            || asked
+                .parameter("impactSoftwareQualities")
+                .is_none_or(|_| !rule.finds_hotspots);
         in_profile
+            && has_impact
             && asked
                 .values("types")
                 .is_none_or(|types| types.contains(&kind))

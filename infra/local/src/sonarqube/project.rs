@@ -58,8 +58,10 @@ pub struct FoundIssue {
     pub line: u32,
     /// What is wrong.
     pub message: String,
-    /// How bad it is, in both modes.
-    pub severity: Severity,
+    /// How bad it is where servers rate by type; `None` if it is of another type than vulnerability.
+    pub severity: Option<Severity>,
+    /// How bad its impact on security is; `None` if it has none.
+    pub impact: Option<Severity>,
     /// What became of it.
     pub status: Status,
     /// When it was found first.
@@ -136,8 +138,12 @@ pub struct KnownRule {
     pub html: String,
     /// Whether it finds hotspots rather than vulnerabilities.
     pub finds_hotspots: bool,
-    /// Whether the project's profile has it.
+    /// Whether it is no vulnerability by its type, but has an impact on security.
+    pub is_smell: bool,
+    /// Whether the profile of its language has it.
     pub is_active: bool,
+    /// Its language. The project has `java` only.
+    pub language: &'static str,
     /// Its CWEs.
     pub cwe: Vec<String>,
     /// Its categories of the OWASP Top 10 2021, `a1` to `a10`.

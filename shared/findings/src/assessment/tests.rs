@@ -68,7 +68,7 @@ fn of_each_category_the_worst_are_kept_first_and_then_the_worst_of_all() {
         &[],
         &[Medium, Medium, Medium],
     ];
-    let sizes = lists.map(<[Severity]>::len);
+    let ranks = lists.map(|list| list.iter().map(|it| *it as usize).collect());
     for (of_each, most, expected) in [
         (1, 100, [4, 4, 0, 3]),
         (1, 3, [1, 1, 0, 1]),
@@ -80,7 +80,7 @@ fn of_each_category_the_worst_are_kept_first_and_then_the_worst_of_all() {
         (0, 2, [0, 2, 0, 0]),
         (5, 0, [0, 0, 0, 0]),
     ] {
-        let kept = shares(&sizes, of_each, most, |list, index| lists[list][index]);
+        let kept = shares(&ranks, of_each, most);
         assert_eq!(kept, expected, "{of_each} of each, {most} in all");
     }
 }
@@ -88,7 +88,9 @@ fn of_each_category_the_worst_are_kept_first_and_then_the_worst_of_all() {
 proptest! {
     #[test]
     fn as_many_are_kept_as_may_be(sizes in proptest::collection::vec(0..40_usize, 0..8), of_each in 0..20_usize, most in 0..100_usize) {
-        let kept = shares(&sizes, of_each, most, |list, index| Severity::ALL[index * 5 / sizes[list]]);
+        let ranks: Vec<Vec<usize>> =
+            sizes.iter().map(|size| (0..*size).map(|index| index * 5 / size).collect()).collect();
+        let kept = shares(&ranks, of_each, most);
         prop_assert_eq!(kept.iter().sum::<usize>(), most.min(sizes.iter().sum()));
         for (kept, size) in kept.iter().zip(&sizes) {
             prop_assert!(kept <= size);

@@ -90,7 +90,7 @@ async fn posted(
 }
 
 #[tokio::test]
-async fn what_is_ready_is_one_write() {
+async fn a_small_answer_is_posted_as_lambda_wants_it() {
     let (listener, address) = listener().await;
     let service = Router::new().fallback(async || "small");
     let taking = async {
