@@ -1,6 +1,6 @@
 //! One analysis, seen through one standard.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::date::GivenDate;
@@ -303,8 +303,8 @@ impl Assessment {
         self.standard.categories.iter().zip(&self.categories)
     }
 
-    /// Keeps only so many findings as a report lists: of each category its worst ones first, then the worst of all. What nobody
-    /// reads of the rules goes with them. Counts stay.
+    /// Keeps only so many findings as a report lists: of each category its worst ones first, then the worst of all. Counts
+    /// stay.
     #[must_use]
     pub fn limited_to(mut self, printed: &Printed) -> Self {
         for category in &mut self.categories {
@@ -334,8 +334,6 @@ impl Assessment {
             |it| &mut it.dismissed,
             |it| it.severity as usize,
         );
-        let used: HashSet<String> = self.listed_rules().map(str::to_owned).collect();
-        self.rules.retain(|key, _| used.contains(key));
         self
     }
 

@@ -112,13 +112,12 @@ impl Client {
     /// # Errors
     /// The address is none.
     pub fn new(connection: Connection) -> Result<Self, Error> {
-        let invalid = || Error::InvalidUrl;
-        let mut base = Url::parse(&connection.url).map_err(|_| invalid())?;
+        let mut base = Url::parse(&connection.url).map_err(|_| Error::InvalidUrl)?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
-            return Err(invalid());
+            return Err(Error::InvalidUrl);
         }
         if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
-            return Err(invalid());
+            return Err(Error::InvalidUrl);
         }
         base.set_fragment(None);
         let path = format!("{}/", base.path().trim_end_matches('/'));
@@ -194,7 +193,9 @@ impl Client {
     async fn ask(&self, path: &str, parameters: Parameters<'_>) -> Result<Vec<u8>, Error> {
         let patience = self.connection.patience;
         let (mut pause, mut waited) = (patience.first, Duration::ZERO);
-        for request in 1.. {
+        let mut request = 0;
+        loop {
+            request += 1;
             let is_last = request >= patience.requests;
             let asked = {
                 let _slot = self.at_once.acquire().await;
@@ -227,7 +228,6 @@ impl Client {
             waited += wait;
             pause = (pause * 2).min(patience.longest);
         }
-        unreachable!("the last request returns")
     }
 
     async fn ask_once(&self, path: &str, parameters: Parameters<'_>) -> Result<Answer, Error> {
@@ -239,11 +239,11 @@ impl Client {
                 why: reason(&source.without_url()),
             },
         };
-        let response = self.send(path, parameters).await.map_err(unreachable)?;
-        let status = response.status();
-        if status == StatusCode::UNAUTHORIZED && !self.basic.swap(true, Ordering::Relaxed) {
-            let response = self.send(path, parameters).await.map_err(unreachable)?;
-            return self.answer(path, response, unreachable).await;
+        let mut response = self.send(path, parameters).await.map_err(unreachable)?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && !self.basic.swap(true, Ordering::Relaxed)
+        {
+            response = self.send(path, parameters).await.map_err(unreachable)?;
         }
         self.answer(path, response, unreachable).await
     }

@@ -73,13 +73,13 @@ pub(crate) type Categories<'a> = (&'a str, &'a str);
 type Filter = Vec<(&'static str, String)>;
 
 impl Search<'_> {
-    /// How many issues there are.
-    pub(crate) async fn count(
-        &self,
-        which: Which,
-        categories: Categories<'_>,
-    ) -> Result<u64, Error> {
-        self.total(which, categories, Vec::new()).await
+    /// The parameters that select the branch, where the project's is called so.
+    pub(crate) fn of_branch(&self, project: &'static str) -> Vec<(&'static str, &str)> {
+        let mut parameters = vec![(project, self.project)];
+        if self.names_branch {
+            parameters.push(("branch", self.branch));
+        }
+        parameters
     }
 
     /// The issues of a category, or of several at once.
@@ -150,7 +150,7 @@ impl Search<'_> {
             self.list(issues, &mut found);
         }
         // Otherwise something has changed, or the searches by severity are not about the severities that count.
-        let is_steady = sum == self.count(which, categories).await?;
+        let is_steady = sum == self.total(which, categories, Filter::new()).await?;
         Ok(is_steady.then_some(found))
     }
 
@@ -174,37 +174,25 @@ impl Search<'_> {
     ) -> Result<wire::Issues, Error> {
         loop {
             let mut all: Filter = vec![
-                (self.dialect.issues_project(), self.project.to_owned()),
                 ("s", "FILE_LINE".to_owned()),
                 ("ps", PAGE.to_string()),
                 ("p", page.to_string()),
+                match self.dialect.mode {
+                    Mode::Standard => ("types", "VULNERABILITY".to_owned()),
+                    Mode::Mqr => ("impactSoftwareQualities", "SECURITY".to_owned()),
+                },
             ];
-            if self.names_branch {
-                all.push(("branch", self.branch.to_owned()));
-            }
             match which {
-                Which::Open => {
-                    all.push(self.open());
-                    all.push(match self.dialect.mode {
-                        Mode::Standard => ("types", "VULNERABILITY".to_owned()),
-                        Mode::Mqr => ("impactSoftwareQualities", "SECURITY".to_owned()),
-                    });
-                }
+                Which::Open => all.push(self.open()),
                 Which::Dismissed => {
                     all.push(self.dismissed(&[Resolution::Accepted, Resolution::FalsePositive]));
                     all.push(("additionalFields", "comments".to_owned()));
-                    all.push(match self.dialect.mode {
-                        Mode::Standard => ("types", "VULNERABILITY".to_owned()),
-                        Mode::Mqr => ("impactSoftwareQualities", "SECURITY".to_owned()),
-                    });
                 }
             }
             all.retain(|(name, _)| !filter.iter().any(|(other, _)| other == name));
             all.extend(filter.iter().cloned());
-            let mut parameters: Vec<(&str, &str)> = all
-                .iter()
-                .map(|(name, value)| (*name, value.as_str()))
-                .collect();
+            let mut parameters: Vec<(&str, &str)> = self.of_branch(self.dialect.issues_project());
+            parameters.extend(all.iter().map(|(name, value)| (*name, value.as_str())));
             parameters.push(categories);
             let found = self
                 .client
@@ -222,7 +210,7 @@ impl Search<'_> {
                     if found
                         .issues
                         .iter()
-                        .any(|it| is_dismissed(it) != (which == Which::Dismissed)) =>
+                        .any(|it| resolution(it).is_some() != (which == Which::Dismissed)) =>
                 {
                     return Err(ignored("api/issues/search"));
                 }
@@ -384,15 +372,8 @@ impl Search<'_> {
     ) -> Result<wire::Hotspots, Error> {
         let (size, page) = (PAGE.to_string(), page.to_string());
         loop {
-            let mut parameters = vec![
-                (self.dialect.hotspots_project(), self.project),
-                ("ps", size.as_str()),
-                ("p", page.as_str()),
-                categories,
-            ];
-            if self.names_branch {
-                parameters.push(("branch", self.branch));
-            }
+            let mut parameters: Vec<(&str, &str)> = self.of_branch(self.dialect.hotspots_project());
+            parameters.extend([("ps", size.as_str()), ("p", page.as_str()), categories]);
             parameters.extend(filter);
             let found = self
                 .client
@@ -480,10 +461,6 @@ fn ignored(what: &str) -> Error {
         what: what.to_owned(),
         why: "it is about other projects or other issues than were asked for".to_owned(),
     }
-}
-
-fn is_dismissed(issue: &wire::Issue) -> bool {
-    resolution(issue).is_some()
 }
 
 fn resolution(issue: &wire::Issue) -> Option<Resolution> {

@@ -92,11 +92,12 @@ pub async fn pull(
                 expected: expected.clone(),
             });
         }
-        let subject = Arc::new(subject(&search, request, newest).await?);
+        let (subject, profiles) = subject(&search, request, newest).await?;
+        let (subject, profiles) = (Arc::new(subject), profiles.as_deref());
         progress(Step::Project, 1, 1);
         let mut assessments = Vec::new();
         for standard in &request.standards {
-            assessments.push(assessment(&search, standard, &subject, progress).await?);
+            assessments.push(assessment(&search, standard, &subject, profiles, progress).await?);
         }
         // SonarQube shows issues as they are now, not as an analysis found them.
         if self::newest(&search).await?.key == key {
@@ -128,10 +129,8 @@ async fn branch(client: &Client, request: &Request) -> Result<wire::Branch, Erro
 }
 
 async fn newest(search: &Search<'_>) -> Result<wire::Analysis, Error> {
-    let mut parameters = vec![("project", search.project), ("ps", "1")];
-    if search.names_branch {
-        parameters.push(("branch", search.branch));
-    }
+    let mut parameters = search.of_branch("project");
+    parameters.push(("ps", "1"));
     let found: wire::Analyses = search
         .client
         .get("api/project_analyses/search", &parameters)
@@ -144,7 +143,7 @@ async fn subject(
     search: &Search<'_>,
     request: &Request,
     newest: wire::Analysis,
-) -> Result<Subject, Error> {
+) -> Result<(Subject, Profiles), Error> {
     let analysis = Analysis {
         key: newest.key,
         date: newest.date,
@@ -160,8 +159,8 @@ async fn subject(
     );
     let (version, unusable_version) =
         version.ok_or_else(|| Error::NoVersion(said(&given.unwrap_or_default())))?;
-    let (name, measures) = measures(search).await?;
-    Ok(Subject {
+    let (name, measures, profiles) = measures(search).await?;
+    let subject = Subject {
         project_key: search.project.to_owned(),
         project_name: name,
         project_url: search.link("dashboard", &[]),
@@ -173,11 +172,16 @@ async fn subject(
         server: search.dialect.server.clone(),
         mode: search.dialect.mode,
         measures,
-    })
+    };
+    Ok((subject, profiles))
 }
 
-/// The project's name and figures. A metric that this version lacks is left out.
-async fn measures(search: &Search<'_>) -> Result<(String, Measures), Error> {
+/// The quality profiles by which the branch was analysed, of its own languages; the project has one of each language that the
+/// server knows. `None` when that is not told.
+type Profiles = Option<Vec<wire::Profile>>;
+
+/// The project's name and figures, and its profiles. A metric that this version lacks is left out.
+async fn measures(search: &Search<'_>) -> Result<(String, Measures, Profiles), Error> {
     let mut metrics = vec![
         "security_rating",
         "vulnerabilities",
@@ -185,6 +189,7 @@ async fn measures(search: &Search<'_>) -> Result<(String, Measures), Error> {
         "security_hotspots_reviewed",
         "security_review_rating",
         "ncloc",
+        "quality_profiles",
     ];
     if search.dialect.is_from(10, 7) {
         metrics.push("software_quality_security_rating");
@@ -194,10 +199,8 @@ async fn measures(search: &Search<'_>) -> Result<(String, Measures), Error> {
     }
     let measured: wire::Measured = loop {
         let keys = metrics.join(",");
-        let mut parameters = vec![("component", search.project), ("metricKeys", keys.as_str())];
-        if search.names_branch {
-            parameters.push(("branch", search.branch));
-        }
+        let mut parameters: Vec<(&str, &str)> = search.of_branch("component");
+        parameters.push(("metricKeys", keys.as_str()));
         match search
             .client
             .get("api/measures/component", &parameters)
@@ -251,7 +254,8 @@ async fn measures(search: &Search<'_>) -> Result<(String, Measures), Error> {
         review_rating: rating("security_review_rating"),
         lines: number("ncloc"),
     };
-    Ok((measured.component.name, measures))
+    let profiles = value("quality_profiles").and_then(|it| serde_json::from_str(it).ok());
+    Ok((measured.component.name, measures, profiles))
 }
 
 async fn gate(search: &Search<'_>, analysis: &str) -> Result<Option<Gate>, Error> {
@@ -287,12 +291,13 @@ async fn assessment(
     search: &Search<'_>,
     standard: &'static Standard,
     subject: &Arc<Subject>,
+    profiles: Option<&[wire::Profile]>,
     progress: Progress<'_>,
 ) -> Result<Assessment, Error> {
     let steps = standard.categories.len();
     let step = || Step::Standard(standard.id.as_str());
     progress(step(), 0, steps);
-    let active = rules::active(search, standard).await?;
+    let active = rules::active(search, profiles, standard).await?;
     let values: Vec<&str> = standard
         .categories
         .iter()

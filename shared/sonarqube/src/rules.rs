@@ -26,13 +26,12 @@ const TOLD: [(&str, &str); 4] = [
     ("how_to_fix", "How to fix it"),
 ];
 
-/// The rules with these keys. One that the server does not show has its key as its name.
+/// The rules with these keys, each of which stands there once. One that the server does not show has its key as its name.
 pub(crate) async fn rules(
     client: &Client,
     keys: impl IntoIterator<Item = &str>,
     on_each: impl Fn(usize),
 ) -> Result<BTreeMap<String, Rule>, Error> {
-    let keys: HashSet<&str> = keys.into_iter().collect();
     let shown = keys.into_iter().map(async |key| {
         let rule = rule(client, key).await?;
         Ok::<_, Error>((key.to_owned(), rule))
@@ -94,10 +93,14 @@ async fn rule(client: &Client, key: &str) -> Result<Rule, Error> {
 /// server does not tell.
 pub(crate) async fn active(
     search: &Search<'_>,
+    profiles: Option<&[wire::Profile]>,
     standard: &Standard,
 ) -> Result<Option<Vec<u64>>, Error> {
-    match counted(search, standard).await {
-        Ok(counts) => Ok(counts),
+    let Some(profiles) = profiles else {
+        return Ok(None);
+    };
+    match counted(search, profiles, standard).await {
+        Ok(counts) => Ok(Some(counts)),
         // Nobody needs it to trust the findings.
         Err(
             Error::NotFound { .. }
@@ -111,10 +114,11 @@ pub(crate) async fn active(
 
 /// A profile says which of its rules are active, but not of which category; a category has rules of all profiles. So both are
 /// asked, and compared: a request for each of them, instead of one for each pair.
-async fn counted(search: &Search<'_>, standard: &Standard) -> Result<Option<Vec<u64>>, Error> {
-    let Some(profiles) = profiles(search).await? else {
-        return Ok(None);
-    };
+async fn counted(
+    search: &Search<'_>,
+    profiles: &[wire::Profile],
+    standard: &Standard,
+) -> Result<Vec<u64>, Error> {
     let values: Vec<&str> = standard
         .categories
         .iter()
@@ -131,7 +135,7 @@ async fn counted(search: &Search<'_>, standard: &Standard) -> Result<Option<Vec<
         .await?;
     let active: HashSet<String> = active.into_iter().flatten().collect();
     if active.is_empty() {
-        return Ok(Some(vec![0; values.len()]));
+        return Ok(vec![0; values.len()]);
     }
     let of_categories = values
         .iter()
@@ -141,28 +145,7 @@ async fn counted(search: &Search<'_>, standard: &Standard) -> Result<Option<Vec<
         .try_collect()
         .await?;
     let count = |rules: &HashSet<String>| rules.intersection(&active).count() as u64;
-    Ok(Some(of_categories.iter().map(count).collect()))
-}
-
-/// The profiles by which the branch was analysed: of its own languages, where the project has one of each that there is.
-async fn profiles(search: &Search<'_>) -> Result<Option<Vec<wire::Profile>>, Error> {
-    let mut parameters = vec![
-        ("component", search.project),
-        ("metricKeys", "quality_profiles"),
-    ];
-    if search.names_branch {
-        parameters.push(("branch", search.branch));
-    }
-    let measured: wire::Measured = search
-        .client
-        .get("api/measures/component", &parameters)
-        .await?;
-    let value = measured
-        .component
-        .measures
-        .into_iter()
-        .find_map(|it| it.value);
-    Ok(value.and_then(|it| serde_json::from_str(&it).ok()))
+    Ok(of_categories.iter().map(count).collect())
 }
 
 /// The keys of the rules of some categories that find what counts, or hotspots.
