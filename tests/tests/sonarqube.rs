@@ -293,7 +293,7 @@ async fn every_server_tells_the_same() {
         let listed: Vec<_> = xss
             .vulnerabilities
             .iter()
-            .map(|it| (it.key.as_str(), it.severity))
+            .map(|it| (it.finding.key.as_str(), it.severity))
             .collect();
         let mut expected = vec![
             ("issue-00000", Severity::High),
@@ -312,7 +312,7 @@ async fn every_server_tells_the_same() {
             Some(0),
             "of another language"
         );
-        let first = &xss.vulnerabilities[0];
+        let first = &xss.vulnerabilities[0].finding;
         assert_eq!(
             (first.path.as_str(), first.line),
             ("src/file000.java", Some(1))
@@ -326,7 +326,7 @@ async fn every_server_tells_the_same() {
         let dismissed: Vec<_> = xss
             .dismissed
             .iter()
-            .map(|it| (it.resolution.unwrap(), it.comment.as_deref()))
+            .map(|it| (it.resolution.unwrap(), it.finding.comment.as_deref()))
             .collect();
         assert_eq!(
             dismissed,
@@ -340,7 +340,7 @@ async fn every_server_tells_the_same() {
         let said: Vec<_> = category("A01:2021")
             .listed_hotspots
             .iter()
-            .map(|it| (it.review, it.comment.as_deref()))
+            .map(|it| (it.review, it.finding.comment.as_deref()))
             .collect();
         let expected = [
             (Review::ToReview, None),
@@ -394,7 +394,7 @@ async fn where_nothing_is_little_is_asked() {
     assert_eq!(assessments[0].open.total(), 0);
     assert_eq!(assessments[0].rating(), Rating::A);
     let asked = |path: &str| server.asked().iter().filter(|it| it.path == path).count();
-    assert_eq!(asked("api/issues/search"), 2);
+    assert_eq!(asked("api/issues/search"), 3, "open, dismissed, sandboxed");
     assert_eq!(asked("api/hotspots/search"), 1);
     assert_eq!(asked("api/rules/show"), 0);
 }
@@ -411,7 +411,8 @@ async fn counts_are_exact_whatever_their_size() {
         let sandbox = (MANY..MANY + 3)
             .map(|number| issue(number, "java:xss", Severity::Blocker, Status::InSandbox));
         large.branches[0].issues = open.collect();
-        if edition != Edition::V9_9 {
+        let has_sandbox = edition != Edition::V9_9;
+        if has_sandbox {
             large.branches[0].issues.extend(sandbox);
         }
         large.branches[0].hotspots = (0..10_100)
@@ -427,6 +428,7 @@ async fn counts_are_exact_whatever_their_size() {
             "{edition:?}"
         );
         assert_eq!(assessment.hotspots.fixed, 10_100);
+        assert_eq!(assessment.sandboxed, has_sandbox.then_some(3));
         let listed: Vec<_> = assessment
             .categories
             .iter()
@@ -513,17 +515,25 @@ async fn a_server_that_is_busy_is_asked_again_and_not_for_ever() {
 
 #[tokio::test]
 async fn a_longer_pause_of_the_servers_own_is_kept_up_to_a_limit() {
-    for after in ["3600", "Thu, 31 Dec 2099 23:59:59 GMT", "soon"] {
+    // An hour is not waited for: the longest pause is 4 ms here.
+    for (after, longer) in [
+        ("3600", Some(4)),
+        ("Thu, 31 Dec 2099 23:59:59 GMT", Some(4)),
+        ("0", None),
+        ("soon", None),
+    ] {
         let (server, client) = start(Edition::V2025_1 { mqr: false }, project()).await;
-        server.trouble(move |asked, _| {
-            let response = || Response::builder().status(429).header("retry-after", after);
-            (asked.before == 3).then(|| response().body(Body::empty()).unwrap())
+        server.trouble(move |_, _| {
+            let response = Response::builder().status(429).header("retry-after", after);
+            Some(response.body(Body::empty()).unwrap())
         });
-        // An hour is not waited for: the longest pause is 4 ms here.
-        assert!(
-            read(&client, &request(&["cwe-top-25-2024"])).await.is_ok(),
-            "{after}"
-        );
+        let busy = read(&client, &request(&["cwe-top-25-2024"])).await;
+        let Err(Error::Busy { waited, .. }) = busy else {
+            panic!("{after}: {busy:?}");
+        };
+        // Three pauses before the fourth request, which double where the server wants nothing.
+        let expected = longer.map_or(1 + 2 + 4, |longer| 3 * longer);
+        assert_eq!(waited, Duration::from_millis(expected), "{after}");
     }
 }
 
@@ -800,6 +810,31 @@ async fn a_server_that_trickles_or_is_not_there_is_given_up() {
         .await
         .unwrap_err();
     assert!(matches!(gone, Error::Unreachable { .. }), "{gone}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_not_trusted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = tests::tls::self_signed(&["127.0.0.1"]);
+    let (told, mut handshakes) = tokio::sync::mpsc::unbounded_channel();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            told.send(acceptor.accept(socket).await.is_ok()).unwrap();
+        }
+    });
+    let client = Client::new(connection(&format!("https://{address}"), Edition::V9_9)).unwrap();
+    let request = request(&["cwe-top-25-2024"]);
+    let untrusted = read(&client, &request).await.unwrap_err();
+    assert!(matches!(untrusted, Error::Tls(_)), "{untrusted}");
+    let text = untrusted.to_string();
+    assert!(text.contains("SSL_CERT_FILE"), "{text}");
+    // It is not asked again: a certificate stays what it is.
+    assert_eq!(handshakes.recv().await, Some(false));
+    serving.abort();
+    let _ = serving.await;
+    assert_eq!(handshakes.recv().await, None);
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ use uuid::Uuid;
 use self::organization::PRODUCTS;
 use self::product::{Analysis, Product, Weakness};
 use crate::sonarqube::{
-    Analysis as Analysed, Branch, Edition, FoundIssue, KnownRule, Project, StandIn, Status,
+    Analysis as Analysed, Branch, Edition, FoundHotspot, FoundIssue, KnownRule, Project, StandIn,
+    Status,
 };
 
 /// One report to publish.
@@ -70,7 +71,10 @@ async fn analysed(
     analysis: &Analysis,
 ) -> anyhow::Result<Vec<DemoReport>> {
     let token = Uuid::new_v4().simple().to_string();
-    let edition = Edition::V2025_1 { mqr: false };
+    let edition = match product.is_mqr {
+        true => Edition::V2026_3 { mqr: true },
+        false => Edition::V2025_1 { mqr: false },
+    };
     let server = StandIn::start(edition, &token, project(product, nth, analysis)).await?;
     let client = Client::new(Connection {
         url: server.url.clone(),
@@ -133,10 +137,8 @@ fn at_home(assessment: &mut Assessment, url: &str) {
     let subject = Arc::make_mut(&mut assessment.subject);
     moved(&mut subject.server.url);
     moved(&mut subject.project_url);
-    for category in &mut assessment.categories {
-        for issue in &mut category.vulnerabilities {
-            moved(&mut issue.url);
-        }
+    for finding in assessment.listed_mut() {
+        moved(&mut finding.url);
     }
 }
 
@@ -157,8 +159,9 @@ fn project(product: &Product, nth: usize, analysis: &Analysis) -> Project {
             .weaknesses
             .iter()
             .flat_map(|it| issues(it, nth, analysis))
+            .chain(dismissed(product, analysis))
             .collect(),
-        hotspots: Vec::new(),
+        hotspots: hotspots(product, analysis),
     };
     let mut branches = vec![branch("main")];
     if name != "main" {
@@ -168,7 +171,7 @@ fn project(product: &Product, nth: usize, analysis: &Analysis) -> Project {
         key: product.key.to_owned(),
         name: product.name.to_owned(),
         branches,
-        rules: product.weaknesses.iter().map(rule).collect(),
+        rules: rules(product),
     }
 }
 
@@ -180,43 +183,97 @@ fn issues(
 ) -> impl Iterator<Item = FoundIssue> {
     /// How many lines lie between two places.
     const APART: u32 = 23;
-    let (path, line) = weakness
-        .location
-        .rsplit_once(':')
-        .unwrap_or((weakness.location, "1"));
-    let line: u32 = line.parse().unwrap_or(1);
-    (0..weakness.open[nth]).map(move |place| FoundIssue {
-        key: format!("{}-{place}", weakness.rule),
+    (0..weakness.open[nth]).map(move |place| {
+        let first = issue(weakness, weakness.location, analysis);
+        FoundIssue {
+            key: format!("{}-{place}", weakness.rule),
+            line: first.line + APART * place,
+            ..first
+        }
+    })
+}
+
+/// A weakness in one place, where it is open.
+fn issue(weakness: &Weakness, location: &str, analysis: &Analysis) -> FoundIssue {
+    let (path, line) = place(location);
+    FoundIssue {
+        key: format!("{}-{location}", weakness.rule),
         rule: weakness.rule.to_owned(),
-        path: path.to_owned(),
-        line: line + APART * place,
+        path,
+        line,
         message: weakness.message.to_owned(),
         severity: Some(weakness.severity),
         impact: Some(weakness.severity),
         status: Status::Open,
         created: analysis.date.to_owned(),
         comment: None,
+    }
+}
+
+/// The issues that do not count any more.
+fn dismissed(product: &Product, analysis: &Analysis) -> impl Iterator<Item = FoundIssue> {
+    product.dismissed.iter().filter_map(|it| {
+        let weakness = product
+            .weaknesses
+            .iter()
+            .find(|other| other.rule == it.rule)?;
+        Some(FoundIssue {
+            status: it.status,
+            comment: Some(it.comment.to_owned()),
+            ..issue(weakness, it.location, analysis)
+        })
     })
 }
 
-/// The rule that finds a weakness. It says what the finding says.
-fn rule(weakness: &Weakness) -> KnownRule {
+fn hotspots(product: &Product, analysis: &Analysis) -> Vec<FoundHotspot> {
+    let found = product.hotspots.iter().map(|hotspot| {
+        let (path, line) = place(hotspot.location);
+        FoundHotspot {
+            key: format!("{}-{}", hotspot.rule, hotspot.location),
+            rule: hotspot.rule.to_owned(),
+            path,
+            line,
+            message: hotspot.message.to_owned(),
+            probability: hotspot.probability,
+            review: hotspot.review,
+            created: analysis.date.to_owned(),
+            comment: hotspot.comment.map(str::to_owned),
+        }
+    });
+    found.collect()
+}
+
+/// A file and a line of it.
+fn place(location: &str) -> (String, u32) {
+    let (path, line) = location.rsplit_once(':').unwrap_or((location, "1"));
+    (path.to_owned(), line.parse().unwrap_or(1))
+}
+
+/// The rules that find all of this. Each says what the finding says.
+fn rules(product: &Product) -> Vec<KnownRule> {
+    let weaknesses = product.weaknesses.iter();
+    let weaknesses = weaknesses.map(|it| rule(it.rule, it.message, it.categories));
+    let hotspots = product.hotspots.iter().map(|it| KnownRule {
+        finds_hotspots: true,
+        ..rule(it.rule, it.message, it.categories)
+    });
+    weaknesses.chain(hotspots).collect()
+}
+
+fn rule(key: &str, message: &str, categories: &[&str]) -> KnownRule {
     let of = |prefix: &str| -> Vec<&str> {
-        let ids = weakness.categories.iter();
+        let ids = categories.iter();
         ids.filter_map(|id| id.strip_prefix(prefix)).collect()
     };
     // "A03:2021" is the value a3.
     let owasp = of("A")
         .into_iter()
         .filter_map(|id| id[..2].parse::<u8>().ok());
-    let (what, _) = weakness
-        .message
-        .split_once(". ")
-        .unwrap_or((weakness.message, ""));
+    let (what, _) = message.split_once(". ").unwrap_or((message, ""));
     KnownRule {
-        key: weakness.rule.to_owned(),
+        key: key.to_owned(),
         name: what.to_owned(),
-        html: format!("<p>{}</p>", weakness.message.replace('<', "&lt;")),
+        html: format!("<p>{}</p>", message.replace('<', "&lt;")),
         finds_hotspots: false,
         is_smell: false,
         language: "java",

@@ -68,6 +68,11 @@ impl Edition {
         !matches!(self, Self::V9_9)
     }
 
+    /// Whether issues of new rules may wait in a sandbox.
+    const fn has_sandbox(self) -> bool {
+        matches!(self, Self::V2026_3 { .. })
+    }
+
     /// From 10.8 on.
     const fn has_modes(self) -> bool {
         matches!(self, Self::V2025_1 { .. } | Self::V2026_3 { .. })

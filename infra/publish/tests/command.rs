@@ -113,6 +113,25 @@ impl Setting {
         output
     }
 
+    /// Runs commands of a step of CI.
+    async fn shell(&self, commands: &str) -> Output {
+        let binary = Path::new(env!("CARGO_BIN_EXE_sonarqube-reports"));
+        let path = format!("{}:/usr/bin:/bin", binary.parent().unwrap().display());
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-eu", "-c", commands]);
+        shell.current_dir(self.folder.path()).env_clear();
+        shell.env("PATH", path);
+        shell.env("SONAR_TOKEN", SONAR_TOKEN);
+        shell.env("PUBLISH_TOKEN", &self.token);
+        for url in ["API_URL", "REPORTS_API_URL"] {
+            shell.env(url, &self.system.stack.api_url);
+        }
+        for commit in ["GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT"] {
+            shell.env(commit, "c0ffee");
+        }
+        shell.output().await.unwrap()
+    }
+
     fn publish<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
         let common = [
             "publish",
@@ -276,6 +295,24 @@ async fn files_that_exist_are_published_too() {
         "{}",
         errors(&output)
     );
+}
+
+#[tokio::test]
+async fn the_readmes_step_publishes_files_that_exist() {
+    let setting = Setting::new().await;
+    let folder = setting.folder.path();
+    fs::write(folder.join("report.html"), "<p>Nothing found.</p>").unwrap();
+    fs::write(folder.join("report.pdf"), "%PDF-1.7").unwrap();
+    let readme = include_str!("../../../README.md");
+    let (_, section) = readme.split_once("\n## Publish from CI\n").unwrap();
+    let (_, step) = section.split_once("```sh\n").unwrap();
+    let (step, _) = step.split_once("```").unwrap();
+    let output = setting.shell(step).await;
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let listed = setting.listed().await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["projectName"], "Shop");
+    assert_eq!(listed[0]["files"].as_array().map(Vec::len), Some(2));
 }
 
 #[tokio::test]
@@ -493,25 +530,10 @@ async fn the_documented_steps_of_ci_publish() {
     setting.server.trouble(|asked, _| {
         (asked.path == "api/ce/task").then(|| error(403, "Insufficient privileges"))
     });
-    let binary = Path::new(env!("CARGO_BIN_EXE_sonarqube-reports"));
     let steps = documented_steps();
     assert_eq!(steps.len(), 3, "{steps:?}");
     for (step, revision) in steps.iter().zip(1..) {
-        let mut shell = Command::new("/bin/sh");
-        shell
-            .args(["-eu", "-c", step])
-            .current_dir(setting.folder.path())
-            .env_clear();
-        shell.env("PATH", binary.parent().unwrap());
-        shell.envs([
-            ("SONAR_TOKEN", SONAR_TOKEN),
-            ("PUBLISH_TOKEN", setting.token.as_str()),
-        ]);
-        shell.env("REPORTS_API_URL", &setting.system.stack.api_url);
-        for commit in ["GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT"] {
-            shell.env(commit, "c0ffee");
-        }
-        let output = shell.output().await.unwrap();
+        let output = setting.shell(step).await;
         assert_eq!(output.status.code(), Some(0), "{step}: {}", errors(&output));
         let published = format!("revision {revision}, 3 open, rating C");
         assert_eq!(

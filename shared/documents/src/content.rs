@@ -2,8 +2,8 @@
 
 use domain::report::{QualityGateStatus, Rating};
 use findings::{
-    Assessment, Category, Condition, Counts, Hotspot, Mode, Probability, Resolution, Review,
-    Severity, StandardCategory, Vulnerability,
+    Assessment, Category, Condition, Counts, Finding, Hotspot, Mode, Probability, Resolution,
+    Review, Severity, StandardCategory, Vulnerability,
 };
 
 /// The report's title.
@@ -210,6 +210,12 @@ pub(crate) fn method(assessment: &Assessment) -> Vec<String> {
             subject.version.as_str()
         ));
     }
+    if let Some(sandboxed @ 1..) = assessment.sandboxed {
+        method.push(format!(
+            "{} SonarQube's sandbox, where what new rules find waits for somebody to look at it: not counted, and not listed.",
+            counted(sandboxed, "issue is in", "issues are in")
+        ));
+    }
     method.extend(unchecked(assessment));
     method.extend(left_out(assessment));
     method
@@ -321,10 +327,10 @@ pub(crate) fn numbers(counts: &Counts) -> Vec<u64> {
 }
 
 /// Where something is.
-pub(crate) fn place(path: &str, line: Option<u32>) -> String {
-    match line {
-        None => path.to_owned(),
-        Some(line) => format!("{path}:{line}"),
+pub(crate) fn place(finding: &Finding) -> String {
+    match finding.line {
+        None => finding.path.clone(),
+        Some(line) => format!("{}:{line}", finding.path),
     }
 }
 

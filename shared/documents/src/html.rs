@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use findings::{
-    Assessment, Block, Category, Counts, Hotspot, Severity, StandardCategory, Vulnerability,
+    Assessment, Block, Category, Counts, Finding, Hotspot, Severity, StandardCategory,
+    Vulnerability,
 };
 
 use crate::content;
@@ -232,14 +233,8 @@ fn findings(assessment: &Assessment) -> String {
 
 fn finding(assessment: &Assessment, issue: &Vulnerability) -> String {
     let severity = issue.severity;
-    item(
-        &badge(severity, severity.name(assessment.subject.mode)),
-        &rule_name(assessment, &issue.rule),
-        &issue.message,
-        &link(&issue.url, &content::place(&issue.path, issue.line)),
-        &issue.found,
-        issue.comment.as_deref(),
-    )
+    let head = badge(severity, severity.name(assessment.subject.mode));
+    item(assessment, &head, &issue.finding)
 }
 
 fn badge(severity: Severity, text: &str) -> String {
@@ -257,21 +252,17 @@ fn rule_name(assessment: &Assessment, key: &str) -> String {
     format!("{} <code>{}</code>", escape(name), escape(key))
 }
 
-/// One thing of a list. `head`, `rule` and `place` are HTML.
-fn item(
-    head: &str,
-    rule: &str,
-    message: &str,
-    place: &str,
-    found: &str,
-    comment: Option<&str>,
-) -> String {
+/// One thing of a list. `head` is HTML.
+fn item(assessment: &Assessment, head: &str, finding: &Finding) -> String {
+    let comment = finding.comment.as_deref();
     let comment = comment.map(|it| format!("<p dir=\"auto\">Comment: {}</p>\n", escape(it)));
     format!(
         "<li>\n<h4>{head} {rule}</h4>\n<p dir=\"auto\">{message}</p>\n{comment}<p class=\"soft\"><code>{place}</code>, found {found}</p>\n</li>\n",
-        message = escape(message),
+        rule = rule_name(assessment, &finding.rule),
+        message = escape(&finding.message),
         comment = comment.unwrap_or_default(),
-        found = escape(found),
+        place = link(&finding.url, &content::place(finding)),
+        found = escape(&finding.found),
     )
 }
 
@@ -282,14 +273,7 @@ fn hotspots(assessment: &Assessment) -> String {
             content::review(hotspot),
             content::probability(hotspot)
         );
-        item(
-            &head,
-            &rule_name(assessment, &hotspot.rule),
-            &hotspot.message,
-            &link(&hotspot.url, &content::place(&hotspot.path, hotspot.line)),
-            &hotspot.found,
-            hotspot.comment.as_deref(),
-        )
+        item(assessment, &head, &hotspot.finding)
     };
     let inside = by_category(assessment, |_, category| {
         let items = category.listed_hotspots.iter().map(hotspot);
@@ -312,14 +296,7 @@ fn dismissed(assessment: &Assessment) -> String {
             "{} <span class=\"soft\">{severity}</span>",
             content::why_not(issue)
         );
-        item(
-            &head,
-            &rule_name(assessment, &issue.rule),
-            &issue.message,
-            &link(&issue.url, &content::place(&issue.path, issue.line)),
-            &issue.found,
-            issue.comment.as_deref(),
-        )
+        item(assessment, &head, &issue.finding)
     };
     let inside = by_category(assessment, |_, category| {
         let items = category.dismissed.iter().map(issue);

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use domain::report::Rating;
-use findings::{Assessment, Block, Category, Severity, StandardCategory, Vulnerability};
+use findings::{Assessment, Block, Category, Finding, Severity, StandardCategory};
 use pdf::{
     Badge, Cell, Colour, Column, Error, Flow, Fonts, Format, Info, Moment, Span, Strictness, Table,
     Target, Theme,
@@ -224,16 +224,8 @@ fn by_category<'a>(
 }
 
 /// A finding: what it is, the rule, what is said of it, where it is.
-fn item<'a>(
-    assessment: &'a Assessment,
-    head: Span<'a>,
-    rule: &'a str,
-    message: &'a str,
-    place: (&'a str, Option<u32>, &'a str),
-    found: &'a str,
-    comment: Option<&'a str>,
-) -> Vec<Span<'a>> {
-    let (path, line, url) = place;
+fn item<'a>(assessment: &'a Assessment, head: Span<'a>, finding: &'a Finding) -> Vec<Span<'a>> {
+    let rule = finding.rule.as_str();
     let mut spans = vec![head, Span::plain("  ")];
     let name = assessment.rules.get(rule).map_or(rule, |it| &it.name);
     if name != rule {
@@ -243,32 +235,16 @@ fn item<'a>(
     spans.extend([
         Span::code(rule).coloured(SOFT),
         Span::plain(". "),
-        Span::plain(message),
+        Span::plain(finding.message.as_str()),
         Span::plain("  "),
-        linked(Span::code(content::place(path, line)), url),
+        linked(Span::code(content::place(finding)), &finding.url),
         Span::plain(", found ").coloured(SOFT),
-        Span::plain(found).coloured(SOFT),
+        Span::plain(finding.found.as_str()).coloured(SOFT),
     ]);
-    if let Some(comment) = comment {
+    if let Some(comment) = finding.comment.as_deref() {
         spans.extend([Span::plain(". Comment: "), Span::plain(comment)]);
     }
     spans
-}
-
-fn issue<'a>(
-    assessment: &'a Assessment,
-    head: Span<'a>,
-    issue: &'a Vulnerability,
-) -> Vec<Span<'a>> {
-    item(
-        assessment,
-        head,
-        &issue.rule,
-        &issue.message,
-        (&issue.path, issue.line, &issue.url),
-        &issue.found,
-        issue.comment.as_deref(),
-    )
 }
 
 fn findings(flow: &mut Flow<'_>, assessment: &Assessment) -> Result<(), Error> {
@@ -280,7 +256,7 @@ fn findings(flow: &mut Flow<'_>, assessment: &Assessment) -> Result<(), Error> {
         let items = category
             .vulnerabilities
             .iter()
-            .map(|it| issue(assessment, head(it.severity), it));
+            .map(|it| item(assessment, head(it.severity), &it.finding));
         (category.open.total(), items.collect())
     })?;
     if !is_any {
@@ -297,11 +273,7 @@ fn hotspots(flow: &mut Flow<'_>, assessment: &Assessment) -> Result<(), Error> {
             item(
                 assessment,
                 Span::strong(format!("{review}, probability {probability}")),
-                &hotspot.rule,
-                &hotspot.message,
-                (&hotspot.path, hotspot.line, &hotspot.url),
-                &hotspot.found,
-                hotspot.comment.as_deref(),
+                &hotspot.finding,
             )
         });
         (category.hotspots.total(), items.collect())
@@ -318,7 +290,7 @@ fn dismissed(flow: &mut Flow<'_>, assessment: &Assessment) -> Result<(), Error> 
         |category| {
             let items = category.dismissed.iter().map(|it| {
                 let head = format!("{}, {}", content::why_not(it), it.severity.name(mode));
-                issue(assessment, Span::strong(head), it)
+                item(assessment, Span::strong(head), &it.finding)
             });
             (
                 category.accepted + category.false_positives,

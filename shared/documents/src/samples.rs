@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use domain::report::QualityGateStatus;
 use findings::{
-    Analysis, Assessment, Block, Category, Condition, Counts, Gate, Hotspot, Measures, Mode,
-    Probability, Resolution, Review, Reviews, Rule, Server, Severity, Standard, Subject,
+    Analysis, Assessment, Block, Category, Condition, Counts, Finding, Gate, Hotspot, Measures,
+    Mode, Probability, Resolution, Review, Reviews, Rule, Server, Severity, Standard, Subject,
     Vulnerability,
 };
 
@@ -49,6 +49,7 @@ pub(crate) fn empty() -> Assessment {
         hotspots: Reviews::default(),
         accepted: 0,
         false_positives: 0,
+        sandboxed: None,
         rules: BTreeMap::new(),
     }
 }
@@ -56,6 +57,13 @@ pub(crate) fn empty() -> Assessment {
 fn issue(severity: Severity, number: u32) -> Vulnerability {
     Vulnerability {
         severity,
+        finding: finding(number),
+        resolution: None,
+    }
+}
+
+fn finding(number: u32) -> Finding {
+    Finding {
         rule: "java:S3649".to_owned(),
         path: "src/main/java/acme/shop/Query.java".to_owned(),
         line: Some(number),
@@ -63,7 +71,6 @@ fn issue(severity: Severity, number: u32) -> Vulnerability {
         key: format!("issue-{number}"),
         found: "2026-01-31".to_owned(),
         url: format!("https://sonarqube.example/project/issues?id=acme%3Ashop&open=issue-{number}"),
-        resolution: None,
         comment: None,
     }
 }
@@ -98,21 +105,27 @@ pub(crate) fn small() -> Assessment {
     category.listed_hotspots = vec![Hotspot {
         review: Review::ToReview,
         probability: Probability::High,
-        rule: "java:S2077".to_owned(),
-        path: "src/A.java".to_owned(),
-        line: None,
-        message: "Make sure that this is safe.".to_owned(),
-        key: "hotspot-1".to_owned(),
-        found: "2026-02-01".to_owned(),
-        url: "https://sonarqube.example/security_hotspots?id=acme%3Ashop".to_owned(),
-        comment: Some("We looked.".to_owned()),
+        finding: Finding {
+            rule: "java:S2077".to_owned(),
+            path: "src/A.java".to_owned(),
+            line: None,
+            message: "Make sure that this is safe.".to_owned(),
+            key: "hotspot-1".to_owned(),
+            found: "2026-02-01".to_owned(),
+            url: "https://sonarqube.example/security_hotspots?id=acme%3Ashop".to_owned(),
+            comment: Some("We looked.".to_owned()),
+        },
     }];
     category.accepted = 1;
     category.dismissed = vec![Vulnerability {
+        severity: Severity::Medium,
+        finding: Finding {
+            comment: Some("It is behind the firewall.".to_owned()),
+            ..finding(30)
+        },
         resolution: Some(Resolution::Accepted),
-        comment: Some("It is behind the firewall.".to_owned()),
-        ..issue(Severity::Medium, 30)
     }];
+    assessment.sandboxed = Some(2);
     // CWE-416 of the list of 2024.
     let unchecked = assessment
         .standard
@@ -154,11 +167,14 @@ pub(crate) fn hostile() -> Assessment {
         .iter()
         .zip(1..)
         .map(|(text, number)| Vulnerability {
-            message: (*text).to_owned(),
-            path: (*text).to_owned(),
-            rule: (*text).to_owned(),
-            url: "javascript:alert(1)".to_owned(),
-            comment: Some((*text).to_owned()),
+            finding: Finding {
+                message: (*text).to_owned(),
+                path: (*text).to_owned(),
+                rule: (*text).to_owned(),
+                url: "javascript:alert(1)".to_owned(),
+                comment: Some((*text).to_owned()),
+                ..finding(number)
+            },
             ..issue(Severity::High, number)
         })
         .collect();

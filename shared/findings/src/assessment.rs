@@ -26,6 +26,8 @@ pub struct Assessment {
     pub accepted: u64,
     /// Issues that somebody took for false positives, counted in the same way.
     pub false_positives: u64,
+    /// Issues in a sandbox, which waits for somebody to look at them; `None` where the server has none or does not tell.
+    pub sandboxed: Option<u64>,
     /// What rules say, by their keys: those of all that is listed.
     pub rules: BTreeMap<String, Rule>,
 }
@@ -162,18 +164,16 @@ pub struct Reviews {
     pub safe: u64,
 }
 
-/// An issue that counts, or counted until somebody said that it does not.
+/// Something that a rule found at a place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Vulnerability {
-    /// How bad it is.
-    pub severity: Severity,
-    /// The key of the rule that found it.
+pub struct Finding {
+    /// The rule's key.
     pub rule: String,
     /// The file, in the project.
     pub path: String,
     /// The line in it.
     pub line: Option<u32>,
-    /// What is wrong.
+    /// What is wrong, or to look at.
     pub message: String,
     /// Its key on the server.
     pub key: String,
@@ -181,10 +181,19 @@ pub struct Vulnerability {
     pub found: String,
     /// Where a reader finds it.
     pub url: String,
-    /// Why it is not open any more.
-    pub resolution: Option<Resolution>,
     /// What somebody last said of it.
     pub comment: Option<String>,
+}
+
+/// An issue that counts, or counted until somebody said that it does not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Vulnerability {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, and where.
+    pub finding: Finding,
+    /// Why it is not open any more.
+    pub resolution: Option<Resolution>,
 }
 
 /// Why an issue does not count.
@@ -203,22 +212,8 @@ pub struct Hotspot {
     pub review: Review,
     /// How likely it is a vulnerability.
     pub probability: Probability,
-    /// The key of the rule that found it.
-    pub rule: String,
-    /// The file, in the project.
-    pub path: String,
-    /// The line in it.
-    pub line: Option<u32>,
-    /// What to look at.
-    pub message: String,
-    /// Its key on the server.
-    pub key: String,
-    /// The day on which it was found first.
-    pub found: String,
-    /// Where a reader finds it.
-    pub url: String,
-    /// What a reviewer last said of it.
-    pub comment: Option<String>,
+    /// What it is, and where.
+    pub finding: Finding,
 }
 
 /// What became of a hotspot.
@@ -337,12 +332,24 @@ impl Assessment {
         self
     }
 
-    /// The keys of the rules of all that is listed, with repetitions.
-    pub fn listed_rules(&self) -> impl Iterator<Item = &str> {
+    /// All that is listed, of every kind; what is in several categories, several times.
+    pub fn listed(&self) -> impl Iterator<Item = &Finding> {
         self.categories.iter().flat_map(|category| {
             let issues = category.vulnerabilities.iter().chain(&category.dismissed);
-            let hotspots = category.listed_hotspots.iter().map(|it| it.rule.as_str());
-            issues.map(|it| it.rule.as_str()).chain(hotspots)
+            let hotspots = category.listed_hotspots.iter().map(|it| &it.finding);
+            issues.map(|it| &it.finding).chain(hotspots)
+        })
+    }
+
+    /// The same, to change it.
+    pub fn listed_mut(&mut self) -> impl Iterator<Item = &mut Finding> {
+        self.categories.iter_mut().flat_map(|category| {
+            let issues = category.vulnerabilities.iter_mut();
+            let issues = issues.chain(&mut category.dismissed);
+            let hotspots = category.listed_hotspots.iter_mut();
+            issues
+                .map(|it| &mut it.finding)
+                .chain(hotspots.map(|it| &mut it.finding))
         })
     }
 }

@@ -8,8 +8,8 @@ mod severity;
 mod standard;
 
 pub use assessment::{
-    Analysis, Assessment, Block, Category, Condition, Counts, Gate, Hotspot, Measures, Mode,
-    Printed, Probability, Resolution, Review, Reviews, Rule, Server, Subject, Vulnerability,
+    Analysis, Assessment, Block, Category, Condition, Counts, Finding, Gate, Hotspot, Measures,
+    Mode, Printed, Probability, Resolution, Review, Reviews, Rule, Server, Subject, Vulnerability,
 };
 pub use severity::Severity;
 pub use standard::{Standard, StandardCategory, UnknownStandard};

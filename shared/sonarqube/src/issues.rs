@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use findings::{
-    Counts, Hotspot, Mode, Printed, Probability, Resolution, Review, Reviews, Severity,
+    Counts, Finding, Hotspot, Mode, Printed, Probability, Resolution, Review, Reviews, Severity,
     Vulnerability,
 };
 use url::Url;
@@ -44,6 +44,8 @@ pub(crate) enum Which {
     Open,
     /// Those of which somebody has said that they do not.
     Dismissed,
+    /// Those that new rules found, and that wait in a sandbox for somebody to look at them.
+    Sandboxed,
 }
 
 /// What a search for issues has found.
@@ -154,6 +156,21 @@ impl Search<'_> {
         Ok(is_steady.then_some(found))
     }
 
+    /// How many issues are in a sandbox. `None` where the server does not know that state, or is too old to have it.
+    pub(crate) async fn sandboxed(&self, categories: Categories<'_>) -> Result<Option<u64>, Error> {
+        if !self.dialect.is_from(2025, 1) {
+            return Ok(None);
+        }
+        match self
+            .total(Which::Sandboxed, categories, Filter::new())
+            .await
+        {
+            Ok(total) => Ok(Some(total)),
+            Err(Error::BadRequest { message, .. }) if message.contains("issueStatuses") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn total(
         &self,
         which: Which,
@@ -184,6 +201,7 @@ impl Search<'_> {
             ];
             match which {
                 Which::Open => all.push(self.open()),
+                Which::Sandboxed => all.push(("issueStatuses", "IN_SANDBOX".to_owned())),
                 Which::Dismissed => {
                     all.push(self.dismissed(&[Resolution::Accepted, Resolution::FalsePositive]));
                     all.push(("additionalFields", "comments".to_owned()));
@@ -275,18 +293,20 @@ impl Search<'_> {
             severity: severity
                 .and_then(Severity::of_key)
                 .unwrap_or(Severity::Blocker),
-            url: self.link(
-                "project/issues",
-                &[("issues", &issue.key), ("open", &issue.key)],
-            ),
-            path: self.path(&issue.component),
-            rule: issue.rule,
-            line: issue.line,
-            message: shortened(&issue.message),
-            key: issue.key,
-            found: day(&issue.creation_date),
+            finding: Finding {
+                url: self.link(
+                    "project/issues",
+                    &[("issues", &issue.key), ("open", &issue.key)],
+                ),
+                path: self.path(&issue.component),
+                rule: issue.rule,
+                line: issue.line,
+                message: shortened(&issue.message),
+                key: issue.key,
+                found: day(&issue.creation_date),
+                comment: last(issue.comments),
+            },
             resolution: why,
-            comment: last(issue.comments),
         }
     }
 
@@ -323,7 +343,7 @@ impl Search<'_> {
             let hotspots: Vec<Hotspot> = hotspots.into_iter().map(|it| self.hotspot(it)).collect();
             let keys: HashSet<(String, Review)> = hotspots
                 .iter()
-                .map(|it| (it.key.clone(), it.review))
+                .map(|it| (it.finding.key.clone(), it.review))
                 .collect();
             if keys.len() as u64 != total {
                 continue;
@@ -403,14 +423,16 @@ impl Search<'_> {
                 "MEDIUM" => Probability::Medium,
                 _ => Probability::High,
             },
-            url: self.link("security_hotspots", &[("hotspots", &hotspot.key)]),
-            path: self.path(&hotspot.component),
-            rule: hotspot.rule_key,
-            line: hotspot.line,
-            message: shortened(&hotspot.message),
-            key: hotspot.key,
-            found: day(&hotspot.creation_date),
-            comment: None,
+            finding: Finding {
+                url: self.link("security_hotspots", &[("hotspots", &hotspot.key)]),
+                path: self.path(&hotspot.component),
+                rule: hotspot.rule_key,
+                line: hotspot.line,
+                message: shortened(&hotspot.message),
+                key: hotspot.key,
+                found: day(&hotspot.creation_date),
+                comment: None,
+            },
         }
     }
 

@@ -311,6 +311,7 @@ async fn assessment(
         let open = search.issues(Which::Open, all).await?;
         let dismissed = search.issues(Which::Dismissed, all).await?;
         let hotspots = search.hotspots(all).await?;
+        let sandboxed = search.sandboxed(all).await?;
         let any = Any {
             open: open.counts.total() > 0,
             dismissed: dismissed.accepted + dismissed.false_positives > 0,
@@ -350,6 +351,7 @@ async fn assessment(
             hotspots: hotspots.reviews,
             accepted: dismissed.accepted,
             false_positives: dismissed.false_positives,
+            sandboxed,
             rules: BTreeMap::new(),
             categories,
         };
@@ -432,7 +434,8 @@ async fn told(
 ) -> Result<Vec<Assessment>, Error> {
     let mut keys: Vec<&str> = assessments
         .iter()
-        .flat_map(Assessment::listed_rules)
+        .flat_map(Assessment::listed)
+        .map(|it| it.rule.as_str())
         .collect();
     keys.sort_unstable();
     keys.dedup();
@@ -441,7 +444,7 @@ async fn told(
     let rules = rules::rules(client, keys, |done| progress(Step::Rules, done, count)).await?;
     let mut reviewed: Vec<String> = listed_hotspots(&assessments)
         .filter(|hotspot| hotspot.review != Review::ToReview)
-        .map(|hotspot| hotspot.key.clone())
+        .map(|hotspot| hotspot.finding.key.clone())
         .collect();
     reviewed.sort_unstable();
     reviewed.dedup();
@@ -452,7 +455,7 @@ async fn told(
     let said = stream::iter(said).buffer_unordered(AT_ONCE);
     let comments: BTreeMap<String, Option<String>> = said.try_collect().await?;
     for assessment in &mut assessments {
-        let listed: Vec<String> = assessment.listed_rules().map(str::to_owned).collect();
+        let listed: Vec<String> = assessment.listed().map(|it| it.rule.clone()).collect();
         for key in listed {
             if let Some(rule) = rules.get(&key) {
                 assessment.rules.insert(key, rule.clone());
@@ -460,7 +463,8 @@ async fn told(
         }
         for category in &mut assessment.categories {
             for hotspot in &mut category.listed_hotspots {
-                hotspot.comment = comments.get(&hotspot.key).cloned().flatten();
+                let comment = comments.get(&hotspot.finding.key);
+                hotspot.finding.comment = comment.cloned().flatten();
             }
         }
     }

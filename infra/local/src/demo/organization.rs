@@ -2,8 +2,10 @@
 //! its own; the others are named as SonarQube names them.
 
 use findings::Severity::{Blocker, High as Critical, Low as Minor, Medium as Major};
+use findings::{Probability, Review};
 
-use super::product::{Analysis, Product, Weakness};
+use super::product::{Analysis, Dismissed, Hotspot, Product, Weakness};
+use crate::sonarqube::Status;
 
 /// A product's weaknesses are listed the worst first. One date is in the style of SonarQube's web API, the others in
 /// that of .NET.
@@ -45,7 +47,22 @@ pub(super) static PRODUCTS: &[Product] = &[
             Weakness { severity: Minor, categories: &["A09:2021"], open: &[8, 5, 3],
                 rule: "javasecurity:S5145", location: "api/src/main/java/example/api/AuditFilter.java:57",
                 message: "A header is logged as it came, so a line break in it forges a log line. Encode it first." },
-        ] },
+        ],
+        hotspots: &[
+            Hotspot { probability: Probability::High, review: Review::ToReview, categories: &["CWE-352", "A01:2021"],
+                rule: "java:S4502", location: "api/src/main/java/example/api/WebSecurity.java:29",
+                message: "Make sure that switching off the protection against CSRF is safe here.", comment: None },
+            Hotspot { probability: Probability::Low, review: Review::Safe, categories: &["CWE-400", "A05:2021"],
+                rule: "java:S5693", location: "api/src/main/java/example/api/StatementUpload.java:48",
+                message: "Make sure that this limit of 8 MB for an upload is safe here.",
+                comment: Some("The gateway in front of it stops at 1 MB.") },
+        ],
+        dismissed: &[
+            Dismissed { rule: "javasecurity:S5144", status: Status::Accepted,
+                location: "notify/src/test/java/example/notify/Echo.java:17",
+                comment: "A tool of the tests; it is not a part of the product." },
+        ],
+        is_mqr: false },
     Product { key: "customer-portal", name: "Customer portal",
         analyses: &[
             Analysis { version: "v1.4.2", date: "2025-08-20T16:58:12.0047561+00:00",
@@ -74,7 +91,21 @@ pub(super) static PRODUCTS: &[Product] = &[
             Weakness { severity: Minor, categories: &["A09:2021"], open: &[9, 4],
                 rule: "tssecurity:S5145", location: "src/search/log.ts:30",
                 message: "The search text is logged with its line breaks. Encode it first." },
-        ] },
+        ],
+        hotspots: &[
+            Hotspot { probability: Probability::Medium, review: Review::Acknowledged, categories: &["CWE-330", "A02:2021"],
+                rule: "typescript:S2245", location: "src/session/state.ts:9",
+                message: "Make sure that this pseudorandom number generator is safe here.",
+                comment: Some("To be replaced together with the old sign-in.") },
+            Hotspot { probability: Probability::Low, review: Review::Fixed, categories: &["A05:2021"],
+                rule: "typescript:S5122", location: "src/server/cors.ts:14",
+                message: "Make sure that this policy of other origins is safe here.", comment: None },
+        ],
+        dismissed: &[
+            Dismissed { rule: "tssecurity:S5145", status: Status::FalsePositive, location: "src/search/log.ts:88",
+                comment: "The text is a number by then." },
+        ],
+        is_mqr: true },
     Product { key: "warehouse", name: "Склад",
         analyses: &[
             Analysis { version: "1.2.3.4", date: "2025-09-15T11:30:59.9000000+00:00",
@@ -98,7 +129,10 @@ pub(super) static PRODUCTS: &[Product] = &[
             Weakness { severity: Minor, categories: &["CWE-400"], open: &[7, 0],
                 rule: "larkmoor:page-without-limit", location: "stock/api/items.py:29",
                 message: "The caller may ask for all items in one page. Set an upper limit." },
-        ] },
+        ],
+        hotspots: &[],
+        dismissed: &[],
+        is_mqr: false },
 ];
 
 /// What an analysis is where nothing else is said.

@@ -290,18 +290,11 @@ fn issues(edition: Edition, project: &Project, asked: &Asked) -> Answer {
             "impactSoftwareQualities",
             &["MAINTAINABILITY", "RELIABILITY", "SECURITY"],
         )?;
-        one_of(
-            asked,
-            "issueStatuses",
-            &[
-                "OPEN",
-                "CONFIRMED",
-                "FALSE_POSITIVE",
-                "ACCEPTED",
-                "FIXED",
-                "IN_SANDBOX",
-            ],
-        )?;
+        let mut statuses = vec!["OPEN", "CONFIRMED", "FALSE_POSITIVE", "ACCEPTED", "FIXED"];
+        if edition.has_sandbox() {
+            statuses.push("IN_SANDBOX");
+        }
+        one_of(asked, "issueStatuses", &statuses)?;
     }
     let has = |name: &str, value: Option<&str>| match asked.values(name) {
         None => true,

@@ -571,29 +571,29 @@ async fn the_readmes_receiver_works() {
     assert_eq!(tested["attempt"]["status"], 401, "{tested}");
 }
 
-/// The README's commands for users of the API and for CI, run as they stand there.
+/// The documented commands for users of the API, and for CI where nothing but a shell is, run as they stand there.
 #[tokio::test]
-async fn the_readme_works() {
+async fn the_documented_commands_work() {
     if tools::find("curl").is_none() || tools::find("jq").is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder.path().join(".local"), &[]).await;
     let before = running.list().await.len();
-    let readme = include_str!("../../../../README.md");
-    let blocks = |section: &str| -> Vec<&str> {
-        let (_, section) = readme.split_once(section).unwrap();
-        let (section, _) = section.split_once("\n## ").unwrap();
+    let blocks = |section: &'static str| -> Vec<&str> {
         let blocks = section.split("```sh\n").skip(1);
         blocks.map(|it| it.split_once("```").unwrap().0).collect()
     };
+    let readme = include_str!("../../../../README.md");
+    let (_, section) = readme.split_once("## Use the API").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
     let run = |script: &str| {
         let mut shell = std::process::Command::new("sh");
         let shell = shell.args(["-eu", "-c", script]);
         tools::run(shell.envs(&running.environment).current_dir(&folder));
     };
 
-    let [download, resume] = blocks("## Use the API")[..] else {
+    let [download, resume] = blocks(section)[..] else {
         panic!("the section has other blocks");
     };
     // Of a file that is complete, of one that is not, and of another one.
@@ -608,8 +608,8 @@ async fn the_readme_works() {
     std::fs::write(folder.path().join(html), "<p>Nothing found.</p>").unwrap();
     std::fs::write(folder.path().join(pdf), "%PDF-1.7").unwrap();
     let names = format!("set -- {} {}", quoted(html), quoted(pdf));
-    let [publish] = blocks("## Publish from CI")[..] else {
-        panic!("the section has other blocks");
+    let [publish] = blocks(include_str!("../../../../docs/publishing.md"))[..] else {
+        panic!("the page has other blocks");
     };
     run(&publish.replace("set -- report.html report.pdf", &names));
     let after = running.list().await;
