@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -597,6 +599,75 @@ async fn each_refusal_says_what_to_do() {
     }
 }
 
+/// Serves requests as `answer` does.
+async fn serving<F: Future<Output = Response<Body>> + Send + 'static>(
+    answer: impl Fn(axum::extract::Request) -> F + Clone + Send + Sync + 'static,
+) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer);
+    let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, task)
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_bearer_is_asked_as_a_user() {
+    // It wants everybody to be somebody, also who asks for its version.
+    let answer = async |request: axum::extract::Request| {
+        let given = request.headers().get("authorization").cloned();
+        let given = given.unwrap_or_else(|| "".parse().unwrap());
+        match given.to_str().unwrap().starts_with("Basic ") {
+            true if request.uri().path() == "/api/server/version" => {
+                Response::new(Body::from("10.4.1.88267"))
+            }
+            true => error(404, "Project not found"),
+            false => Response::builder().status(401).body(Body::empty()).unwrap(),
+        }
+    };
+    let (url, _serving) = serving(answer).await;
+    let client = Client::new(connection(&url, Edition::V10_4)).unwrap();
+    let known = read(&client, &request(&["cwe-top-25-2024"])).await;
+    assert!(matches!(known, Err(Error::NotFound { .. })), "{known:?}");
+}
+
+#[tokio::test]
+async fn a_server_is_asked_two_things_at_a_time() {
+    let server = StandIn::start(Edition::V2025_1 { mqr: false }, TOKEN, project());
+    let server = server.await.unwrap();
+    let (behind, now, most) = (
+        server.url.clone(),
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let seen = Arc::clone(&most);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = move |request: axum::extract::Request| {
+        let (behind, now, most, http) = (behind.clone(), now.clone(), most.clone(), http.clone());
+        async move {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // Whoever would come too comes now.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            let answer = http
+                .get(format!("{behind}{}", request.uri()))
+                .headers(request.headers().clone())
+                .send();
+            let answer = answer.await.unwrap();
+            let (status, body) = (answer.status(), answer.bytes().await.unwrap());
+            now.fetch_sub(1, Ordering::SeqCst);
+            Response::builder()
+                .status(status.as_u16())
+                .body(Body::from(body))
+                .unwrap()
+        }
+    };
+    let (url, _serving) = serving(answer).await;
+    let client = Client::new(connection(&url, Edition::V2025_1 { mqr: false })).unwrap();
+    read(&client, &request(&["cwe-top-25-2024"])).await.unwrap();
+    assert_eq!(seen.load(Ordering::SeqCst), 2);
+}
+
 #[tokio::test]
 async fn a_token_that_is_revoked_halfway_gives_nothing() {
     let (server, client) = start(Edition::V9_9, project()).await;
@@ -717,7 +788,9 @@ async fn issues_of_other_projects_are_never_taken() {
     let (server, client) = start(Edition::V2026_3 { mqr: false }, project()).await;
     server.trouble(move |asked, _| {
         let body = others.to_string();
-        (asked.path == "api/issues/search").then(|| Response::new(Body::from(body)))
+        // Only to the search for open ones: the other would be refused for their state.
+        let is_for_open = asked.parameter("issueStatuses") == Some("OPEN,CONFIRMED");
+        is_for_open.then(|| Response::new(Body::from(body)))
     });
     let refused = read(&client, &request(&["cwe-top-25-2024"]))
         .await

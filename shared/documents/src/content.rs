@@ -357,3 +357,34 @@ pub(crate) const fn probability(hotspot: &Hotspot) -> &'static str {
         Probability::Low => "low",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn what_does_not_count_or_is_not_listed_is_said() {
+        let text = method(&samples::small()).join("\n");
+        for said in [
+            "2 issues are in SonarQube's sandbox",
+            "Not listed, but counted: 1 open issue.",
+            "calls its version 'not provided'",
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        let text = method(&samples::empty()).join("\n");
+        for said in ["sandbox", "Not listed", "calls its version"] {
+            assert!(!text.contains(said), "{said}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_measure_that_is_less_than_what_was_found_is_explained() {
+        let mut assessment = samples::small();
+        let subject = std::sync::Arc::make_mut(&mut assessment.subject);
+        subject.measures.open = Some(1);
+        let text = method(&assessment).join("\n");
+        assert!(text.contains("own measure is 1, less than the 3"), "{text}");
+    }
+}
