@@ -15,6 +15,7 @@ pub mod meter;
 pub mod metrics;
 pub mod receiver;
 pub mod samples;
+pub mod source;
 pub mod system;
 pub mod tls;
 pub mod tools;

@@ -23,8 +23,10 @@ use store::describe;
 use store::queue::EventsQueue;
 use store::queue::work::Work;
 use store::reports::Commit;
+use tests::failures::{Failures, Seam};
 use tests::receiver::{Answer, Receiver};
 use tests::samples::{change, files, metadata, noise, stored_report};
+use tests::source::{Source, call_of, signature};
 use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
 
@@ -48,15 +50,21 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
             "DownloadFiles",
             "PublishReport",
             "ManageWebhooks",
+            "ReceiveEvents",
             "DeliverWebhooks",
             "RetryWebhooks",
         ],
         &["kms:Decrypt", "kms:DescribeKey"],
         "SecretsKey",
-        "DynamoDB decrypts the tables of webhooks, tokens and kept answers in the name of who reads them",
+        "DynamoDB decrypts the tables of webhooks, sources, tokens and kept answers in the name of who reads them",
     ),
     (
-        &["PublishReport", "ManageWebhooks", "DeliverWebhooks"],
+        &[
+            "PublishReport",
+            "ManageWebhooks",
+            "ReceiveEvents",
+            "DeliverWebhooks",
+        ],
         &[
             "kms:Encrypt",
             "kms:ReEncryptFrom",
@@ -94,6 +102,7 @@ async fn whatever_is_allowed_is_needed() {
     download(&system, org).await;
     manage(&system, org).await;
     deliver(&system, org).await;
+    sources(&system, org).await;
     retry(&system, org).await;
     let by_token = read_by_token().await;
 
@@ -299,6 +308,53 @@ async fn deliver(system: &System, org: OrganizationId) {
     system.publish(org, &metadata("2.0"), &files("c")).await;
     system.deliver(start + Duration::HOUR * 3).await;
     assert_eq!(gone.take().len(), 1);
+}
+
+/// Sources, what they are told, and what is left over of it.
+async fn sources(system: &System, org: OrganizationId) {
+    let source = Source::create(system, org).await;
+    let path = format!("/sources/{}", source.id);
+    let patch = json!({"name": "other"});
+    for (method, path, body) in [
+        ("GET", "/sources".to_owned(), None),
+        ("GET", path.clone(), None),
+        ("PATCH", path.clone(), Some(patch)),
+        (
+            "POST",
+            format!("{path}/secret"),
+            Some(json!({"secret": source.secret})),
+        ),
+    ] {
+        let reply = system.manage(org, method, &path, body).await;
+        assert!(reply.status.is_success(), "{reply:?}");
+    }
+    // Once more it is read, as it was stored.
+    for _ in 0..2 {
+        let reply = source.call(system, call_of("AZ1").as_bytes()).await;
+        assert!(reply.status.is_success(), "{reply:?}");
+    }
+    assert_eq!(source.calls(system, org).await.len(), 1);
+    system.deliver(OffsetDateTime::now_utc()).await;
+    // One that is not announced, since the queue does not take it.
+    let failures = Failures::at(3, Seam::Before, false);
+    let clients = failures.clients(&system.stack.clients["ReceiveEvents"]);
+    let receiving = system.stack.receiving_with(&clients).unwrap();
+    let request = axum::http::Request::post(source.path())
+        .header(
+            "x-sonar-webhook-hmac-sha256",
+            signature(&source.secret, call_of("AZ2").as_bytes()),
+        )
+        .body(axum::body::Body::from(call_of("AZ2")))
+        .unwrap();
+    let service = web::api::service(receive_events::router(receiving));
+    let response = tower::ServiceExt::oneshot(service, request).await.unwrap();
+    assert!(response.status().is_success());
+    let round = system
+        .round(OffsetDateTime::now_utc() + Duration::HOUR)
+        .await;
+    assert_eq!(round.swept.announced, 1);
+    let reply = system.manage(org, "DELETE", &path, None).await;
+    assert!(reply.status.is_success(), "{reply:?}");
 }
 
 async fn retry(system: &System, org: OrganizationId) {

@@ -118,7 +118,13 @@ impl World {
         for _ in 0..3 {
             let stack = &self.system.stack;
             let publishing = &self.process().publishing;
-            let service = local::service(&stack.listing, &stack.files, publishing, &stack.managing);
+            let service = local::service(
+                &stack.listing,
+                &stack.files,
+                publishing,
+                &stack.managing,
+                &stack.receiving,
+            );
             let request = Request::post(&path)
                 .header("authorization", format!("Bearer {}", token.reveal()))
                 .body(Body::empty())

@@ -338,7 +338,7 @@ async fn sent_only(delivering: &Delivering) -> (Duration, Duration) {
     let messages = stream::iter(0..ORGANIZATIONS * BATCHES).map(async |number| {
         let outgoing = Outgoing::test(number.to_string(), webhook.org, &webhook.settings);
         let headers = outgoing.headers(&webhook.settings, now).unwrap();
-        let (url, signing) = (&webhook.settings.url, webhook.settings.signing_secrets(now));
+        let (url, signing) = (&webhook.settings.url, webhook.settings.secrets.signing(now));
         let post = delivering.sender.post(url, headers, outgoing.body, signing);
         assert_eq!(post.await.unwrap().status, Some(200));
     });

@@ -5,25 +5,27 @@ use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
 use domain::delivery::DeliveryId;
+use domain::event::{Change, ChangeKey};
 use domain::organization::OrganizationId;
-use domain::report::change::{ChangeKey, ReportChange};
 use domain::webhook::{Webhook, WebhookKey};
 use futures_util::future::join_all;
 use outbound::format;
-use store::queue::work::{Replay, Work};
+use store::queue::work::{Called, Replay, Work};
 
 use crate::lane::{Lane, Task, What};
 use crate::receipt::{Receipt, Records};
 use crate::state::Delivering;
 
 /// A change, and the messages of the queue that told of it.
-type Told = (Arc<ReportChange>, Receipt);
+type Told = (Arc<Change>, Receipt);
 
 /// Messages by what they ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// In the order in which they came, each once.
     changes: BTreeMap<OrganizationId, Vec<Told>>,
+    /// Calls of sources, each once, whose bodies have not been read.
+    calls: Vec<(Called, Receipt)>,
     /// In the order in which they came, which is that of their `dueAt`: what has waited longest is tried first, so that one
     /// that always fails does not keep the others from being tried.
     due: BTreeMap<WebhookKey, Vec<(DeliveryId, Receipt)>>,
@@ -56,9 +58,10 @@ impl Batch {
         match work {
             Work::Change(change) => {
                 let changes = self.changes.entry(change.org).or_default();
-                let change: Arc<ReportChange> = Arc::from(change);
+                let change = Arc::new(Change::Report(change));
                 add(changes, change, receipt, |change| change.key());
             }
+            Work::Call(called) => add(&mut self.calls, called, receipt, |called| called.key()),
             Work::Due(due) => {
                 let key = WebhookKey {
                     org: due.org,
@@ -74,8 +77,33 @@ impl Batch {
         }
     }
 
+    /// Reads what sources were told. Messages of what cannot be read come again.
+    async fn read_calls(&mut self, delivering: &Delivering) {
+        let calls = std::mem::take(&mut self.calls);
+        let read = calls
+            .iter()
+            .map(|(called, _)| delivering.calls.get(called.key()));
+        let read = join_all(read).await;
+        for ((called, receipt), read) in calls.into_iter().zip(read) {
+            match read {
+                Ok(Some((call, body))) => match call.change(body) {
+                    Some(change) => {
+                        let changes = self.changes.entry(called.org).or_default();
+                        add(changes, Arc::new(change.into()), receipt, |it| it.key());
+                    }
+                    // Somebody has put it on the queue by hand.
+                    None => receipt.settle(),
+                },
+                // Its time is over.
+                Ok(None) => receipt.settle(),
+                Err(error) => tracing::error!(source = %called.source, "{error:#}"),
+            }
+        }
+    }
+
     /// What there is to do for each webhook. Messages for which that cannot be told come again.
-    pub(crate) async fn lanes(self, delivering: &Delivering) -> BTreeMap<WebhookKey, Lane> {
+    pub(crate) async fn lanes(mut self, delivering: &Delivering) -> BTreeMap<WebhookKey, Lane> {
+        self.read_calls(delivering).await;
         let mut lanes = BTreeMap::new();
         // A loop, since a closure over references makes a future that is not `Send` enough.
         let mut of_organizations = Vec::new();
@@ -88,7 +116,7 @@ impl Batch {
                     lanes.extend(of_organization.into_iter().map(|lane| (lane.key, lane)));
                 }
                 Err(error) => {
-                    tracing::error!("changes of reports could not be told: {error:#}");
+                    tracing::error!("changes could not be told: {error:#}");
                 }
             }
         }
@@ -176,14 +204,14 @@ async fn of_changes(
 
 fn of_webhook(webhook: Webhook, changes: &[Told]) -> anyhow::Result<Lane> {
     let wanted = changes.iter().filter(|(change, _)| webhook.wants(change));
-    let wanted: Vec<Arc<ReportChange>> = wanted.map(|(change, _)| Arc::clone(change)).collect();
+    let wanted: Vec<Arc<Change>> = wanted.map(|(change, _)| Arc::clone(change)).collect();
     let receipt_of = |keys: &[ChangeKey]| {
         let of_message = changes
             .iter()
             .filter(|(change, _)| keys.contains(&change.key()));
         Receipt::joined(of_message.map(|(_, receipt)| receipt.share()))
     };
-    let messages = format::messages(webhook.settings.format, webhook.org, &wanted)?;
+    let messages = format::messages(webhook.settings.wanted.format, webhook.org, &wanted)?;
     let tasks: Vec<Task> = messages
         .into_iter()
         .map(|message| Task {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::delivery::message::Message;
 use domain::delivery::{Delivery, DeliveryId, DeliveryKey, DeliveryState, Lease};
-use domain::report::change::{ChangeKey, ReportChange};
+use domain::event::{Change, ChangeKey};
 use domain::webhook::health::{Admission, Circuit, State};
 use domain::webhook::schedule::RetryPolicy;
 use domain::webhook::{Webhook, WebhookKey};
@@ -327,8 +327,8 @@ impl Running<'_> {
             .changes
             .iter()
             .filter(|change| !told.contains_key(&change.key()));
-        let rest: Vec<Arc<ReportChange>> = rest.cloned().collect();
-        let rest = format::messages(self.webhook.settings.format, self.webhook.org, &rest)?;
+        let rest: Vec<Arc<Change>> = rest.cloned().collect();
+        let rest = format::messages(self.webhook.settings.wanted.format, self.webhook.org, &rest)?;
         let stored = stored.into_iter().map(What::Stored);
         Ok(Done::Instead(
             stored.chain(rest.into_iter().map(What::New)).collect(),

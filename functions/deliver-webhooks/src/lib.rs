@@ -1,4 +1,4 @@
-//! From the queue to the receivers: every change of a report becomes a delivery to each webhook that wants it, and every
+//! From the queue to the receivers: every change, of a report or told by a source, becomes a delivery to each webhook that wants it, and every
 //! delivery that is due is tried.
 //!
 //! *Invariant:* this is the only place from which a delivery is sent. What is tried again comes through the queue too.
@@ -66,8 +66,9 @@ pub async fn handle(
     if let Some(metrics) = tally.metrics() {
         delivering.metrics.record(clock.now(), &metrics);
     }
-    let unreadable =
-        delivering.webhooks.unreadable.take() + delivering.deliveries.unreadable.take();
+    let unreadable = delivering.webhooks.unreadable.take()
+        + delivering.calls.unreadable.take()
+        + delivering.deliveries.unreadable.take();
     delivering
         .metrics
         .record_unreadable(clock.now(), unreadable);

@@ -4,6 +4,7 @@ use domain::webhook::schedule::RetryLimits;
 use outbound::sender::Sender;
 use runtime::config::Environment;
 use runtime::metrics::Metrics;
+use store::calls::CallStore;
 use store::deliveries::DeliveryStore;
 use store::queue::EventsQueue;
 use store::webhooks::WebhookStore;
@@ -13,6 +14,8 @@ use store::webhooks::WebhookStore;
 pub struct Delivering {
     /// Who is told.
     pub webhooks: WebhookStore,
+    /// What sources were told.
+    pub calls: CallStore,
     /// What was told.
     pub deliveries: DeliveryStore,
     /// Where what is left over goes.
@@ -39,6 +42,7 @@ impl Delivering {
         let required = |name| environment.required(name);
         Ok(Self {
             webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
+            calls: CallStore::new(dynamodb.clone(), required("CALLS_TABLE")?),
             deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
             queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
             sender,

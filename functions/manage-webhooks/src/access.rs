@@ -31,6 +31,10 @@ pub(crate) enum Need {
     ManageTokens,
     /// To delete reports.
     DeleteReports,
+    /// To see and change sources.
+    ManageSources,
+    /// To see what sources were told, if only in part.
+    ReadCalls,
 }
 
 /// What a call needs, as a type, so that a handler names it among its arguments and cannot forget it.
@@ -50,7 +54,14 @@ macro_rules! permissions {
     )*};
 }
 
-permissions!(ReadDeliveries, ManageWebhooks, ManageTokens, DeleteReports);
+permissions!(
+    ReadDeliveries,
+    ManageWebhooks,
+    ManageTokens,
+    DeleteReports,
+    ManageSources,
+    ReadCalls
+);
 
 /// A call that is allowed.
 #[derive(Debug)]
@@ -121,12 +132,16 @@ impl Managing {
             if target.organization()? != token.org {
                 return Err(organization_not_found());
             }
-            let may_manage = token.rights.contains(&Right::ManageWebhooks);
+            let has = |right| token.rights.contains(&right);
+            let may_manage = match need {
+                Need::ManageSources | Need::ReadCalls => has(Right::ManageSources),
+                _ => has(Right::ManageWebhooks),
+            };
             let may = match need {
-                Need::ReadDeliveries => may_manage || token.rights.contains(&Right::ReadDeliveries),
-                Need::ManageWebhooks => may_manage,
+                Need::ReadDeliveries | Need::ReadCalls => may_manage || has(Right::ReadDeliveries),
+                Need::ManageWebhooks | Need::ManageSources => may_manage,
                 Need::ManageTokens => false,
-                Need::DeleteReports => token.rights.contains(&Right::DeleteReports),
+                Need::DeleteReports => has(Right::DeleteReports),
             };
             if !may {
                 return Err(insufficient_right(need));
@@ -145,8 +160,11 @@ impl Managing {
         let org = target.organization()?;
         let role = identity.role_in(org).ok_or_else(organization_not_found)?;
         let needed = match need {
-            Need::ReadDeliveries => Role::Viewer,
-            Need::ManageWebhooks | Need::ManageTokens | Need::DeleteReports => Role::Administrator,
+            Need::ReadDeliveries | Need::ReadCalls => Role::Viewer,
+            Need::ManageWebhooks
+            | Need::ManageTokens
+            | Need::DeleteReports
+            | Need::ManageSources => Role::Administrator,
         };
         if role < needed {
             let message = format!(
@@ -171,6 +189,10 @@ fn insufficient_right(need: Need) -> ApiError {
         }
         Need::ManageWebhooks => "the bearer token does not have the right 'manage-webhooks'",
         Need::DeleteReports => "the bearer token does not have the right 'delete-reports'",
+        Need::ManageSources => "the bearer token does not have the right 'manage-sources'",
+        Need::ReadCalls => {
+            "the bearer token has neither the right 'read-deliveries' nor 'manage-sources'"
+        }
         Need::ManageTokens => "tokens are managed by administrators, not by tokens",
     };
     ApiError::new(ErrorCode::InsufficientRight, message)

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::delivery::attempt::{Attempt, AttemptError, AttemptSummary};
 use domain::delivery::{Delivery, DeliveryId, DeliveryState};
+use domain::event::Event;
 use domain::organization::OrganizationId;
-use domain::report::change::ReportEvent;
 use domain::token::{Right, Token, TokenId};
+use domain::webhook::format::Format;
 use domain::webhook::health::DisabledReason;
 use domain::webhook::{Webhook, WebhookId};
 use serde::Serialize;
@@ -23,11 +24,15 @@ pub(crate) struct WebhookBody {
     has_secret: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_secret_until: Option<String>,
+    /// The only one of `projects`.
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    events: BTreeSet<ReportEvent>,
+    projects: BTreeSet<String>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    events: BTreeSet<Event>,
     headers: Vec<HeaderBody>,
+    format: Format,
     enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled_reason: Option<DisabledReason>,
@@ -54,8 +59,7 @@ struct HeaderBody {
 impl WebhookBody {
     pub(crate) fn of(webhook: &Webhook, now: OffsetDateTime) -> Self {
         let settings = &webhook.settings;
-        // The one that was replaced last has the latest end.
-        let previous = settings.previous_secrets.first();
+        let previous_secret_until = settings.secrets.previous_until(now).map(str::to_owned);
         let now = domain::date::timestamp(now);
         let header = |own: &domain::webhook::OwnHeader| HeaderBody {
             name: own.name.clone(),
@@ -65,13 +69,13 @@ impl WebhookBody {
             organization_id: webhook.org,
             name: settings.name.clone(),
             url: settings.url.masked(),
-            has_secret: true,
-            previous_secret_until: previous
-                .map(|previous| previous.until.clone())
-                .filter(|until| *until > now),
-            project: settings.project.clone(),
-            events: settings.events.clone(),
+            has_secret: settings.secrets.secret.is_some(),
+            previous_secret_until,
+            project: settings.wanted.only_project().map(str::to_owned),
+            projects: settings.wanted.projects.clone(),
+            events: settings.wanted.events.clone(),
             headers: settings.headers.iter().map(header).collect(),
+            format: settings.wanted.format,
             enabled: webhook.is_enabled(),
             disabled_reason: webhook.disabled.as_ref().map(|it| it.reason),
             disabled_at: webhook.disabled.as_ref().map(|it| it.at.clone()),
@@ -105,9 +109,12 @@ pub(crate) struct DeliverySummaryBody {
     id: DeliveryId,
     webhook_id: WebhookId,
     state: DeliveryState,
-    events: BTreeSet<ReportEvent>,
+    events: BTreeSet<Event>,
     /// How many.
     reports: u32,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    analyses: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
     created_at: String,
@@ -126,6 +133,7 @@ impl DeliverySummaryBody {
             state: delivery.state,
             events: delivery.events.clone(),
             reports: delivery.reports,
+            analyses: (delivery.analyses > 0).then_some(delivery.analyses),
             project: delivery.project.clone(),
             created_at: delivery.created_at.clone(),
             // While somebody tries it, the attribute is about the claim.

@@ -2,10 +2,12 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use domain::analysis::AnalysisEvent;
+use domain::event;
 use domain::organization::OrganizationId;
 use domain::report::change::ReportEvent;
 use outbound::format::TEST_EVENT;
-use outbound::format::reports::sample;
+use outbound::format::reports::{analysis_sample, sample};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -28,30 +30,38 @@ struct Event {
 }
 
 pub(crate) async fn list() -> Result<Response, ApiError> {
-    let event = |name, description| Event {
-        name,
-        description,
-        sample: sample(SAMPLE_ORGANIZATION, name, None).body,
+    let org = SAMPLE_ORGANIZATION;
+    let event = |it: event::Event| Event {
+        name: it.as_str(),
+        description: describe(it),
+        sample: match it {
+            event::Event::Report(event) => sample(org, event.as_str(), None).body,
+            event::Event::Analysis(event) => analysis_sample(org, event),
+        },
     };
-    let mut events: Vec<Event> = ReportEvent::ALL
-        .into_iter()
-        .map(|it| event(it.as_str(), describe(it)))
-        .collect();
-    events.push(event(
-        TEST_EVENT,
-        "A test call. It is sent when an administrator asks for it, and no webhook filters it.",
-    ));
+    let test = Event {
+        name: TEST_EVENT,
+        description: "A test call. It is sent when an administrator asks for it, and no webhook filters it.",
+        sample: sample(org, TEST_EVENT, None).body,
+    };
+    let events = event::Event::all().map(event).chain([test]).collect();
     api::json(StatusCode::OK, &Events { events })
 }
 
-fn describe(event: ReportEvent) -> &'static str {
+fn describe(event: event::Event) -> &'static str {
     match event {
-        ReportEvent::Published => "A report is announced for the first time.",
-        ReportEvent::Updated => {
+        event::Event::Report(ReportEvent::Published) => "A report is announced for the first time.",
+        event::Event::Report(ReportEvent::Updated) => {
             "A later revision of a report that was announced before. Revisions that could not be announced one by one are announced as the newest of them."
         }
-        ReportEvent::Deleted => {
+        event::Event::Report(ReportEvent::Deleted) => {
             "A report was deleted; what the message says of it is what it was last. Only webhooks that name this event are told of it. When it is published again, that is another report.published."
+        }
+        event::Event::Analysis(AnalysisEvent::Completed) => {
+            "SonarQube has called a source: a background task has ended, well or not. Only webhooks that name this event are told of it. The payload is what SonarQube sent."
+        }
+        event::Event::Analysis(AnalysisEvent::GateChanged) => {
+            "SonarQube has called a source: somebody has changed issues, and with them the quality gate of an analysis. Only webhooks that name this event are told of it."
         }
     }
 }

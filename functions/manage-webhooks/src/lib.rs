@@ -5,8 +5,10 @@ mod access;
 mod body;
 mod deliveries;
 mod events;
+mod precondition;
 mod reports;
 mod settings;
+mod sources;
 mod state;
 mod target;
 mod tokens;
@@ -22,6 +24,7 @@ use web::api::{ApiError, ErrorCode};
 use web::query::Query;
 
 pub use crate::deliveries::DELIVERIES_PARAMETERS;
+pub use crate::sources::CALLS_PARAMETERS;
 pub use crate::state::Managing;
 pub use crate::tokens::TOKENS_PARAMETERS;
 
@@ -58,10 +61,20 @@ pub const TOKEN_PATH: &str = "/organizations/{organizationId}/tokens/{tokenId}";
 /// The path of one report.
 pub const REPORT_PATH: &str = "/organizations/{organizationId}/reports/{reportId}";
 
+/// The path of an organization's sources.
+pub const SOURCES_PATH: &str = "/organizations/{organizationId}/sources";
+/// The path of one source.
+pub const SOURCE_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}";
+/// The path of a source's secret.
+pub const SOURCE_SECRET_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}/secret";
+/// The path of what a source was told.
+pub const CALLS_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}/calls";
+
 /// The routes of this function.
 pub fn router(managing: Managing) -> Router {
     let with_query = Router::new()
         .route(DELIVERIES_PATH, get(deliveries::list))
+        .route(CALLS_PATH, get(sources::calls))
         .route(
             TOKENS_PATH,
             get(tokens::list).merge(post(tokens::create).route_layer(from_fn(without_query))),
@@ -85,6 +98,15 @@ pub fn router(managing: Managing) -> Router {
         .route(REDELIVER_PATH, post(deliveries::redeliver))
         .route(TOKEN_PATH, delete(tokens::revoke))
         .route(REPORT_PATH, delete(reports::delete))
+        .route(SOURCES_PATH, get(sources::list).post(sources::create))
+        .route(
+            SOURCE_PATH,
+            get(sources::get)
+                .put(sources::replace)
+                .patch(sources::patch)
+                .delete(sources::delete),
+        )
+        .route(SOURCE_SECRET_PATH, post(sources::rotate))
         .route_layer(from_fn(without_query))
         .merge(with_query)
         .route_layer(from_fn(without_loop))
@@ -105,6 +127,8 @@ async fn counting_unreadable(
     let response = next.run(request).await;
     let unreadable = managing.webhooks.unreadable.take()
         + managing.deliveries.unreadable.take()
+        + managing.sources.unreadable.take()
+        + managing.calls.unreadable.take()
         + managing.tokens.unreadable.take()
         + managing.publisher.reports.unreadable.take();
     let now = OffsetDateTime::now_utc();

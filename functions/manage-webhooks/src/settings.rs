@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use axum::http::{HeaderName, HeaderValue, header};
-use domain::report::change::ReportEvent;
-use domain::webhook::secret::WebhookSecret;
+use domain::event::Event;
+use domain::webhook::format::Format;
+use domain::webhook::secret::{Secrets, WebhookSecret};
 use domain::webhook::url::{InvalidUrl, MASK, WebhookUrl};
+use domain::webhook::wanted::{MAX_PROJECTS, Wanted};
 use domain::webhook::{OwnHeader, Settings};
 use outbound::format::is_reserved;
 use serde_json::Value;
@@ -15,13 +17,15 @@ use web::fields::{Fields, invalid, project_key, text};
 use web::text::{did_you_mean, shortened};
 
 /// The fields of a webhook. The first ones can be set; the others are ignored, so that what was read can be sent back.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 20] = [
     "name",
     "url",
     "secret",
     "project",
+    "projects",
     "events",
     "headers",
+    "format",
     "enabled",
     "id",
     "organizationId",
@@ -85,17 +89,31 @@ pub(crate) fn read(
         (None, Some(kept)) => kept.url.clone(),
         (value, _) => url(&given(value, "url")?, current)?,
     };
-    let project = match (fields.nullable("project"), kept) {
-        (None, Some(kept)) => kept.project.clone(),
+    let given_projects = projects(fields.nullable("project"), fields.nullable("projects"))?;
+    let projects = match (given_projects, kept) {
+        (None, Some(kept)) => kept.wanted.projects.clone(),
+        (given, _) => given.unwrap_or_default(),
+    };
+    let format = match (fields.nullable("format"), kept) {
+        (None, Some(kept)) => kept.wanted.format,
         (value, _) => value
             .flatten()
-            .map(|value| project_key(value, "project"))
-            .transpose()?,
+            .map(|value| format(&value))
+            .transpose()?
+            .unwrap_or_default(),
     };
     let events = match (fields.nullable("events"), kept) {
-        (None, Some(kept)) => kept.events.clone(),
+        (None, Some(kept)) => kept.wanted.events.clone(),
         (value, _) => value.flatten().map(events).transpose()?.unwrap_or_default(),
     };
+    if let Some(event) = events.iter().find(|event| !format.takes(**event)) {
+        let message = format!(
+            "messages of the format '{}' do not tell of '{}'",
+            format.as_str(),
+            event.as_str()
+        );
+        return Err(invalid(ErrorCode::InvalidEvent, "events", &message));
+    }
     // Values are never shown. If they went along to another host, whoever owns that could read them.
     let stored = current.filter(|current| current.url.origin() == url.origin());
     let headers = match (fields.nullable("headers"), kept) {
@@ -114,11 +132,16 @@ pub(crate) fn read(
         None => (mode != Mode::Patch).then_some(true),
         Some(value) => Some(boolean(value)?),
     };
-    let given_secret = fields
-        .optional("secret")
-        .map(|value| match current {
+    let given_secret = fields.nullable("secret");
+    let is_secret_removed = matches!(given_secret, Some(None)) && !format.needs_secret();
+    let given_secret = given_secret
+        .flatten()
+        .map(|value| match current.map(|current| &current.secrets) {
             // What it has is good, also by rules that have become stricter since.
-            Some(current) if value == current.secret.reveal() => Ok(current.secret.clone()),
+            Some(Secrets {
+                secret: Some(current),
+                ..
+            }) if value == current.reveal() => Ok(current.clone()),
             _ => secret(&value),
         })
         .transpose()?;
@@ -131,24 +154,34 @@ pub(crate) fn read(
         let message = "there is an Authorization header already, made of the user in the url";
         return Err(invalid(ErrorCode::InvalidHeader, "headers", message));
     }
-    let (secret, is_secret_generated) = match (&given_secret, current) {
-        (Some(secret), None) => (secret.clone(), false),
-        (_, Some(current)) => (current.secret.clone(), false),
-        (None, None) => (WebhookSecret::generate()?, true),
+    let (secrets, is_secret_generated) = match (&given_secret, current) {
+        (Some(secret), None) => (Secrets::new(Some(secret.clone())), false),
+        (None, Some(_)) if is_secret_removed => (Secrets::default(), false),
+        (_, Some(current)) => (current.secrets.clone(), false),
+        (None, None) if !format.needs_secret() => (Secrets::default(), false),
+        (None, None) => (Secrets::new(Some(WebhookSecret::generate()?)), true),
     };
     let mut settings = Settings {
         name,
         url,
-        secret,
-        previous_secrets: current.map_or_else(Vec::new, |current| current.previous_secrets.clone()),
-        project,
-        events,
+        secrets,
+        wanted: Wanted {
+            projects,
+            events,
+            format,
+        },
         headers,
-        format: current.map(|current| current.format).unwrap_or_default(),
         schedule: current.map(|current| current.schedule).unwrap_or_default(),
     };
-    if let Some(secret) = given_secret.filter(|secret| *secret != settings.secret) {
-        rotate(&mut settings, secret, now)?;
+    if let Some(secret) = given_secret {
+        rotate(&mut settings.secrets, secret, now)?;
+    }
+    if format.needs_secret() && settings.secrets.secret.is_none() {
+        let message = format!("is required for the format '{}'", format.as_str());
+        return Err(
+            ApiError::new(ErrorCode::MissingField, format!("secret: {message}"))
+                .parameter("secret"),
+        );
     }
     Ok(Draft {
         settings,
@@ -162,11 +195,11 @@ pub(crate) fn read(
 /// # Errors
 /// `too_many_secrets` (409).
 pub(crate) fn rotate(
-    settings: &mut Settings,
+    secrets: &mut Secrets,
     secret: WebhookSecret,
     now: OffsetDateTime,
 ) -> Result<(), ApiError> {
-    let rotated = settings.rotate(secret, now);
+    let rotated = secrets.rotate(secret, now);
     rotated.map_err(|reason| ApiError::new(ErrorCode::TooManySecrets, reason.to_string()))
 }
 
@@ -179,7 +212,7 @@ pub(crate) fn read_secret(body: Value) -> Result<Option<WebhookSecret>, ApiError
         .transpose()
 }
 
-fn given(value: Option<Option<Value>>, name: &str) -> Result<Value, ApiError> {
+pub(crate) fn given(value: Option<Option<Value>>, name: &str) -> Result<Value, ApiError> {
     value.flatten().ok_or_else(|| {
         ApiError::new(ErrorCode::MissingField, format!("{name}: is required")).parameter(name)
     })
@@ -217,7 +250,7 @@ fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError
     }
 }
 
-fn secret(value: &Value) -> Result<WebhookSecret, ApiError> {
+pub(crate) fn secret(value: &Value) -> Result<WebhookSecret, ApiError> {
     let text = value
         .as_str()
         .ok_or_else(|| invalid(ErrorCode::InvalidSecret, "secret", "must be text"))?;
@@ -225,7 +258,58 @@ fn secret(value: &Value) -> Result<WebhookSecret, ApiError> {
         .map_err(|reason| invalid(ErrorCode::InvalidSecret, "secret", &reason.to_string()))
 }
 
-fn events(value: Value) -> Result<BTreeSet<ReportEvent>, ApiError> {
+fn format(value: &Value) -> Result<Format, ApiError> {
+    let name = value.as_str().unwrap_or_default();
+    let format = Format::ALL.into_iter().find(|it| it.as_str() == name);
+    format.ok_or_else(|| {
+        let hint = did_you_mean(name, &Format::ALL.map(Format::as_str));
+        let message = format!("'{}' is no format{hint}", shortened(name));
+        invalid(ErrorCode::InvalidField, "format", &message)
+    })
+}
+
+/// The projects, in either form; `None` when neither is given.
+fn projects(
+    one: Option<Option<Value>>,
+    several: Option<Option<Value>>,
+) -> Result<Option<BTreeSet<String>>, ApiError> {
+    let one = one.map(|value| {
+        let key = value.map(|value| project_key(value, "project"));
+        Ok::<_, ApiError>(BTreeSet::from_iter(key.transpose()?))
+    });
+    let one = one.transpose()?;
+    let several = several.map(|value| several_projects(value.unwrap_or(Value::Array(Vec::new()))));
+    let several = several.transpose()?;
+    match (one, several) {
+        // What was read can be sent back.
+        (Some(one), Some(several)) if !one.is_empty() && one != several => {
+            let message = "says something else than 'projects'; leave out one of them";
+            Err(invalid(ErrorCode::InvalidField, "project", message))
+        }
+        (one, several) => Ok(several.or(one)),
+    }
+}
+
+fn several_projects(value: Value) -> Result<BTreeSet<String>, ApiError> {
+    let Value::Array(values) = value else {
+        let message = "must be an array of projects' keys";
+        return Err(invalid(ErrorCode::InvalidField, "projects", message));
+    };
+    if values.len() > MAX_PROJECTS {
+        let message = format!("there may be at most {MAX_PROJECTS}");
+        return Err(invalid(ErrorCode::InvalidField, "projects", &message));
+    }
+    let mut projects = BTreeSet::new();
+    for (position, value) in values.into_iter().enumerate() {
+        let path = format!("projects[{position}]");
+        if !projects.insert(project_key(value, &path)?) {
+            return Err(invalid(ErrorCode::InvalidField, &path, "stands twice"));
+        }
+    }
+    Ok(projects)
+}
+
+fn events(value: Value) -> Result<BTreeSet<Event>, ApiError> {
     let Value::Array(values) = value else {
         return Err(invalid(
             ErrorCode::InvalidEvent,
@@ -237,12 +321,12 @@ fn events(value: Value) -> Result<BTreeSet<ReportEvent>, ApiError> {
         let message = "must not be empty; leave it out for all events";
         return Err(invalid(ErrorCode::InvalidEvent, "events", message));
     }
-    let names = ReportEvent::ALL.map(ReportEvent::as_str);
+    let names: Vec<&str> = Event::all().map(Event::as_str).collect();
     let mut events = BTreeSet::new();
     for (position, value) in values.iter().enumerate() {
         let path = format!("events[{position}]");
         let name = value.as_str().unwrap_or_default();
-        let event = ReportEvent::ALL.into_iter().find(|it| it.as_str() == name);
+        let event = Event::all().find(|it| it.as_str() == name);
         let event = event.ok_or_else(|| {
             let hint = did_you_mean(name, &names);
             let message = format!("'{}' is no event{hint}", shortened(name));

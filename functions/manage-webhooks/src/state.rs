@@ -6,9 +6,11 @@ use outbound::sender::Sender;
 use publishing::{Publisher, ReportFiles};
 use runtime::config::Environment;
 use runtime::metrics::Metrics;
+use store::calls::CallStore;
 use store::deliveries::DeliveryStore;
 use store::queue::EventsQueue;
 use store::reports::ReportStore;
+use store::sources::SourceStore;
 use store::tokens::TokenStore;
 use store::webhooks::WebhookStore;
 
@@ -26,6 +28,10 @@ pub struct Managing {
     pub webhooks: WebhookStore,
     /// What they were told.
     pub deliveries: DeliveryStore,
+    /// Who may say that something has happened.
+    pub sources: SourceStore,
+    /// What they have said.
+    pub calls: CallStore,
     /// Who may call with a token of ours.
     pub tokens: TokenStore,
     /// What deletes reports, and announces that.
@@ -65,6 +71,8 @@ impl Managing {
         Ok(Self {
             webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
             deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
+            sources: SourceStore::new(dynamodb.clone(), required("SOURCES_TABLE")?),
+            calls: CallStore::new(dynamodb.clone(), required("CALLS_TABLE")?),
             tokens: TokenStore::new(dynamodb.clone(), required("TOKENS_TABLE")?),
             identity: IdentityProvider::new(IdentityOptions {
                 issuer: required("OIDC_ISSUER")?,

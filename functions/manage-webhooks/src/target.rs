@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use domain::delivery::DeliveryId;
 use domain::organization::OrganizationId;
 use domain::report::ReportId;
+use domain::source::SourceId;
 use domain::token::TokenId;
 use domain::webhook::WebhookId;
 use web::api::{ApiError, ErrorCode};
@@ -20,6 +21,7 @@ pub(crate) struct Target {
     delivery: Option<DeliveryId>,
     token: Option<TokenId>,
     report: Option<ReportId>,
+    source: Option<SourceId>,
 }
 
 impl Target {
@@ -35,6 +37,7 @@ impl Target {
             delivery: id(&names, "{deliveryId}"),
             token: id(&names, "{tokenId}"),
             report: id(&names, "{reportId}"),
+            source: id(&names, "{sourceId}"),
         }
     }
 
@@ -52,6 +55,10 @@ impl Target {
 
     pub(crate) fn token(&self) -> Result<TokenId, ApiError> {
         self.token.ok_or_else(token_not_found)
+    }
+
+    pub(crate) fn source(&self) -> Result<SourceId, ApiError> {
+        self.source.ok_or_else(source_not_found)
     }
 
     pub(crate) fn report(&self) -> Result<ReportId, ApiError> {
@@ -76,6 +83,10 @@ pub(crate) fn delivery_not_found() -> ApiError {
 
 pub(crate) fn token_not_found() -> ApiError {
     ApiError::new(ErrorCode::TokenNotFound, "there is no such token")
+}
+
+pub(crate) fn source_not_found() -> ApiError {
+    ApiError::new(ErrorCode::SourceNotFound, "there is no such source")
 }
 
 pub(crate) fn report_not_found() -> ApiError {

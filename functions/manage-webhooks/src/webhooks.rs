@@ -1,5 +1,7 @@
 //! Webhooks: listed, created, changed, tried out.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use axum::body::Body;
 use axum::extract::State;
@@ -28,6 +30,7 @@ use web::json;
 
 use crate::access::{Call, Caller, ManageWebhooks};
 use crate::body::{AttemptBody, WebhookBody};
+use crate::precondition::Precondition;
 use crate::settings::{Draft, Mode, read, read_secret, rotate as rotate_secret};
 use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::{Target, webhook_not_found};
@@ -266,7 +269,10 @@ impl Managing {
             former: Vec::new(),
             health: Health::default(),
         };
-        let secret = draft.is_secret_generated.then(|| revealed(&webhook));
+        let secret = draft
+            .is_secret_generated
+            .then(|| revealed(&webhook))
+            .flatten();
         let body = WebhookBody::of(&webhook, now).with_secret(secret);
         let answer = Answer::json(StatusCode::CREATED, &body)?
             .with(&header::ETAG, tag(&webhook))
@@ -305,11 +311,11 @@ impl Managing {
         };
         let change = |webhook: &mut Webhook| {
             let before = webhook.settings.clone();
-            rotate_secret(&mut webhook.settings, secret.clone(), now)?;
+            rotate_secret(&mut webhook.settings.secrets, secret.clone(), now)?;
             Ok(forgotten_by(&before, &webhook.settings))
         };
         let answer = |webhook: &Webhook| {
-            let secret = is_generated.then(|| revealed(webhook));
+            let secret = is_generated.then(|| revealed(webhook)).flatten();
             let body = WebhookBody::of(webhook, now).with_secret(secret);
             let answer = Answer::json(StatusCode::OK, &body)?;
             anyhow::Ok(answer.with(&header::ETAG, tag(webhook)))
@@ -404,11 +410,11 @@ impl Managing {
     ) -> Result<Webhook, ApiError> {
         for _ in 0..MAX_TRIES {
             let current = self.webhook(caller, target).await?;
-            if !Precondition::of(headers).holds(&current) {
+            if !Precondition::of(headers).holds(current.revision) {
                 return Err(precondition_failed());
             }
             let mut webhook = current.clone();
-            webhook.settings.forget_expired(now);
+            webhook.settings.secrets.forget_expired(now);
             let forgotten = change(&mut webhook)?;
             webhook.health = match forgotten {
                 Forgotten::Nothing => webhook.health,
@@ -424,7 +430,7 @@ impl Managing {
             if webhook.settings.url != current.settings.url {
                 self.check(&webhook.settings.url).await?;
             }
-            let among = if webhook.settings.project == current.settings.project {
+            let among = if webhook.settings.wanted.projects == current.settings.wanted.projects {
                 None
             } else {
                 let among = self.webhooks.all_to_change(caller.org).await?;
@@ -491,7 +497,7 @@ impl Managing {
         let outgoing = Outgoing::test(DeliveryId::at(now).to_string(), org, settings);
         let headers = outgoing.headers(settings, now)?;
         let payload = String::from_utf8_lossy(&outgoing.body).into_owned();
-        let signing = settings.signing_secrets(now);
+        let signing = settings.secrets.signing(now);
         let exchange = self
             .sender
             .post(&settings.url, headers, outgoing.body, signing)
@@ -525,64 +531,24 @@ fn by_administrator(enabled: Option<bool>, now: OffsetDateTime) -> Option<Disabl
 
 fn check_limits(among: &Webhooks, webhook: &Webhook) -> Result<(), ApiError> {
     let others = || among.webhooks.iter().filter(|other| other.id != webhook.id);
-    let project = &webhook.settings.project;
-    let of_scope = others().filter(|other| other.settings.project == *project);
-    let message = if of_scope.count() >= MAX_PER_PROJECT {
-        match project {
-            Some(project) => format!("project {project} has {MAX_PER_PROJECT} webhooks already"),
-            None => format!("there are {MAX_PER_PROJECT} webhooks for all projects already"),
-        }
+    let projects = &webhook.settings.wanted.projects;
+    let is_full = |is_of_scope: &dyn Fn(&BTreeSet<String>) -> bool| {
+        let of_scope = others().filter(|other| is_of_scope(&other.settings.wanted.projects));
+        of_scope.count() >= MAX_PER_PROJECT
+    };
+    let full = projects
+        .iter()
+        .find(|&project| is_full(&|of| of.contains(project)));
+    let message = if let Some(project) = full {
+        format!("project {project} has {MAX_PER_PROJECT} webhooks already")
+    } else if projects.is_empty() && is_full(&BTreeSet::is_empty) {
+        format!("there are {MAX_PER_PROJECT} webhooks for all projects already")
     } else if others().count() >= MAX_PER_ORGANIZATION {
         format!("the organization has {MAX_PER_ORGANIZATION} webhooks already")
     } else {
         return Ok(());
     };
     Err(ApiError::new(ErrorCode::TooManyWebhooks, message))
-}
-
-/// What `If-Match` wants (RFC 9110, section 13.1.1).
-enum Precondition {
-    /// Any webhook: it is absent, or `*`.
-    Any,
-    /// One with an entity tag of these revisions. Other tags are no webhook's.
-    Revisions(Vec<u64>),
-}
-
-impl Precondition {
-    /// The most tags that are compared: as many as one condition of DynamoDB takes (DynamoDB, "Quotas").
-    const MOST: usize = 100;
-
-    fn of(headers: &HeaderMap) -> Self {
-        let given = headers.get_all(header::IF_MATCH);
-        if given.iter().next().is_none() {
-            return Self::Any;
-        }
-        let tags = given.iter().filter_map(|value| value.to_str().ok());
-        let tags = tags.flat_map(|value| value.split(',')).map(str::trim);
-        let tags: Vec<&str> = tags.collect();
-        if tags.contains(&"*") {
-            return Self::Any;
-        }
-        let revision = |tag: &str| {
-            let text = tag.strip_prefix('"')?.strip_suffix('"')?;
-            let revision = text.parse().ok()?;
-            (text == u64::to_string(&revision)).then_some(revision)
-        };
-        let revisions = tags.into_iter().filter_map(revision);
-        Self::Revisions(revisions.take(Self::MOST).collect())
-    }
-
-    fn revisions(&self) -> Option<&[u64]> {
-        match self {
-            Self::Any => None,
-            Self::Revisions(revisions) => Some(revisions),
-        }
-    }
-
-    fn holds(&self, webhook: &Webhook) -> bool {
-        self.revisions()
-            .is_none_or(|revisions| revisions.contains(&webhook.revision))
-    }
 }
 
 fn precondition_failed() -> ApiError {
@@ -599,23 +565,16 @@ fn key(caller: &Caller, target: &Target) -> Result<WebhookKey, ApiError> {
 
 /// The entity tag: of what administrators set, so that a delivery does not make it stale.
 fn tag(webhook: &Webhook) -> String {
-    format!("\"{}\"", webhook.revision)
+    Precondition::tag(webhook.revision)
 }
 
 fn tagged(status: StatusCode, webhook: &Webhook, body: &WebhookBody) -> Result<Response, ApiError> {
-    let mut response = api::json(status, body)?;
-    response
-        .headers_mut()
-        .insert(header::ETAG, header_value(tag(webhook))?);
-    Ok(response)
+    Precondition::tagged(status, webhook.revision, body)
 }
 
-fn header_value(text: String) -> Result<HeaderValue, ApiError> {
-    Ok(HeaderValue::try_from(text).map_err(anyhow::Error::from)?)
-}
-
-fn revealed(webhook: &Webhook) -> String {
-    webhook.settings.secret.reveal().to_owned()
+fn revealed(webhook: &Webhook) -> Option<String> {
+    let secret = webhook.settings.secrets.secret.as_ref();
+    secret.map(|secret| secret.reveal().to_owned())
 }
 
 fn note(caller: &Caller, webhook: WebhookId, what: &str) {

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use domain::name::folded;
 use domain::organization::OrganizationId;
-use domain::report::{Metadata, QualityGateStatus, Rating};
+use domain::report::{Gate, GateCondition, Metadata, Origin, QualityGateStatus, Rating};
 use serde_json::Value;
 use web::api::{ApiError, ErrorCode};
 use web::fields::{Fields, invalid, project_key, text};
+use web::text::shortened;
 
 use crate::upload::DeclaredFile;
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 20] = [
     "organizationId",
     "projectKey",
     "projectName",
@@ -26,6 +27,11 @@ const FIELDS: [&str; 15] = [
     "taskId",
     "revision",
     "branch",
+    "branchType",
+    "branchIsMain",
+    "serverUrl",
+    "projectUrl",
+    "analysedAt",
     "files",
 ];
 const FILE_FIELDS: [&str; 3] = ["name", "size", "sha256"];
@@ -34,6 +40,11 @@ const FILE_FIELDS: [&str; 3] = ["name", "size", "sha256"];
 const MAX_PROJECT_NAME: usize = 500;
 /// The longest branch name in characters (`SonarQube`).
 const MAX_BRANCH: usize = 255;
+/// The longest address in characters, as that of a webhook.
+const MAX_URL: usize = 512;
+/// How much of a quality gate is kept: conditions, and characters of each of their texts.
+const MAX_CONDITIONS: usize = 100;
+const MAX_GATE_TEXT: usize = 200;
 /// The longest of the other texts, in characters: `SonarQube` has 100 for the revision and 40 for a task.
 const MAX_TEXT: usize = 100;
 /// How many properties a report may have, and how long they are in characters.
@@ -57,12 +68,14 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    pub(crate) fn parse(body: Value) -> Result<Self, ApiError> {
+    /// Reads a declaration. `api_url` is the address of this API.
+    pub(crate) fn parse(body: Value, api_url: &str) -> Result<Self, ApiError> {
         let mut fields = Fields::of(body, String::new(), &FIELDS)?;
         let org = match fields.optional("organizationId") {
             None => None,
             Some(value) => Some(organization(&value)?),
         };
+        let (quality_gate, gate) = quality_gate(&mut fields)?;
         let metadata = Metadata {
             project_key: project_key(fields.required("projectKey")?, "projectKey")?,
             project_name: fields.text("projectName", MAX_PROJECT_NAME)?,
@@ -80,11 +93,12 @@ impl Declaration {
                 ErrorCode::InvalidCount,
             )?,
             security_rating: fields.parsed("securityRating", ErrorCode::InvalidRating, rating)?,
-            quality_gate: quality_gate(&mut fields)?,
+            quality_gate,
             properties: properties(&mut fields)?,
             task_id: fields.optional_text("taskId", MAX_TEXT)?,
             scm_revision: fields.optional_text("revision", MAX_TEXT)?,
             branch: fields.optional_text("branch", MAX_BRANCH)?,
+            origin: origin(&mut fields, gate, api_url)?,
         };
         Ok(Self {
             org,
@@ -123,26 +137,115 @@ fn rating(text: &str) -> Result<Rating, &'static str> {
     }
 }
 
-/// `"OK"`, or the object of `SonarQube`'s webhooks, of which the status counts.
-fn quality_gate(fields: &mut Fields) -> Result<Option<QualityGateStatus>, ApiError> {
+/// `"OK"`, or the object of `SonarQube`'s webhooks, of which the status counts; name and conditions are kept for its calls.
+fn quality_gate(
+    fields: &mut Fields,
+) -> Result<(Option<QualityGateStatus>, Option<Gate>), ApiError> {
     let Some(value) = fields.optional("qualityGate") else {
-        return Ok(None);
+        return Ok((None, None));
     };
     let status = if value.is_object() {
         value.get("status")
     } else {
         Some(&value)
     };
-    match status.and_then(Value::as_str) {
-        Some("OK") => Ok(Some(QualityGateStatus::Ok)),
-        Some("WARN") => Ok(Some(QualityGateStatus::Warn)),
-        Some("ERROR") => Ok(Some(QualityGateStatus::Error)),
-        Some("NONE") => Ok(Some(QualityGateStatus::None)),
+    let status = match status.and_then(Value::as_str) {
+        Some("OK") => QualityGateStatus::Ok,
+        Some("WARN") => QualityGateStatus::Warn,
+        Some("ERROR") => QualityGateStatus::Error,
+        Some("NONE") => QualityGateStatus::None,
         _ => {
             let message = "must be OK, WARN, ERROR or NONE, or an object with such a status";
-            Err(invalid(ErrorCode::InvalidField, "qualityGate", message))
+            return Err(invalid(ErrorCode::InvalidField, "qualityGate", message));
         }
+    };
+    let gate = value.is_object().then(|| gate(&value)).flatten();
+    Ok((Some(status), gate))
+}
+
+/// Name and conditions of a gate, as far as they are as `SonarQube` has them. What they are besides is nobody's mistake here: they
+/// were never looked at.
+fn gate(value: &Value) -> Option<Gate> {
+    let text = |value: &Value, name: &str| {
+        let text = value.get(name)?.as_str()?;
+        Some(text.chars().take(MAX_GATE_TEXT).collect::<String>())
+    };
+    let condition = |value: &Value| {
+        Some(GateCondition {
+            metric: text(value, "metric")?,
+            operator: text(value, "operator")?,
+            value: text(value, "value"),
+            status: text(value, "status")?,
+            error_threshold: text(value, "errorThreshold"),
+        })
+    };
+    let conditions = value.get("conditions").and_then(Value::as_array);
+    let conditions = conditions.into_iter().flatten().take(MAX_CONDITIONS);
+    let gate = Gate {
+        name: text(value, "name"),
+        conditions: conditions.filter_map(condition).collect(),
+    };
+    (gate != Gate::default()).then_some(gate)
+}
+
+/// What else `SonarQube`'s own calls say of an analysis.
+fn origin(
+    fields: &mut Fields,
+    gate: Option<Gate>,
+    api_url: &str,
+) -> Result<Option<Box<Origin>>, ApiError> {
+    let url = |fields: &mut Fields, name: &str| {
+        let url = fields.optional_text(name, MAX_URL)?;
+        let is_url = |it: &String| it.starts_with("https://") || it.starts_with("http://");
+        match url {
+            Some(url) if !is_url(&url) => {
+                let message = "must be an address that begins with https:// or http://";
+                Err(invalid(ErrorCode::InvalidField, name, message))
+            }
+            url => Ok(url),
+        }
+    };
+    let branch_type = fields.optional_text("branchType", MAX_TEXT)?;
+    let types = ["BRANCH", "PULL_REQUEST", "LONG", "SHORT"];
+    if branch_type
+        .as_ref()
+        .is_some_and(|it| !types.contains(&it.as_str()))
+    {
+        let message = "must be BRANCH, PULL_REQUEST, LONG or SHORT";
+        return Err(invalid(ErrorCode::InvalidField, "branchType", message));
     }
+    let is_main = match fields.optional("branchIsMain") {
+        None => None,
+        Some(Value::Bool(is_main)) => Some(is_main),
+        Some(_) => {
+            let message = "must be true or false";
+            return Err(invalid(ErrorCode::InvalidField, "branchIsMain", message));
+        }
+    };
+    let analysed_at = match fields.optional("analysedAt") {
+        None => None,
+        Some(Value::String(text)) => Some(text.parse().map_err(|reason| {
+            let message = format!("'{}' is refused: {reason}", shortened(&text));
+            invalid(ErrorCode::InvalidDate, "analysedAt", &message)
+        })?),
+        Some(_) => {
+            return Err(invalid(
+                ErrorCode::InvalidDate,
+                "analysedAt",
+                "must be text",
+            ));
+        }
+    };
+    let server_url = url(fields, "serverUrl")?;
+    let own = Some(api_url.to_owned()).filter(|it| !it.is_empty());
+    Ok(Some(Box::new(Origin {
+        server_url: server_url.or(own),
+        project_url: url(fields, "projectUrl")?,
+        analysed_at,
+        branch_type,
+        is_main,
+        gate,
+    })))
 }
 
 fn properties(fields: &mut Fields) -> Result<BTreeMap<String, String>, ApiError> {
@@ -284,7 +387,7 @@ mod tests {
     }
 
     fn parse(body: &[u8]) -> Result<Declaration, ApiError> {
-        Declaration::parse(web::json::parse_object(body)?)
+        Declaration::parse(web::json::parse_object(body)?, "https://api.example")
     }
 
     #[test]

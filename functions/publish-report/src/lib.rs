@@ -23,6 +23,7 @@ use serde::Serialize;
 use store::dynamodb::Changed;
 use time::{Duration, OffsetDateTime, Time, UtcOffset};
 use web::api::{self, ApiError, ErrorCode};
+use web::base::BaseUrl;
 use web::json;
 
 use crate::bucket::PRESIGNED_VALIDITY;
@@ -74,6 +75,7 @@ struct FileBody {
 
 async fn begin(
     State(publishing): State<Publishing>,
+    BaseUrl(api_url): BaseUrl,
     keyed: Keyed,
     headers: HeaderMap,
     body: Body,
@@ -89,7 +91,7 @@ async fn begin(
     let begun = publishing.idempotency.begin(scope, &keyed, &body, now);
     let upload = match begun.await? {
         Begun::First(attempt) => {
-            let upload = begin_first(&publishing, token.org, &body, &attempt, now).await;
+            let upload = begin_first(&publishing, token.org, &body, &api_url, &attempt, now).await;
             attempt.settle(upload).await?
         }
         // The addresses of the first answer are valid for minutes only, so new ones are given.
@@ -106,10 +108,11 @@ async fn begin_first(
     publishing: &Publishing,
     org: OrganizationId,
     body: &[u8],
+    api_url: &str,
     attempt: &Attempt,
     now: OffsetDateTime,
 ) -> Result<Upload, ApiError> {
-    let declaration = Declaration::parse(json::parse_object(body)?)?;
+    let declaration = Declaration::parse(json::parse_object(body)?, api_url)?;
     if declaration.org.is_some_and(|of| of != org) {
         let message = "organizationId: the bearer token is of another organization";
         return Err(
@@ -213,11 +216,16 @@ async fn complete(
 
     let completed = completion::complete(&publishing, &upload, now).await?;
 
+    // What calls of SonarQube say besides is for these only.
+    let metadata = Metadata {
+        origin: None,
+        ..upload.metadata.clone()
+    };
     let body = PublishedBody {
         organization_id: upload.org,
         id: upload.report_id,
         revision: completed.revision,
-        metadata: &upload.metadata,
+        metadata: &metadata,
         upload_date: &completed.upload_date,
         files: &upload.files,
     };

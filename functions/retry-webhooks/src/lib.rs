@@ -14,8 +14,9 @@ use domain::webhook::{Webhook, WebhookKey};
 use runtime::clock::Clock;
 use runtime::config::Environment;
 use runtime::metrics::{Metric, Metrics};
+use store::calls::CallStore;
 use store::deliveries::{DUE_SHARDS, DeliveryStore, DueDelivery};
-use store::outbox::{Swept, rotated, sweep};
+use store::outbox::{Swept, rotated, sweep, sweep_calls};
 use store::queue::EventsQueue;
 use store::queue::work::{MAX_DUE, Work};
 use store::reports::ReportStore;
@@ -34,6 +35,8 @@ pub const RESERVE: Duration = Duration::from_secs(20);
 pub struct Retrying {
     /// What may not have been announced.
     pub reports: ReportStore,
+    /// The same.
+    pub calls: CallStore,
     /// Who is told.
     pub webhooks: WebhookStore,
     /// What is due.
@@ -57,6 +60,7 @@ impl Retrying {
         let required = |name| environment.required(name);
         Ok(Self {
             reports: ReportStore::new(dynamodb.clone(), required("REPORTS_TABLE")?),
+            calls: CallStore::new(dynamodb.clone(), required("CALLS_TABLE")?),
             webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
             deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
             queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
@@ -68,7 +72,7 @@ impl Retrying {
 /// What a round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Round {
-    /// Changes of reports that were left over.
+    /// Changes of reports and calls of sources that were left over.
     pub swept: Swept,
     /// Deliveries that are due.
     pub due: usize,
@@ -88,10 +92,9 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
     let clock = Clock::new(now, budget);
     // Half of the time at the most: also when very much is left over, what is due comes up.
     let sweeping = Clock::new(now, budget / 2);
-    let swept = sweep(&retrying.reports, &retrying.queue, now, || {
-        sweeping.is_over()
-    })
-    .await;
+    let is_over = || sweeping.is_over();
+    let mut swept = sweep(&retrying.reports, &retrying.queue, now, is_over).await;
+    sweep_calls(&retrying.calls, &retrying.queue, now, is_over, &mut swept).await;
     let mut round = Round {
         swept,
         is_cut_short: swept.is_cut_short,
@@ -130,6 +133,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
     ];
     retrying.metrics.record(now, &metrics);
     let unreadable = retrying.reports.unreadable.take()
+        + retrying.calls.unreadable.take()
         + retrying.webhooks.unreadable.take()
         + retrying.deliveries.unreadable.take();
     retrying.metrics.record_unreadable(now, unreadable);

@@ -2,15 +2,18 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use store::calls::CallStore;
 use store::deliveries::DeliveryStore;
 use store::reports::ReportStore;
+use store::sources::SourceStore;
 use store::tokens::TokenStore;
 use store::webhooks::WebhookStore;
 
 use crate::policy::Enforced;
 use crate::stand_ins::Endpoints;
 use crate::{
-    ACCESS_KEY, DELIVERIES_TABLE, REGION, REPORTS_TABLE, SECRET_KEY, TOKENS_TABLE, WEBHOOKS_TABLE,
+    ACCESS_KEY, CALLS_TABLE, DELIVERIES_TABLE, REGION, REPORTS_TABLE, SECRET_KEY, SOURCES_TABLE,
+    TOKENS_TABLE, WEBHOOKS_TABLE,
 };
 
 /// What somebody calls the stand-ins with.
@@ -35,6 +38,10 @@ pub struct Tables {
     pub webhooks: WebhookStore,
     /// Of deliveries.
     pub deliveries: DeliveryStore,
+    /// Of sources.
+    pub sources: SourceStore,
+    /// Of what sources were told.
+    pub calls: CallStore,
 }
 
 impl Clients {
@@ -56,6 +63,8 @@ impl Clients {
             tokens: TokenStore::new(dynamodb.clone(), TOKENS_TABLE),
             webhooks: WebhookStore::new(dynamodb.clone(), WEBHOOKS_TABLE),
             deliveries: DeliveryStore::new(dynamodb.clone(), DELIVERIES_TABLE),
+            sources: SourceStore::new(dynamodb.clone(), SOURCES_TABLE),
+            calls: CallStore::new(dynamodb.clone(), CALLS_TABLE),
         }
     }
 

@@ -35,6 +35,7 @@ pub(crate) fn log_to_stderr() {
         "list_reports",
         "download_files",
         "publish_report",
+        "receive_events",
         "manage_webhooks",
         "deliver_webhooks",
         "retry_webhooks",

@@ -346,9 +346,9 @@ mod tests {
     async fn what_an_analysis_does_not_have_is_absent() {
         let reports = reports().await.unwrap();
         let (first, last) = (&reports[0].metadata, &reports[8].metadata);
-        assert_eq!(first["qualityGate"], "NONE");
+        assert_eq!(first["qualityGate"]["status"], "NONE");
         assert_eq!(first.get("taskId"), None);
-        assert_eq!(last["qualityGate"], "OK");
+        assert_eq!(last["qualityGate"]["status"], "OK");
         assert_eq!(last["properties"]["sonar.analysis.buildNumber"], "1287");
     }
 }

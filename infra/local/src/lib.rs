@@ -29,6 +29,7 @@ use manage_webhooks::Managing;
 use outbound::address::AddressPolicy;
 use outbound::sender::{DEADLINE, Sender, SenderOptions};
 use publish_report::Publishing;
+use receive_events::Receiving;
 use retry_webhooks::Retrying;
 use runtime::config::Environment;
 use store::tokens::TokenStore;
@@ -125,6 +126,8 @@ pub struct Stack {
     pub publishing: Publishing,
     /// What the function for administrators works with.
     pub managing: Managing,
+    /// What the function that sources call works with.
+    pub receiving: Receiving,
     /// What the function that delivers works with.
     pub delivering: Delivering,
     /// What the hourly function works with.
@@ -160,6 +163,8 @@ const TOKENS_TABLE: &str = "TokensTable";
 const IDEMPOTENCY_TABLE: &str = "IdempotencyTable";
 const WEBHOOKS_TABLE: &str = "WebhooksTable";
 const DELIVERIES_TABLE: &str = "DeliveriesTable";
+const SOURCES_TABLE: &str = "SourcesTable";
+const CALLS_TABLE: &str = "CallsTable";
 const BUCKET: &str = "ReportsBucket";
 const EVENTS_QUEUE: &str = "EventsQueue";
 
@@ -260,6 +265,8 @@ impl Stack {
             publishing.limits.bytes_per_day = u64::MAX;
             (managing.max_tokens, managing.max_tests) = (u64::MAX, u64::MAX);
         }
+        let (env, its) = (given("ReceiveEvents")?, of("ReceiveEvents")?);
+        let receiving = Receiving::new(&env, &its.dynamodb, its.sqs.clone())?;
         let (env, its) = (given("DeliverWebhooks")?, of("DeliverWebhooks")?);
         let mut delivering = Delivering::new(&env, &its.dynamodb, its.sqs.clone(), sender)?;
         if let Some(round) = options.retry_every {
@@ -276,7 +283,8 @@ impl Stack {
             tasks.spawn(pump.run(options.batching_window));
             tasks.spawn(pump::rounds(retrying.clone(), every));
         }
-        let service = service(&listing, &files, &publishing, &managing).merge(issuer.router());
+        let service = service(&listing, &files, &publishing, &managing, &receiving);
+        let service = service.merge(issuer.router());
         let service = RequestBodyTimeout::new(service, limits.patience);
         tasks.spawn(serve(listener, limits, TowerToHyperService::new(service)));
         Ok(Self {
@@ -285,6 +293,7 @@ impl Stack {
             files,
             publishing,
             managing,
+            receiving,
             delivering,
             retrying,
             issuer,
@@ -346,6 +355,12 @@ impl Stack {
         Managing::new(&self.given("ManageWebhooks")?, &dynamodb, s3, sqs, sender)
     }
 
+    /// The function that sources call, working with these clients.
+    pub fn receiving_with(&self, clients: &Clients) -> anyhow::Result<Receiving> {
+        let Clients { dynamodb, sqs, .. } = clients.clone();
+        Receiving::new(&self.given("ReceiveEvents")?, &dynamodb, sqs)
+    }
+
     /// The delivering function, working with these clients.
     pub fn delivering_with(&self, clients: &Clients) -> anyhow::Result<Delivering> {
         let Clients { dynamodb, sqs, .. } = clients.clone();
@@ -396,12 +411,14 @@ pub fn service(
     files: &Files,
     publishing: &Publishing,
     managing: &Managing,
+    receiving: &Receiving,
 ) -> Router {
     let routes = Router::new()
         .merge(list_reports::router(listing.clone()))
         .merge(download_files::router(files.clone()))
         .merge(publish_report::router(publishing.clone()))
-        .merge(manage_webhooks::router(managing.clone()));
+        .merge(manage_webhooks::router(managing.clone()))
+        .merge(receive_events::router(receiving.clone()));
     api::service(routes)
 }
 
@@ -438,6 +455,8 @@ fn environment(
         ("IDEMPOTENCY_TABLE", IDEMPOTENCY_TABLE.to_owned()),
         ("WEBHOOKS_TABLE", WEBHOOKS_TABLE.to_owned()),
         ("DELIVERIES_TABLE", DELIVERIES_TABLE.to_owned()),
+        ("SOURCES_TABLE", SOURCES_TABLE.to_owned()),
+        ("CALLS_TABLE", CALLS_TABLE.to_owned()),
         ("BUCKET", bucket_name(BUCKET)),
         ("READING", reading.to_owned()),
         ("OIDC_ISSUER", identity.issuer),

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use domain::date::timestamp;
-use findings::{Assessment, Mode};
+use findings::{Assessment, Condition, Mode};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -42,12 +42,17 @@ pub fn metadata(assessment: &Assessment, now: OffsetDateTime) -> anyhow::Result<
         "vulnerabilitiesCount": count,
         "securityRating": assessment.rating(),
         "branch": subject.branch,
+        "branchType": "BRANCH",
+        "branchIsMain": subject.is_main_branch,
+        "serverUrl": subject.server.url,
+        "projectUrl": subject.project_url,
     });
     if let Some(revision) = &subject.analysis.revision {
         metadata["revision"] = json!(revision);
     }
     if let Some(gate) = &subject.gate {
-        metadata["qualityGate"] = json!(gate.status);
+        let failed: Vec<Value> = gate.failed.iter().map(condition).collect();
+        metadata["qualityGate"] = json!({"status": gate.status, "conditions": failed});
     }
     let mut properties = json!({
         "sonarqube.analysis": subject.analysis.key,
@@ -73,4 +78,23 @@ pub fn metadata(assessment: &Assessment, now: OffsetDateTime) -> anyhow::Result<
     }
     metadata["properties"] = properties;
     Ok(metadata)
+}
+
+/// A condition that failed, as a call of `SonarQube` has it.
+fn condition(condition: &Condition) -> Value {
+    let operator = match condition.comparator.as_str() {
+        "LT" => "LESS_THAN",
+        _ => "GREATER_THAN",
+    };
+    let mut said = json!({"metric": condition.metric, "operator": operator, "status": "ERROR"});
+    let optional = [
+        ("value", &condition.actual),
+        ("errorThreshold", &condition.threshold),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            said[name] = json!(value);
+        }
+    }
+    said
 }

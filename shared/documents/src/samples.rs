@@ -28,6 +28,7 @@ pub(crate) fn empty() -> Assessment {
             project_name: "Shop".to_owned(),
             project_url: "https://sonarqube.example/dashboard?id=acme%3Ashop".to_owned(),
             branch: "main".to_owned(),
+            is_main_branch: true,
             version: "2.1.0".parse().unwrap(),
             unusable_version: None,
             analysis: Analysis {

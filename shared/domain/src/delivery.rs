@@ -14,9 +14,9 @@ use uuid::Uuid;
 use crate::date::timestamp;
 use crate::delivery::attempt::AttemptSummary;
 use crate::delivery::message::Message;
+use crate::event::{Change, Event};
 use crate::id::{milliseconds, time_ordered, time_ordered_of};
 use crate::organization::OrganizationId;
-use crate::report::change::{ChangeKey, ReportChange, ReportEvent};
 use crate::webhook::{WebhookId, WebhookKey};
 
 /// How long deliveries and their attempts are kept (`SonarQube` keeps its records as long).
@@ -43,14 +43,10 @@ impl DeliveryId {
 
     /// The id by which a webhook is told of this change, if it is told of nothing that is newer with it: it follows from both,
     /// so that a change that comes again comes upon its delivery. Its time is that of the change.
-    pub fn telling(webhook: WebhookId, change: &ReportChange) -> Self {
-        let ChangeKey {
-            report, revision, ..
-        } = change.key();
+    pub fn telling(webhook: WebhookId, change: &Change) -> Self {
         let mut digest = Sha256::new();
         digest.update(webhook.uuid());
-        digest.update(report.uuid());
-        digest.update(revision.to_be_bytes());
+        digest.update(change.key().bytes());
         let digest = digest.finalize();
         let bits = digest.first_chunk().expect("it is longer");
         let time = change.stored_at().unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -100,12 +96,20 @@ pub enum DeliveryState {
     Held,
     /// The receiver has answered with a 2xx.
     Delivered,
+    /// The receiver has said several times that it has no use for it. It is tried again only at somebody's wish.
+    Rejected,
 }
 
 impl DeliveryState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Failed, Self::Held, Self::Delivered];
-    /// The states of what has not arrived.
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Failed,
+        Self::Held,
+        Self::Delivered,
+        Self::Rejected,
+    ];
+    /// The states of what has not arrived, and still may.
     pub const UNDELIVERED: [Self; 3] = [Self::Pending, Self::Failed, Self::Held];
 
     /// The state's name.
@@ -115,6 +119,7 @@ impl DeliveryState {
             Self::Failed => "failed",
             Self::Held => "held",
             Self::Delivered => "delivered",
+            Self::Rejected => "rejected",
         }
     }
 }
@@ -127,15 +132,21 @@ pub struct Delivery {
     pub webhook: WebhookId,
     /// Its id.
     pub id: DeliveryId,
-    /// Whose reports it tells of.
+    /// Whose webhook that is.
     pub org: OrganizationId,
     /// What has become of it.
     pub state: DeliveryState,
     /// The events in its message.
-    pub events: BTreeSet<ReportEvent>,
+    pub events: BTreeSet<Event>,
     /// How many reports its message tells of.
     pub reports: u32,
-    /// The key of the project, when all reports are of one.
+    /// How many analyses it tells of.
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
+    pub analyses: u32,
+    /// Through how many stacks of this product what it tells of has come before.
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
+    pub hops: u32,
+    /// The key of the project, when all of it is of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// When the newest change of its message was stored, in the form of [`timestamp`]: the time that is in its id.
@@ -165,13 +176,24 @@ impl Delivery {
         due_at: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Self {
+        let count = |is_of_kind: fn(&Change) -> bool| {
+            let of_kind = message.changes.iter().filter(|change| is_of_kind(change));
+            u32::try_from(of_kind.count()).unwrap_or(u32::MAX)
+        };
         Self {
             webhook: webhook.id,
             id: message.id(webhook.id),
             org: webhook.org,
             state,
             events: message.events.clone(),
-            reports: u32::try_from(message.changes.len()).unwrap_or(u32::MAX),
+            reports: count(|change| matches!(change, Change::Report(_))),
+            analyses: count(|change| matches!(change, Change::Analysis(_))),
+            hops: message
+                .changes
+                .iter()
+                .map(|it| it.hops())
+                .max()
+                .unwrap_or_default(),
             project: message.project.clone(),
             created_at: timestamp(message.stored_at().unwrap_or(now)),
             attempts: 0,
@@ -231,6 +253,7 @@ impl Default for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::change::ReportChange;
     use time::macros::datetime;
 
     #[test]
@@ -247,8 +270,8 @@ mod tests {
         assert!(id.to_string() < DeliveryId::at(time + millisecond).to_string());
     }
 
-    fn change(report: u128, revision: u64, stored: OffsetDateTime) -> ReportChange {
-        serde_json::from_value(serde_json::json!({
+    fn change(report: u128, revision: u64, stored: OffsetDateTime) -> Change {
+        let change: ReportChange = serde_json::from_value(serde_json::json!({
             "event": "report.updated", "org": Uuid::from_u128(1), "revision": revision,
             "summary": {
                 "projectName": "Name", "id": Uuid::from_u128(report), "reportType": "CWE Top 25",
@@ -257,7 +280,8 @@ mod tests {
             },
             "details": {"projectKey": "key"},
         }))
-        .unwrap()
+        .unwrap();
+        change.into()
     }
 
     #[test]
@@ -272,8 +296,11 @@ mod tests {
         assert_eq!(id.uuid().get_version_num(), 7);
         assert_eq!(id.to_string(), "019ca945-0a7b-774e-97c7-b0e127893e44");
         // What is said of the report does not count.
-        let mut renamed = base.clone();
+        let Change::Report(mut renamed) = base.clone() else {
+            unreachable!("it is of a report");
+        };
         renamed.summary.project_name = "Other".to_owned();
+        let renamed = Change::Report(renamed);
         assert_eq!(DeliveryId::telling(one, &renamed), id);
         let others = [
             DeliveryId::telling(other, &base),

@@ -3,15 +3,24 @@
 //! Types and rules only. Nothing here does input or output, and nothing depends on HTTP, AWS or a queue. Identifiers are types
 //! of their own, made by parsing, so past the edge no plain string is an organization or a version.
 //!
-//! Modules know each other in one direction: deliveries know webhooks, webhooks know reports, reports know organizations.
+//! Modules know each other in one direction: deliveries know webhooks, webhooks know events, and these reports and the calls of
+//! sources, which know organizations.
 
+pub mod analysis;
 pub mod date;
 pub mod delivery;
+pub mod event;
 pub mod id;
 pub mod line;
 pub mod name;
 pub mod organization;
 pub mod report;
+pub mod source;
 pub mod token;
 pub mod version;
 pub mod webhook;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+pub(crate) fn is_zero(count: &u32) -> bool {
+    *count == 0
+}

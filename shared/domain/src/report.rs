@@ -81,6 +81,59 @@ pub struct Metadata {
     /// The branch that was analysed, as its publisher calls it, if at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
+    /// What else `SonarQube` says of the analysis in its own calls, as far as it was passed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
+}
+
+/// What a call of `SonarQube` has of an analysis besides, to make such a call of a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// The address of the server; of a report that names none, that of this API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_url: Option<String>,
+    /// The address of the project on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_url: Option<String>,
+    /// When the analysis was made, if that is not the report's date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysed_at: Option<GivenDate>,
+    /// What the branch is: `BRANCH` or `PULL_REQUEST`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch_type: Option<String>,
+    /// Whether it is the main branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_main: Option<bool>,
+    /// The quality gate, but for its status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+/// A quality gate, as a call of `SonarQube` has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<GateCondition>,
+}
+
+/// A condition of a quality gate, as a call of `SonarQube` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "SonarQube's own names")]
+pub struct GateCondition {
+    pub metric: String,
+    pub operator: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    pub status: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_threshold: Option<String>,
 }
 
 /// A file of a report as it lies in the bucket.

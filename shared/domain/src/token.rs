@@ -79,16 +79,19 @@ pub enum Right {
     ReadReports,
     /// To delete reports.
     DeleteReports,
+    /// To manage sources, and to read what they were told.
+    ManageSources,
 }
 
 impl Right {
     /// Every right.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Publish,
         Self::ManageWebhooks,
         Self::ReadDeliveries,
         Self::ReadReports,
         Self::DeleteReports,
+        Self::ManageSources,
     ];
 
     /// The right's name.
@@ -99,6 +102,7 @@ impl Right {
             Self::ReadDeliveries => "read-deliveries",
             Self::ReadReports => "read-reports",
             Self::DeleteReports => "delete-reports",
+            Self::ManageSources => "manage-sources",
         }
     }
 }

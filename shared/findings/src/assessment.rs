@@ -43,6 +43,8 @@ pub struct Subject {
     pub project_url: String,
     /// The branch, by its name.
     pub branch: String,
+    /// Whether that is the main branch.
+    pub is_main_branch: bool,
     /// The version that the report is about.
     pub version: Version,
     /// What the analysis itself called its version, where the report could not take it.

@@ -1,14 +1,17 @@
 //! What messages look like: their bodies by format, and the headers that every attempt gets.
 
 pub mod reports;
+pub mod sonarqube;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use domain::analysis::AnalysisEvent;
 use domain::delivery::message::Message;
+use domain::event::{Change, Event};
 use domain::organization::OrganizationId;
-use domain::report::change::{ReportChange, ReportEvent};
+use domain::source::call::HOPS_HEADER;
 use domain::webhook::Settings;
 use domain::webhook::format::Format;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -32,10 +35,11 @@ const USER_AGENT: &str = concat!("SonarQube-Reports/", env!("CARGO_PKG_VERSION")
 pub fn messages(
     format: Format,
     org: OrganizationId,
-    changes: &[Arc<ReportChange>],
+    changes: &[Arc<Change>],
 ) -> anyhow::Result<Vec<Message>> {
     match format {
         Format::Reports => reports::messages(org, changes),
+        Format::Sonarqube => sonarqube::messages(changes),
     }
 }
 
@@ -48,6 +52,8 @@ pub struct Outgoing {
     pub events: String,
     /// The `X-SonarQube-Project`.
     pub project: Option<String>,
+    /// Through how many stacks of this product what it tells of has come before.
+    pub hops: u32,
     /// The body.
     pub body: Bytes,
 }
@@ -55,14 +61,20 @@ pub struct Outgoing {
 impl Outgoing {
     /// A test call for a webhook with these settings.
     pub fn test(id: String, org: OrganizationId, settings: &Settings) -> Self {
-        let sample = match settings.format {
-            Format::Reports => reports::sample(org, TEST_EVENT, settings.project.as_deref()),
+        let project = settings.wanted.only_project();
+        let (body, project) = match settings.wanted.format {
+            Format::Reports => {
+                let sample = reports::sample(org, TEST_EVENT, project);
+                (sample.body, sample.project)
+            }
+            Format::Sonarqube => sonarqube::sample(AnalysisEvent::Completed, project),
         };
         Self {
             id,
             events: TEST_EVENT.to_owned(),
-            project: Some(sample.project),
-            body: sample.body.to_string().into(),
+            project: Some(project),
+            hops: 0,
+            body: body.to_string().into(),
         }
     }
 
@@ -72,7 +84,8 @@ impl Outgoing {
     pub fn headers(&self, settings: &Settings, now: OffsetDateTime) -> anyhow::Result<HeaderMap> {
         let seconds = now.unix_timestamp();
         let signatures: Vec<String> = settings
-            .signing_secrets(now)
+            .secrets
+            .signing(now)
             .map(|secret| secret.sign(&self.id, seconds, &self.body))
             .collect();
         let mut headers = HeaderMap::new();
@@ -83,16 +96,17 @@ impl Outgoing {
         }
         headers.insert(WEBHOOK_ID, self.id.parse()?);
         headers.insert(WEBHOOK_TIMESTAMP, seconds.into());
-        headers.insert(WEBHOOK_SIGNATURE, signatures.join(" ").parse()?);
-        // This header has room for one signature only, so it is that of the current secret.
-        headers.insert(
-            SONAR_SIGNATURE,
-            settings.secret.sign_body(&self.body).parse()?,
-        );
-        if let Some(project) = &self.project {
-            headers.insert(SONAR_PROJECT, project.parse()?);
+        if let Some(secret) = &settings.secrets.secret {
+            headers.insert(WEBHOOK_SIGNATURE, signatures.join(" ").parse()?);
+            // This header has room for one signature only, so it is that of the current secret.
+            headers.insert(SONAR_SIGNATURE, secret.sign_body(&self.body).parse()?);
+        }
+        // SonarQube's keys fit into a header; what else somebody may call one does not.
+        if let Some(Ok(project)) = self.project.as_ref().map(|it| it.parse()) {
+            headers.insert(SONAR_PROJECT, project);
         }
         headers.insert(WEBHOOK_EVENT, self.events.parse()?);
+        headers.insert(HOPS_HEADER, (self.hops + 1).into());
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         headers.insert(
             header::CONTENT_TYPE,
@@ -178,6 +192,7 @@ const RESERVED_PREFIXES: &[&str] = &[
     "sec-",
     // Ours, and those of SonarQube that we set.
     "webhook-",
+    "x-report-",
     "x-sonar",
     "x-webhook-",
     // What proxies and clouds add, and what stands behind them believes.
@@ -215,7 +230,7 @@ pub fn is_ours(headers: &HeaderMap) -> bool {
 }
 
 /// The names of events as they stand in `X-Webhook-Event`: a list (RFC 9110, section 5.6.1), almost always of one.
-pub fn event_names(events: &BTreeSet<ReportEvent>) -> String {
+pub fn event_names(events: &BTreeSet<Event>) -> String {
     let names: Vec<&str> = events.iter().map(|event| event.as_str()).collect();
     names.join(", ")
 }

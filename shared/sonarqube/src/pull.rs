@@ -165,6 +165,7 @@ async fn subject(
         project_name: name,
         project_url: search.link("dashboard", &[]),
         branch: search.branch.to_owned(),
+        is_main_branch: !search.names_branch,
         version,
         unusable_version,
         gate: gate(search, &analysis.key).await?,

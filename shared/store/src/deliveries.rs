@@ -4,12 +4,11 @@
 //! before, they lie beside it, in the same partition behind every delivery's id. Among the deliveries lie signposts, see
 //! [`creation`].
 //!
-//! *Invariant:* a delivery that is not delivered is in the index [`DUE`].
+//! *Invariant:* a delivery that is neither delivered nor rejected is in the index [`DUE`].
 
 pub mod creation;
 mod items;
 pub mod lease;
-mod packed;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::Select;
@@ -26,9 +25,9 @@ use self::items::{
     ATTEMPT, MESSAGE, Stored, attempt_prefix, beside_key, message_key, state_order, table_key,
     told_by, unpack,
 };
-use self::packed::Packed;
 use crate::dynamodb::{Changed, Item, Unreadable, get_item, string};
 use crate::error::{Context as _, Result, describe};
+use crate::packed::Packed;
 use crate::quota::{Wanted, take};
 
 /// The index of the deliveries that are to be tried at some time.

@@ -7,6 +7,8 @@
 mod error;
 
 #[cfg(feature = "tables")]
+pub mod calls;
+#[cfg(feature = "tables")]
 pub mod deliveries;
 #[cfg(feature = "tables")]
 pub mod dynamodb;
@@ -16,12 +18,16 @@ pub mod idempotency;
 pub mod objects;
 #[cfg(all(feature = "tables", feature = "queue"))]
 pub mod outbox;
+#[cfg(feature = "tables")]
+mod packed;
 #[cfg(feature = "queue")]
 pub mod queue;
 #[cfg(feature = "tables")]
 pub mod quota;
 #[cfg(feature = "tables")]
 pub mod reports;
+#[cfg(feature = "tables")]
+pub mod sources;
 #[cfg(feature = "tables")]
 pub mod tokens;
 #[cfg(feature = "tables")]

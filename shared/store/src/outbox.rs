@@ -1,6 +1,7 @@
-//! The outbox: every report whose latest revision is not announced becomes at least one message on the queue.
+//! The outbox: every report whose latest revision is not announced, and every call of a source that is not, becomes at least one
+//! message on the queue.
 //!
-//! *Invariant:* a revision is stored together with its `unannounced` mark, in one write. The mark is removed only after
+//! *Invariant:* a revision, or a call, is stored together with its `unannounced` mark, in one write. The mark is removed only after
 //! the queue took the message; what a crash left behind, the sweep finds. So a message may come twice, and none is lost.
 //!
 //! Revisions that were not announced yet are announced as one change, the newest, with what the report is then.
@@ -10,9 +11,10 @@ use time::{Duration, OffsetDateTime};
 use domain::report::change::ReportChange;
 use domain::report::{Report, ReportKey};
 
+use crate::calls::{self, CallStore, Unannounced};
 use crate::error::Result;
 use crate::queue::EventsQueue;
-use crate::queue::work::Work;
+use crate::queue::work::{Called, Work};
 use crate::reports::{ReportStore, UNANNOUNCED_SHARDS};
 
 /// How long a publication may take from its write to its announcement before the sweep announces it. Younger marks are
@@ -30,15 +32,32 @@ pub async fn announce(reports: &ReportStore, queue: &EventsQueue, report: &Repor
     reports.set_announced(report.key(), report.revision).await
 }
 
+/// Puts a call on the queue, and then removes the mark.
+///
+/// # Errors
+/// The mark remains, and the sweep announces the call.
+pub async fn announce_call(
+    calls: &CallStore,
+    queue: &EventsQueue,
+    call: &Unannounced,
+) -> Result<()> {
+    let called = Called {
+        org: call.org,
+        source: call.source,
+        call: call.id,
+    };
+    queue.send(&[Work::Call(called)]).await?;
+    calls.set_announced(call.key()).await
+}
+
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Reports with changes that were left over.
+    /// Reports with changes that were left over, and calls.
     pub found: usize,
-    /// Reports whose changes are now on the queue.
+    /// Those that are now on the queue.
     pub announced: usize,
-    /// Reports whose changes could not be put there, and shards that could not be read. The marks remain for the next
-    /// sweep.
+    /// Those that could not be put there, and shards that could not be read. The marks remain for the next sweep.
     pub failed: usize,
     /// Whether there was no time for all of it.
     pub is_cut_short: bool,
@@ -91,6 +110,44 @@ pub async fn sweep(
         }
     }
     swept
+}
+
+/// The same for calls of sources. What it did is added to `swept`.
+pub async fn sweep_calls(
+    calls: &CallStore,
+    queue: &EventsQueue,
+    now: OffsetDateTime,
+    is_over: impl Fn() -> bool,
+    swept: &mut Swept,
+) {
+    for shard in rotated(calls::UNANNOUNCED_SHARDS, now) {
+        if is_over() {
+            swept.is_cut_short = true;
+            return;
+        }
+        let unannounced = match calls.unannounced(shard, now - GRACE).await {
+            Ok(unannounced) => unannounced,
+            Err(error) => {
+                swept.failed += 1;
+                tracing::error!(shard, "{error:#}");
+                continue;
+            }
+        };
+        for call in unannounced {
+            if is_over() {
+                swept.is_cut_short = true;
+                return;
+            }
+            swept.found += 1;
+            match announce_call(calls, queue, &call).await {
+                Ok(()) => swept.announced += 1,
+                Err(error) => {
+                    swept.failed += 1;
+                    tracing::error!(source = %call.source, "a call of source {} could not be announced: {error:#}", call.source);
+                }
+            }
+        }
+    }
 }
 
 /// The shards, from another one on each hour: a round that has no time for all of them does not leave the same ones each time.

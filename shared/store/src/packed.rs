@@ -1,4 +1,4 @@
-//! Messages and attempts as they are stored: compressed, since DynamoDB charges by the kilobyte that is written.
+//! Messages, attempts and calls as they are stored: compressed, since DynamoDB charges by the kilobyte that is written.
 //!
 //! Most of what they say is the same each time: the names of fields and headers. So they are raw deflate streams (RFC 1951)
 //! that begin with a dictionary, as RFC 1950 has it in section 2.2. A message of one report has about 600 bytes, and 150 of
@@ -14,10 +14,10 @@ use crate::error::{Context as _, Error, Result};
 
 /// A message that is no larger, in bytes, lies in the delivery's own item, so that a delivery is written once and recorded once,
 /// a kilobyte each time: what else the item has takes some 400 bytes, and the attempts have [`MAX_ATTEMPTS`].
-pub(super) const MAX_MESSAGE: usize = 256;
+pub(crate) const MAX_MESSAGE: usize = 256;
 
 /// The same for the latest attempts, all of them together.
-pub(super) const MAX_ATTEMPTS: usize = 320;
+pub(crate) const MAX_ATTEMPTS: usize = 320;
 
 /// The first byte says how the others are compressed.
 const WITH_DICTIONARY: u8 = 1;
@@ -31,7 +31,7 @@ const MAX_TEXT: usize = 1 << 20;
 
 /// A text as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Packed(Vec<u8>);
+pub(crate) struct Packed(Vec<u8>);
 
 thread_local! {
     /// It has some 300 kB of tables, too much to make for each text.
@@ -41,7 +41,7 @@ thread_local! {
 }
 
 impl Packed {
-    pub(super) fn of(text: &str) -> Result<Self> {
+    pub(crate) fn of(text: &str) -> Result<Self> {
         COMPRESS.with_borrow_mut(|compress| {
             compress.reset();
             compress
@@ -62,7 +62,7 @@ impl Packed {
         })
     }
 
-    pub(super) fn text(&self) -> Result<String> {
+    pub(crate) fn text(&self) -> Result<String> {
         let Some((&WITH_DICTIONARY, mut rest)) = self.0.split_first() else {
             return Err(Error::unreadable("a text is packed in an unknown way"));
         };
@@ -90,16 +90,16 @@ impl Packed {
         String::from_utf8(text).map_err(|_| Error::unreadable("a packed text is no text"))
     }
 
-    pub(super) fn fits(&self, most: usize) -> bool {
+    pub(crate) fn fits(&self, most: usize) -> bool {
         self.0.len() <= most
     }
 
     /// As DynamoDB has it.
-    pub(super) fn attribute(&self) -> AttributeValue {
+    pub(crate) fn attribute(&self) -> AttributeValue {
         AttributeValue::B(Blob::new(self.0.clone()))
     }
 
-    pub(super) fn read(attribute: AttributeValue) -> Result<Self> {
+    pub(crate) fn read(attribute: AttributeValue) -> Result<Self> {
         match attribute {
             AttributeValue::B(bytes) => Ok(Self(bytes.into_inner())),
             _ => Err(Error::unreadable("a packed text is no binary")),

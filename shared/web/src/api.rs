@@ -73,6 +73,8 @@ error_codes! {
     RevokedToken = UNAUTHORIZED "revoked_token",
     /// A token whose time is over.
     ExpiredToken = UNAUTHORIZED "expired_token",
+    /// Not signed with the secret of a source, or not for one.
+    InvalidSignature = UNAUTHORIZED "invalid_signature",
     /// A token without the right that the call needs.
     InsufficientRight = FORBIDDEN "insufficient_right",
     /// A token of another organization.
@@ -143,6 +145,10 @@ error_codes! {
     DeliveryNotFound = NOT_FOUND "delivery_not_found",
     /// No such token of the organization.
     TokenNotFound = NOT_FOUND "token_not_found",
+    /// No such source of the organization.
+    SourceNotFound = NOT_FOUND "source_not_found",
+    /// As many sources as there may be.
+    TooManySources = CONFLICT "too_many_sources",
     /// No such report of the organization.
     ReportNotFound = NOT_FOUND "report_not_found",
     /// As many webhooks as there may be.

@@ -4,6 +4,7 @@
 //! It knows the domain and nothing that the functions work with.
 
 pub mod api;
+pub mod base;
 pub mod bearer;
 pub mod cors;
 pub mod cursor;

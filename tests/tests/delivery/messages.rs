@@ -296,6 +296,7 @@ async fn a_request_has_these_headers_and_no_others() {
         "webhook-signature",
         "webhook-timestamp",
         "x-key",
+        "x-report-hops",
         "x-sonar-webhook-hmac-sha256",
         "x-sonarqube-project",
         "x-team",

@@ -77,7 +77,7 @@ async fn a_signpost_is_no_delivery() {
         .iter()
         .map(|it| it.id)
         .collect();
-    let telling = |report: &Report| DeliveryId::telling(webhook.id, &published(report));
+    let telling = |report: &Report| DeliveryId::telling(webhook.id, &published(report).into());
     let of_changes: BTreeSet<DeliveryId> = reports.iter().map(telling).collect();
     assert!(ids.is_subset(&of_changes));
     let signpost = *of_changes.difference(&ids).next().unwrap();

@@ -48,6 +48,7 @@ async fn publish_without_queue(system: &System, org: OrganizationId, topic: &str
         &system.stack.files,
         &publishing,
         &system.stack.managing,
+        &system.stack.receiving,
     )
     .oneshot(request)
     .await

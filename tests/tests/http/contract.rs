@@ -132,6 +132,7 @@ fn api_gateway_leads_each_operation_to_the_function_that_serves_it() {
             list_reports::PATH => "ListReports",
             download_files::PATH => "DownloadFiles",
             publish_report::BEGIN_PATH | publish_report::COMPLETE_PATH => "PublishReport",
+            receive_events::EVENTS_PATH => "ReceiveEvents",
             _ => "ManageWebhooks",
         };
         assert_eq!(function, serves, "{method} {path}");

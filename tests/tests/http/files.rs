@@ -520,6 +520,7 @@ mod with_a_broken_bucket {
             &system.stack.files_through(&proxy.url),
             &system.stack.publishing,
             &system.stack.managing,
+            &system.stack.receiving,
         );
         tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
         (system, proxy, url, whole)

@@ -337,9 +337,10 @@ async fn declared_with(
         listing,
         files,
         managing,
+        receiving,
         ..
     } = &system.stack;
-    let response = local::service(listing, files, &publishing, managing);
+    let response = local::service(listing, files, &publishing, managing, receiving);
     let (parts, body) = response.oneshot(request).await.unwrap().into_parts();
     let reply = Reply {
         status: parts.status,

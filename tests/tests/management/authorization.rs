@@ -22,6 +22,8 @@ enum Need {
     Webhooks,
     Tokens,
     Reports,
+    Sources,
+    Calls,
 }
 
 const WEBHOOKS: &str = "/organizations/{organizationId}/webhooks";
@@ -31,6 +33,8 @@ const DELIVERY: &str =
     "/organizations/{organizationId}/webhooks/{webhookId}/deliveries/{deliveryId}";
 const TOKENS: &str = "/organizations/{organizationId}/tokens";
 const REPORT: &str = "/organizations/{organizationId}/reports/{reportId}";
+const SOURCES: &str = "/organizations/{organizationId}/sources";
+const SOURCE: &str = "/organizations/{organizationId}/sources/{sourceId}";
 
 /// The operation's row of the table.
 fn need(method: &str, path: &str) -> Need {
@@ -54,6 +58,9 @@ fn need(method: &str, path: &str) -> Need {
         ("GET" | "POST", TOKENS) => Need::Tokens,
         ("DELETE", _) if below(TOKENS) == "/{tokenId}" => Need::Tokens,
         ("DELETE", REPORT) => Need::Reports,
+        ("GET", _) if below(SOURCE) == "/calls" => Need::Calls,
+        ("GET" | "POST", SOURCES) | ("GET" | "PUT" | "PATCH" | "DELETE", SOURCE) => Need::Sources,
+        ("POST", _) if below(SOURCE) == "/secret" => Need::Sources,
         _ => panic!("{method} {path} is new: say here who may do it"),
     }
 }
@@ -77,23 +84,33 @@ const EVERYTHING: fn(Need) -> Verdict = |_| None;
 const NO_RIGHT: fn(Need) -> Verdict = |_| Some((403, "insufficient_right"));
 
 const LOW_ROLE: fn(Need) -> Verdict = |need| match need {
-    Need::Read => None,
-    Need::Webhooks | Need::Tokens | Need::Reports => Some((403, "insufficient_role")),
+    Need::Read | Need::Calls => None,
+    Need::Webhooks | Need::Tokens | Need::Reports | Need::Sources => {
+        Some((403, "insufficient_role"))
+    }
 };
 const RIGHT_TO_MANAGE: fn(Need) -> Verdict = |need| match need {
     Need::Read | Need::Webhooks => None,
-    Need::Tokens | Need::Reports => Some((403, "insufficient_right")),
+    Need::Tokens | Need::Reports | Need::Sources | Need::Calls => Some((403, "insufficient_right")),
 };
 const RIGHT_TO_READ: fn(Need) -> Verdict = |need| match need {
-    Need::Read => None,
-    Need::Webhooks | Need::Tokens | Need::Reports => Some((403, "insufficient_right")),
+    Need::Read | Need::Calls => None,
+    Need::Webhooks | Need::Tokens | Need::Reports | Need::Sources => {
+        Some((403, "insufficient_right"))
+    }
+};
+const RIGHT_TO_MANAGE_SOURCES: fn(Need) -> Verdict = |need| match need {
+    Need::Sources | Need::Calls => None,
+    Need::Read | Need::Webhooks | Need::Tokens | Need::Reports => Some((403, "insufficient_right")),
 };
 const RIGHT_TO_DELETE: fn(Need) -> Verdict = |need| match need {
     Need::Reports => None,
-    Need::Read | Need::Webhooks | Need::Tokens => Some((403, "insufficient_right")),
+    Need::Read | Need::Webhooks | Need::Tokens | Need::Sources | Need::Calls => {
+        Some((403, "insufficient_right"))
+    }
 };
 const EVERY_RIGHT: fn(Need) -> Verdict = |need| match need {
-    Need::Read | Need::Webhooks | Need::Reports => None,
+    Need::Read | Need::Webhooks | Need::Reports | Need::Sources | Need::Calls => None,
     Need::Tokens => Some((403, "insufficient_right")),
 };
 
@@ -197,6 +214,11 @@ async fn callers(system: &System, org: OrganizationId, other: OrganizationId) ->
             RIGHT_TO_DELETE,
         ),
         caller(
+            "a token that may manage sources",
+            with(&[Right::ManageSources]).await,
+            RIGHT_TO_MANAGE_SOURCES,
+        ),
+        caller(
             "a token with every right",
             with(&Right::ALL).await,
             EVERY_RIGHT,
@@ -245,6 +267,8 @@ async fn each_caller_may_do_what_its_role_or_right_allows_and_no_more() {
             .await
             .swap_remove(position);
         let may_change = (caller.verdict)(Need::Webhooks).is_none();
+        let may_change_sources = (caller.verdict)(Need::Sources).is_none();
+        let sources_before = stage.sources(&system).await;
         let may_change_tokens = (caller.verdict)(Need::Tokens).is_none();
         let before = stage.snapshot(&system).await;
         let tokens_before = stage.tokens(&system).await;
@@ -269,6 +293,9 @@ async fn each_caller_may_do_what_its_role_or_right_allows_and_no_more() {
         if !may_change {
             assert_eq!(stage.snapshot(&system).await, before, "{}", caller.name);
             assert!(stage.receiver.received().is_empty(), "{}", caller.name);
+        }
+        if !may_change_sources {
+            assert_eq!(stage.sources(&system).await, sources_before);
         }
         let may_delete = (caller.verdict)(Need::Reports).is_none();
         let reports = stage.reports(&system).await;
@@ -479,10 +506,14 @@ async fn anybody_may_see_what_can_be_told_of() {
             "report.published",
             "report.updated",
             "report.deleted",
+            "analysis.completed",
+            "quality_gate.changed",
             "report.test"
         ]
     );
     for event in events {
-        assert_eq!(event["sample"]["reports"][0]["event"], event["name"]);
+        let sample = &event["sample"];
+        let [reports, analyses] = ["reports", "analyses"].map(|of| &sample[of][0]["event"]);
+        assert!([reports, analyses].contains(&&event["name"]), "{sample}");
     }
 }

@@ -224,8 +224,14 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
     for (patch, changed) in [
         (json!({}), json!({})),
         (json!({"name": "m"}), json!({"name": "m"})),
-        (json!({"project": null}), json!({"project": null})),
-        (json!({"project": "other"}), json!({"project": "other"})),
+        (
+            json!({"project": null}),
+            json!({"project": null, "projects": null}),
+        ),
+        (
+            json!({"project": "other"}),
+            json!({"project": "other", "projects": ["other"]}),
+        ),
         (
             json!({"events": ["report.published"]}),
             json!({"events": ["report.published"]}),

@@ -121,7 +121,7 @@ async fn an_organization_has_a_thousand_webhooks() {
     let mut webhook = store.get(WebhookKey { org, id }).await.unwrap().unwrap();
     for number in 1..1000 {
         webhook.id = WebhookId::new(Uuid::new_v4());
-        webhook.settings.project = Some(format!("p{}", number / 10));
+        webhook.settings.wanted.projects = [format!("p{}", number / 10)].into();
         let item = serde_dynamo::aws_sdk_dynamodb_1::to_item(&webhook).unwrap();
         let put = system.stack.dynamodb.put_item().table_name("WebhooksTable");
         put.set_item(Some(item)).send().await.unwrap();

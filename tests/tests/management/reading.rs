@@ -52,8 +52,9 @@ async fn store(
     let change = change(&report, 1);
     let message = Message {
         body: "{}".to_owned(),
-        events: [change.event].into(),
-        changes: vec![change.into()],
+        events: [domain::event::Event::Report(change.event)].into(),
+        told: None,
+        changes: vec![std::sync::Arc::new(change.into())],
         project: Some("acme:shop".to_owned()),
     };
     let mut delivery = Delivery::new(webhook, &message, state, at, at);
@@ -216,7 +217,7 @@ async fn a_state_selects_the_deliveries_in_it() {
             assert_eq!(delivery["state"], state.as_str());
         }
     }
-    assert_eq!(ids(&page(&system, webhook, "").await).len(), 8);
+    assert_eq!(ids(&page(&system, webhook, "").await).len(), 10);
 }
 
 #[tokio::test]

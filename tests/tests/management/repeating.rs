@@ -424,7 +424,8 @@ async fn whatever_fails_a_secret_is_replaced_once() {
         let webhooks = system.stack.tables.webhooks.all(org).await.unwrap();
         let [webhook] = webhooks.try_into().unwrap();
         let settings = &webhook.settings;
-        settings.secret.reveal() == text(&answer["secret"]) && settings.previous_secrets.len() == 1
+        settings.secrets.secret.as_ref().unwrap().reveal() == text(&answer["secret"])
+            && settings.secrets.previous_secrets.len() == 1
     };
     let calls = ["PutItem", "GetItem", "TransactWriteItems"];
     at_each_call(&system, &calls, prepare, "", is_one).await;

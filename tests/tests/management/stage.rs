@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tests::contract;
 use tests::receiver::Receiver;
 use tests::samples::{files, metadata};
+use tests::source::Source;
 use tests::system::{Reply, System, organization, text};
 use time::OffsetDateTime;
 use tower::ServiceExt as _;
@@ -21,6 +22,7 @@ pub(crate) struct Stage {
     pub(crate) delivery: String,
     pub(crate) token: String,
     pub(crate) report: String,
+    pub(crate) source: String,
     pub(crate) receiver: Receiver,
 }
 
@@ -40,6 +42,7 @@ impl Stage {
             delivery: text(&delivery),
             token: text(&token.json()["id"]),
             report,
+            source: Source::create(system, org).await.id,
             receiver,
         }
     }
@@ -52,12 +55,16 @@ impl Stage {
             .replace("{deliveryId}", &self.delivery)
             .replace("{tokenId}", &self.token)
             .replace("{reportId}", &self.report)
+            .replace("{sourceId}", &self.source)
     }
 
     /// A body with which the operation succeeds.
     pub(crate) fn body(&self, method: &str, template: &str) -> Option<Value> {
         let (_, name) = template.rsplit_once('/').unwrap();
         match (method, name) {
+            ("POST", "sources") | ("PUT", "{sourceId}") => {
+                Some(json!({"name": "other", "kind": "sonarqube"}))
+            }
             ("POST", "webhooks") | ("PUT", _) => {
                 Some(json!({"name": "other", "url": self.receiver.url}))
             }
@@ -71,7 +78,7 @@ impl Stage {
         }
     }
 
-    /// Everything that this organization has but reports, as its administrator sees it, without when tokens were used.
+    /// Everything that this organization has but reports and sources, as its administrator sees it, without when tokens were used.
     pub(crate) async fn snapshot(&self, system: &System) -> Value {
         let webhooks = system.manage(self.org, "GET", "/webhooks", None).await;
         let mut deliveries = Vec::new();
@@ -90,6 +97,14 @@ impl Stage {
     /// The ids of the reports that this organization has.
     pub(crate) async fn reports(&self, system: &System) -> Vec<String> {
         system.listed(&format!("org={}&minver=0", self.org)).await
+    }
+
+    /// The sources that this organization has.
+    pub(crate) async fn sources(&self, system: &System) -> Value {
+        system
+            .manage(self.org, "GET", "/sources", None)
+            .await
+            .json()
     }
 
     /// The tokens that this organization has, but for when they were used.
@@ -193,6 +208,7 @@ pub(crate) async fn send_through(
         &system.stack.files,
         &system.stack.publishing,
         managing,
+        &system.stack.receiving,
     )
     .oneshot(request)
     .await

@@ -52,6 +52,7 @@ async fn a_webhook_has_defaults_and_a_secret_that_is_shown_once() {
         "url": URL,
         "hasSecret": true,
         "headers": [],
+        "format": "reports",
         "enabled": true,
         "createdAt": created["createdAt"],
         "updatedAt": created["createdAt"],

@@ -7,6 +7,9 @@ use store::deliveries::lease::{Leased, Outcome};
 
 use super::Running;
 
+/// So often a message is tried that a receiver has no use for: it may be that it is not yet what it will be in an hour.
+const TRIES: u32 = 3;
+
 impl Running<'_> {
     /// Sends a message, and records what came of it. Without a body it is read.
     ///
@@ -28,21 +31,29 @@ impl Running<'_> {
             id: delivery.id.to_string(),
             events: event_names(&delivery.events),
             project: delivery.project.clone(),
+            hops: delivery.hops,
             body: body.into(),
         };
         let at = self.clock.now();
         let headers = outgoing.headers(&webhook.settings, at)?;
         let sender = &self.delivering.sender;
-        let signing = webhook.settings.signing_secrets(at);
+        let signing = webhook.settings.secrets.signing(at);
         let exchange = sender
             .post(&webhook.settings.url, headers, outgoing.body, signing)
             .await?;
         // Its number is provisional: recording it gives it the next one that is free.
         let attempt = Attempt::of(delivery.attempts + 1, at, &exchange);
         let now = self.clock.now();
-        let verdict = exchange.verdict(now);
+        let format = webhook.settings.wanted.format;
+        let verdict = match exchange.status {
+            Some(status) if format.is_about_the_message(status) => Verdict::NotWanted,
+            _ => exchange.verdict(now),
+        };
         let outcome = match verdict.due_again(now, &self.policy) {
             None => Outcome::Delivered,
+            Some(_) if verdict == Verdict::NotWanted && attempt.number >= TRIES => {
+                Outcome::Rejected
+            }
             Some(due_at) => Outcome::Failed(due_at),
         };
         let recorded = deliveries.record(leased, attempt.clone(), outcome);

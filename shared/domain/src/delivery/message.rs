@@ -6,7 +6,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::delivery::DeliveryId;
-use crate::report::change::{ChangeKey, ReportChange, ReportEvent};
+use crate::event::{Change, ChangeKey, Event};
 use crate::webhook::WebhookId;
 
 /// A message that has not been stored yet.
@@ -15,11 +15,22 @@ pub struct Message {
     /// The body, byte for byte as it is signed and sent.
     pub body: String,
     /// What it tells of, in the order of the body.
-    pub changes: Vec<Arc<ReportChange>>,
+    pub changes: Vec<Arc<Change>>,
     /// The events among them.
-    pub events: BTreeSet<ReportEvent>,
-    /// The key of the project, when all reports are of one.
+    pub events: BTreeSet<Event>,
+    /// The key of the project, when all of it is of one.
     pub project: Option<String>,
+    /// The analysis that it is the call of, where a webhook is to be told of one once.
+    pub told: Option<Told>,
+}
+
+/// By what a webhook's being told of an analysis is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Under each of these it is noted that the webhook is told.
+    pub keys: Vec<String>,
+    /// If it is noted under this one already, it is not told again.
+    pub unless: Option<String>,
 }
 
 impl Message {

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::summary::{Details, Summary};
-use super::{Report, ReportId};
+use super::{Origin, Report};
 use crate::organization::OrganizationId;
 
 /// What can happen to a report.
@@ -34,15 +34,6 @@ impl ReportEvent {
             Self::Deleted => "report.deleted",
         }
     }
-
-    /// Whether a webhook is told of it that names no events. Receivers that have never heard of deleting would take a report
-    /// that was deleted for one that is there.
-    pub const fn is_told_unasked(self) -> bool {
-        match self {
-            Self::Published | Self::Updated => true,
-            Self::Deleted => false,
-        }
-    }
 }
 
 /// A change of a report, with what the report is at that revision, so that whoever is told reads nothing again.
@@ -61,17 +52,9 @@ pub struct ReportChange {
     pub summary: Summary,
     /// What messages say besides.
     pub details: Details,
-}
-
-/// What tells one change from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChangeKey {
-    /// Whose report.
-    pub org: OrganizationId,
-    /// Which report.
-    pub report: ReportId,
-    /// Which revision of it.
-    pub revision: u64,
+    /// What a call of `SonarQube` says besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
 }
 
 impl ReportChange {
@@ -84,6 +67,7 @@ impl ReportChange {
             deleted_at: report.deleted_at.clone(),
             summary: report.summary(),
             details: report.details(),
+            origin: report.metadata.origin.clone(),
         }
     }
 
@@ -92,14 +76,5 @@ impl ReportChange {
         let text = self.deleted_at.as_ref();
         let text = text.unwrap_or(&self.summary.upload_date);
         OffsetDateTime::parse(text, &Rfc3339).ok()
-    }
-
-    /// What tells this change from another.
-    pub fn key(&self) -> ChangeKey {
-        ChangeKey {
-            org: self.org,
-            report: self.summary.id,
-            revision: self.revision,
-        }
     }
 }

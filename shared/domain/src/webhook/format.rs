@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::AnalysisEvent;
+use crate::event::Event;
+use crate::report::change::ReportEvent;
+
 /// The form of a webhook's messages. What they look like is where they are made, in the crate `outbound`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -9,4 +13,61 @@ pub enum Format {
     /// Our own: up to fifty changes of reports in one message, signed as Standard Webhooks and `SonarQube` sign.
     #[default]
     Reports,
+    /// `SonarQube`'s: one call for each analysis, as `SonarQube` makes it itself.
+    Sonarqube,
+}
+
+/// Statuses by which receivers of `SonarQube`'s calls say of one call that they have no use for it, and would say so again.
+const NOT_WANTED: [u16; 5] = [400, 404, 413, 415, 422];
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 2] = [Self::Reports, Self::Sonarqube];
+
+    /// The format's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reports => "reports",
+            Self::Sonarqube => "sonarqube",
+        }
+    }
+
+    /// Whether messages of this format can tell of an event.
+    pub const fn takes(self, event: Event) -> bool {
+        match self {
+            Self::Reports => true,
+            // SonarQube has no call for what is gone.
+            Self::Sonarqube => !matches!(event, Event::Report(ReportEvent::Deleted)),
+        }
+    }
+
+    /// Whether a webhook has to have a secret. Many receivers of `SonarQube`'s calls know of none, and some refuse a signature
+    /// that they did not ask for.
+    pub const fn needs_secret(self) -> bool {
+        matches!(self, Self::Reports)
+    }
+
+    /// Whether an answer with this status is about the message, not about the receiver: after some tries the message is left
+    /// alone, and the webhook goes on. Jenkins answers so to each change of a quality gate, since that has no task.
+    pub fn is_about_the_message(self, status: u16) -> bool {
+        self == Self::Sonarqube && NOT_WANTED.contains(&status)
+    }
+
+    /// Whether a webhook is told of an event that names none. In our own format only of those that there were from the
+    /// beginning: receivers that have never heard of deleting would take a report that was deleted for one that is there, and of
+    /// analyses they know nothing.
+    pub const fn is_told_unasked(self, event: Event) -> bool {
+        match self {
+            Self::Reports => matches!(
+                event,
+                Event::Report(ReportEvent::Published | ReportEvent::Updated)
+            ),
+            // Not of changes of quality gates, which Jenkins refuses.
+            Self::Sonarqube => matches!(
+                event,
+                Event::Report(ReportEvent::Published | ReportEvent::Updated)
+                    | Event::Analysis(AnalysisEvent::Completed)
+            ),
+        }
+    }
 }

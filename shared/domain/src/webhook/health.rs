@@ -72,6 +72,8 @@ pub enum Verdict {
     Success,
     /// It is there, and refused the message.
     Refused,
+    /// It is there, and has no use for the message, which says nothing of how it does.
+    NotWanted,
     /// It answered with an error of its own, maybe because of this message.
     Erring,
     /// It seems to be down.
@@ -88,7 +90,9 @@ impl Verdict {
         match self {
             Self::Success => None,
             Self::ToldToWait(until) => Some(until),
-            Self::Refused | Self::Erring | Self::Down | Self::Gone => Some(now + policy.wait()),
+            Self::Refused | Self::NotWanted | Self::Erring | Self::Down | Self::Gone => {
+                Some(now + policy.wait())
+            }
         }
     }
 }
@@ -289,6 +293,13 @@ pub fn step(
                 effects.push(Effect::EndPause);
             }
             fail(&mut state, None, now, policy, &mut effects);
+        }
+        Verdict::NotWanted => {
+            if state.is_half_open() {
+                state.circuit = Circuit::Closed;
+                state.has_recovered = true;
+                effects.push(Effect::EndPause);
+            }
         }
         Verdict::Erring => {
             // It has just taken another message, so this one may be to blame. One success excuses one failure.

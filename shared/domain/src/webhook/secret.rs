@@ -8,6 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use time::{Duration, OffsetDateTime};
+
+use crate::date::timestamp;
+
+/// How long a secret that was replaced signs too, so that the other side has time to learn the new one.
+pub const ROTATION: Duration = Duration::hours(24);
+/// How many secrets sign at once, at the most: each is a signature in a header of every message. Whoever rotates again because an
+/// answer got lost has several at once.
+pub const MAX_SECRETS: usize = 5;
 
 /// By this a secret of Standard Webhooks is recognized.
 const PREFIX: &str = "whsec_";
@@ -48,6 +57,105 @@ pub enum InvalidSecret {
         "begins with '{PREFIX}', and what follows are {0} bytes in base64 and must be {MIN_KEY_BYTES} to {MAX_KEY_BYTES}"
     )]
     KeyLength(usize),
+}
+
+/// What is shared with the other side: the secret that signs, and those before that sign too for a while.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Secrets {
+    /// The secret. Without one nothing is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<WebhookSecret>,
+    /// The secrets before, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_secrets: Vec<PreviousSecret>,
+}
+
+/// A secret that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// The secret.
+    pub secret: WebhookSecret,
+    /// Until when it signs, in the form of [`timestamp`].
+    pub until: String,
+}
+
+/// As many secrets sign as may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_SECRETS} secrets sign already; the next one may be replaced at {0}")]
+pub struct TooManySecrets(pub String);
+
+impl Secrets {
+    /// One secret, and none before.
+    pub fn new(secret: Option<WebhookSecret>) -> Self {
+        Self {
+            secret,
+            previous_secrets: Vec::new(),
+        }
+    }
+
+    /// Replaces the secret; the old one signs too for [`ROTATION`], and so do those before whose time is not over. The same
+    /// secret again changes nothing: a repeated request must not take the old one its time.
+    ///
+    /// # Errors
+    /// [`MAX_SECRETS`] sign already.
+    pub fn rotate(
+        &mut self,
+        secret: WebhookSecret,
+        now: OffsetDateTime,
+    ) -> Result<(), TooManySecrets> {
+        self.forget_expired(now);
+        let Some(current) = &self.secret else {
+            self.secret = Some(secret);
+            return Ok(());
+        };
+        if *current == secret {
+            return Ok(());
+        }
+        let others = self.previous_secrets.iter();
+        let others = others.filter(|previous| previous.secret != secret);
+        let mut previous: Vec<PreviousSecret> = others.cloned().collect();
+        // The new one, the one that it replaces, and these.
+        if previous.len() + 2 > MAX_SECRETS {
+            let free_at = previous.into_iter().map(|it| it.until).min();
+            return Err(TooManySecrets(free_at.unwrap_or_default()));
+        }
+        previous.insert(
+            0,
+            PreviousSecret {
+                secret: current.clone(),
+                until: timestamp(now + ROTATION),
+            },
+        );
+        self.secret = Some(secret);
+        self.previous_secrets = previous;
+        Ok(())
+    }
+
+    /// Erases the secrets that sign no more.
+    pub fn forget_expired(&mut self, now: OffsetDateTime) {
+        let now = timestamp(now);
+        self.previous_secrets
+            .retain(|previous| previous.until > now);
+    }
+
+    /// The secrets that sign now, the current one first.
+    pub fn signing(&self, now: OffsetDateTime) -> impl Iterator<Item = &WebhookSecret> {
+        let now = timestamp(now);
+        let previous = self
+            .previous_secrets
+            .iter()
+            .filter(move |previous| previous.until > now)
+            .map(|previous| &previous.secret);
+        self.secret.iter().chain(previous)
+    }
+
+    /// Until when a secret that was replaced signs, if one does.
+    pub fn previous_until(&self, now: OffsetDateTime) -> Option<&str> {
+        // The one that was replaced last has the latest end.
+        let latest = self.previous_secrets.first()?;
+        (latest.until > timestamp(now)).then_some(latest.until.as_str())
+    }
 }
 
 impl WebhookSecret {
@@ -110,6 +218,14 @@ impl WebhookSecret {
         let mut mac = mac(self.0.as_bytes());
         mac.update(body);
         hex::encode(mac.finalize().into_bytes())
+    }
+
+    /// Whether a body is signed as `SonarQube` signs, in hexadecimal digits of either case. How long that takes says nothing of
+    /// the signature that would be right.
+    pub fn verifies_body(&self, body: &[u8], signature: &str) -> bool {
+        let mut mac = mac(self.0.as_bytes());
+        mac.update(body);
+        hex::decode(signature).is_ok_and(|given| mac.verify_slice(&given).is_ok())
     }
 
     /// The key of Standard Webhooks: what is encoded behind the prefix, and the text itself where there is no such thing.

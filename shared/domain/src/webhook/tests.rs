@@ -1,7 +1,9 @@
 mod rotation;
 
 use super::*;
+use crate::report::change::{ReportChange, ReportEvent};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use time::macros::datetime;
 
 const CREATED: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
@@ -35,7 +37,7 @@ fn change(project: &str, event: ReportEvent, stored: &str) -> ReportChange {
 }
 
 fn wants(webhook: &Webhook, project: &str, event: ReportEvent, stored: OffsetDateTime) -> bool {
-    webhook.wants(&change(project, event, &timestamp(stored)))
+    webhook.wants(&change(project, event, &timestamp(stored)).into())
 }
 
 #[test]
@@ -58,14 +60,17 @@ fn a_webhook_is_told_of_what_is_stored_after_it_was_made() {
         &timestamp(CREATED - Duration::DAY),
     );
     deleted.deleted_at = Some(timestamp(CREATED));
-    assert!(!webhook.wants(&deleted), "it has to name the event");
+    assert!(
+        !webhook.wants(&deleted.clone().into()),
+        "it has to name the event"
+    );
     let named = self::webhook(None, &[ReportEvent::Deleted]);
-    assert!(named.wants(&deleted));
+    assert!(named.wants(&deleted.clone().into()));
     deleted.deleted_at = Some(timestamp(CREATED - Duration::DAY));
-    assert!(!named.wants(&deleted));
+    assert!(!named.wants(&deleted.into()));
     // An item that somebody wrote by hand.
     let odd = change("a", ReportEvent::Published, "yesterday");
-    assert!(webhook.wants(&odd));
+    assert!(webhook.wants(&odd.into()));
 }
 
 #[test]
@@ -100,7 +105,7 @@ fn what_was_included_all_along_is_told_in_spite_of_an_interlude() {
     let mut webhook = webhook(None, &[]);
     let mut set = |project: Option<&str>, at: OffsetDateTime| {
         let before = webhook.settings.clone();
-        webhook.settings.project = project.map(str::to_owned);
+        webhook.settings.wanted.projects = project.into_iter().map(str::to_owned).collect();
         webhook.note_former(&before, at);
     };
     set(Some("a"), CHANGED);
@@ -118,10 +123,10 @@ fn of_two_changes_both_count() {
     use ReportEvent::{Published, Updated};
     let mut webhook = webhook(Some("a"), &[Published]);
     let before = webhook.settings.clone();
-    webhook.settings.project = None;
+    webhook.settings.wanted.projects = BTreeSet::new();
     webhook.note_former(&before, CHANGED);
     let before = webhook.settings.clone();
-    webhook.settings.events = BTreeSet::new();
+    webhook.settings.wanted.events = BTreeSet::new();
     webhook.note_former(&before, CHANGED + Duration::HOUR);
     let early = CHANGED - Duration::HOUR;
     assert!(wants(&webhook, "a", Published, early));
@@ -136,14 +141,14 @@ fn of_very_many_changes_the_latest_are_remembered() {
     let mut webhook = webhook(None, &[]);
     for number in 0..50 {
         let before = webhook.settings.clone();
-        webhook.settings.project = Some(format!("p{number}"));
+        webhook.settings.wanted.projects = BTreeSet::from([format!("p{number}")]);
         webhook.note_former(&before, CHANGED + Duration::minutes(number));
     }
     assert_eq!(webhook.former.len(), MAX_FORMER);
     let same = webhook.settings.clone();
     webhook.note_former(&same, CHANGED + Duration::DAY);
     assert_eq!(
-        webhook.former.last().unwrap().project,
-        Some("p48".to_owned())
+        webhook.former.last().unwrap().wanted.only_project(),
+        Some("p48")
     );
 }

@@ -1,53 +1,81 @@
-//! The format `reports`: messages that tell of up to fifty changes of reports.
+//! The format `reports`: messages that tell of up to fifty changes of reports, or of as many analyses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::analysis::{AnalysisChange, AnalysisEvent};
 use domain::delivery::message::Message;
+use domain::event::Change;
 use domain::organization::OrganizationId;
 use domain::report::change::{ReportChange, ReportEvent};
 use domain::report::summary::{Details, Summary};
 use domain::report::{QualityGateStatus, Rating, ReportId};
-use serde::Serialize;
+use domain::source::SourceId;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
-/// How many reports one message tells of at the most. They are stored in one transaction with their message, and DynamoDB
+use super::sonarqube;
+
+/// How many reports or analyses one message tells of at the most. They are stored in one transaction with their message, and DynamoDB
 /// takes 100 actions in one.
 pub const MAX_REPORTS: usize = 50;
 /// How large a body may become, in bytes, before a further report goes into another message. An item of DynamoDB has at
-/// most 400 KB, and a report alone up to 128 KiB.
+/// most 400 KB; a report alone has up to 128 KiB, and a call of `SonarQube` up to 256 KiB.
 pub const MAX_BODY_BYTES: usize = 200_000;
 
-/// What a body has around its reports.
-const FRAME_BYTES: usize =
-    r#"{"organizationId":"00000000-0000-0000-0000-000000000001","reports":[]}"#.len();
-
 /// The key of the project that a test call tells of, unless the webhook is for one project only.
-const TEST_PROJECT: &str = "test";
+pub(super) const TEST_PROJECT: &str = "test";
 
-/// Messages that tell of these changes, in their order; as few as the limits allow.
-pub fn messages(
+/// Messages that tell of these changes: of reports, and then of analyses, each in their order; as few as the limits allow.
+pub fn messages(org: OrganizationId, changes: &[Arc<Change>]) -> anyhow::Result<Vec<Message>> {
+    let (mut reports, mut analyses) = (Vec::new(), Vec::new());
+    for change in changes {
+        match &**change {
+            Change::Report(report) => {
+                let entry = Entry::of(report);
+                reports.push((change, serde_json::value::to_raw_value(&entry)?));
+            }
+            Change::Analysis(analysis) => {
+                let entry = AnalysisEntry::of(analysis)?;
+                analyses.push((change, serde_json::value::to_raw_value(&entry)?));
+            }
+        }
+    }
+    let mut messages = gathered(org, "reports", reports)?;
+    messages.extend(gathered(org, "analyses", analyses)?);
+    Ok(messages)
+}
+
+/// As few messages of these entries as the limits allow.
+fn gathered(
     org: OrganizationId,
-    changes: &[Arc<ReportChange>],
+    of: &'static str,
+    entries: Vec<(&Arc<Change>, Box<RawValue>)>,
 ) -> anyhow::Result<Vec<Message>> {
     let mut messages = Vec::new();
-    let mut entries: Vec<Entry<'_>> = Vec::new();
-    let mut size = FRAME_BYTES;
-    let mut first = 0;
-    for (position, change) in changes.iter().enumerate() {
-        let entry = Entry::of(change);
-        let length = serde_json::to_vec(&entry)?.len();
+    let (mut changes, mut gathered) = (Vec::new(), Vec::new());
+    let frame = serde_json::to_string(&Body {
+        org,
+        of,
+        entries: &[],
+    })?;
+    let mut size = frame.len();
+    for (change, entry) in entries {
+        let length = entry.get().len();
         // With the comma before it.
-        let is_full = entries.len() == MAX_REPORTS || size + 1 + length > MAX_BODY_BYTES;
-        if is_full && !entries.is_empty() {
-            messages.push(message(org, &entries, &changes[first..position])?);
-            entries.clear();
-            (size, first) = (FRAME_BYTES, position);
+        let is_full = gathered.len() == MAX_REPORTS || size + 1 + length > MAX_BODY_BYTES;
+        if is_full && !gathered.is_empty() {
+            messages.push(message(org, of, &gathered, std::mem::take(&mut changes))?);
+            gathered.clear();
+            size = frame.len();
         }
-        size += length + usize::from(!entries.is_empty());
-        entries.push(entry);
+        size += length + usize::from(!gathered.is_empty());
+        changes.push(Arc::clone(change));
+        gathered.push(entry);
     }
-    if !entries.is_empty() {
-        messages.push(message(org, &entries, &changes[first..])?);
+    if !gathered.is_empty() {
+        messages.push(message(org, of, &gathered, changes)?);
     }
     Ok(messages)
 }
@@ -87,14 +115,21 @@ pub fn sample(org: OrganizationId, event: &'static str, project: Option<&str>) -
         deleted_at: is(ReportEvent::Deleted).then_some("2025-12-18T10:00:00.0000000+00:00"),
         details: &details,
     };
-    let body = serde_json::json!(Body {
-        organization_id: org,
-        reports: &[entry],
-    });
+    let body = serde_json::json!({"organizationId": org, "reports": [entry]});
     Sample {
         body,
         project: details.project_key,
     }
+}
+
+/// The body of a message about an analysis that does not exist, for the documentation.
+pub fn analysis_sample(org: OrganizationId, event: AnalysisEvent) -> serde_json::Value {
+    let (payload, _) = sonarqube::sample(event, None);
+    let source = SourceId::new(uuid::Uuid::from_u128(3));
+    serde_json::json!({
+        "organizationId": org,
+        "analyses": [{"event": event.as_str(), "source": source, "payload": payload}],
+    })
 }
 
 /// See [`sample`].
@@ -106,12 +141,20 @@ pub struct Sample {
     pub project: String,
 }
 
-/// The body of a message.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// The body of a message: entries of one kind.
 struct Body<'a> {
-    organization_id: OrganizationId,
-    reports: &'a [Entry<'a>],
+    org: OrganizationId,
+    of: &'static str,
+    entries: &'a [Box<RawValue>],
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut body = serializer.serialize_map(Some(2))?;
+        body.serialize_entry("organizationId", &self.org)?;
+        body.serialize_entry(self.of, self.entries)?;
+        body.end()
+    }
 }
 
 /// What a message says of a report: what a list says, in the same order and form, and then some more.
@@ -140,22 +183,37 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// What a message says of an analysis: what the call said, character for character.
+#[derive(Serialize)]
+struct AnalysisEntry<'a> {
+    event: &'static str,
+    source: SourceId,
+    payload: &'a RawValue,
+}
+
+impl<'a> AnalysisEntry<'a> {
+    fn of(change: &'a AnalysisChange) -> anyhow::Result<Self> {
+        Ok(Self {
+            event: change.event.as_str(),
+            source: change.source,
+            payload: serde_json::from_str(&change.payload)?,
+        })
+    }
+}
+
 fn message(
     org: OrganizationId,
-    entries: &[Entry<'_>],
-    changes: &[Arc<ReportChange>],
+    of: &'static str,
+    entries: &[Box<RawValue>],
+    changes: Vec<Arc<Change>>,
 ) -> anyhow::Result<Message> {
-    let project = &changes[0].details.project_key;
-    let is_common = changes
-        .iter()
-        .all(|change| change.details.project_key == *project);
+    let project = changes[0].project();
+    let is_common = changes.iter().all(|change| change.project() == project);
     Ok(Message {
-        body: serde_json::to_string(&Body {
-            organization_id: org,
-            reports: entries,
-        })?,
-        changes: changes.to_vec(),
-        events: changes.iter().map(|change| change.event).collect(),
-        project: is_common.then(|| project.clone()),
+        body: serde_json::to_string(&Body { org, of, entries })?,
+        events: changes.iter().map(|change| change.event()).collect(),
+        told: None,
+        project: is_common.then(|| project.to_owned()),
+        changes,
     })
 }

@@ -11,13 +11,16 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use domain::delivery::message::Message;
 use domain::delivery::{Delivery, DeliveryId, DeliveryKey};
-use domain::report::change::ChangeKey;
+use domain::event::ChangeKey;
 
 use super::DeliveryStore;
-use super::items::{MESSAGE, beside, delivery_item, message_key, signpost, table_key, told_by};
-use super::packed::{MAX_MESSAGE, Packed};
-use crate::dynamodb::{Changed, Item, batch_get, single, transact};
+use super::items::{
+    MESSAGE, beside, delivery_item, message_key, note_told, signpost, table_key, told_by,
+    told_item_key,
+};
+use crate::dynamodb::{Changed, Item, batch_get, get_item, single, transact};
 use crate::error::{Context as _, Error, Result, describe};
+use crate::packed::{MAX_MESSAGE, Packed};
 
 /// What became of storing a new message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +66,18 @@ impl DeliveryStore {
             puts.push(self.new_item(signpost(delivery, *older))?);
         }
 
+        if let Some(told) = &message.told {
+            for key in &told.keys {
+                let note = note_told(delivery, key);
+                puts.push(if told.unless.as_ref() == Some(key) {
+                    self.new_item(note)?
+                } else {
+                    let put = Put::builder().table_name(&self.table).set_item(Some(note));
+                    TransactWriteItem::builder().put(put.build()?).build()
+                });
+            }
+        }
+
         let stored = if puts.is_empty() {
             self.put_new(item).await
         } else {
@@ -72,14 +87,19 @@ impl DeliveryStore {
         if stored.with_context(context)? == Changed::Stored {
             return Ok(Created::Stored);
         }
-        self.told(delivery, changes).await.with_context(context)
+        let noted = message.told.as_ref().and_then(|it| it.unless.as_deref());
+        self.told(delivery, changes, noted)
+            .await
+            .with_context(context)
     }
 
-    /// By which deliveries the webhook of one that could not be stored is told of its changes.
+    /// By which deliveries the webhook of one that could not be stored is told of its changes, or of the analysis that they are
+    /// noted under.
     async fn told(
         &self,
         delivery: &Delivery,
         changes: HashMap<ChangeKey, DeliveryId>,
+        noted: Option<&str>,
     ) -> Result<Created> {
         let webhook = delivery.webhook;
         let keys = changes.values();
@@ -95,6 +115,16 @@ impl DeliveryStore {
                 return Ok(Created::Stored);
             }
             there.insert(id, told_by(&item).unwrap_or(Ok(id))?);
+        }
+        if there.is_empty()
+            && let Some(analysis) = noted
+        {
+            let note = told_item_key(webhook, analysis);
+            let note = get_item(&self.client, &self.table, note).await?;
+            if let Some(by) = note.as_ref().and_then(told_by).transpose()? {
+                let told = changes.into_keys().map(|change| (change, by));
+                return Ok(Created::Told(told.collect()));
+            }
         }
         let told = changes.into_iter();
         let told = told.filter_map(|(change, id)| Some((change, *there.get(&id)?)));

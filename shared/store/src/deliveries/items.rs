@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
-use super::packed::Packed;
 use crate::dynamodb::{Item, string};
 use crate::error::{Context as _, Error, Result};
+use crate::packed::Packed;
 
 /// Over how many keys the index `due` spreads its writes. DynamoDB gives one key 1,000 writes a second. A first try that succeeds
 /// is two of them, and a retry that fails is four.
@@ -75,6 +75,19 @@ pub(super) fn signpost(delivery: &Delivery, change: DeliveryId) -> Item {
     item.insert(TOLD_BY.to_owned(), string(delivery.id));
     item.insert("expiresAt".to_owned(), seconds(delivery.expires_at));
     item
+}
+
+/// A note that a webhook is told of an analysis, and by which delivery.
+pub(super) fn note_told(delivery: &Delivery, analysis: &str) -> Item {
+    let mut item = told_item_key(delivery.webhook, analysis);
+    item.insert(TOLD_BY.to_owned(), string(delivery.id));
+    item.insert("expiresAt".to_owned(), seconds(delivery.expires_at));
+    item
+}
+
+/// Where such a note lies.
+pub(super) fn told_item_key(webhook: WebhookId, analysis: &str) -> Item {
+    beside_key(webhook, format!("~told/{analysis}"))
 }
 
 /// An item beside a delivery that has a packed text.

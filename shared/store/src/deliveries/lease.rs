@@ -18,9 +18,9 @@ use super::DeliveryStore;
 use super::items::{
     self, ATTEMPT, LATEST, Stored, attempt_key, pack, shard_of, state_order, table_key, unpack,
 };
-use super::packed::{MAX_ATTEMPTS, Packed};
 use crate::dynamodb::{Changed, Item, changed, single, string, transact};
 use crate::error::{Context as _, Result, describe};
+use crate::packed::{MAX_ATTEMPTS, Packed};
 
 /// How long a lease holds: nobody else tries the delivery in this time. It is longer than the function that tries may
 /// run (template.yaml: 150 s), so that a lease that has ended means an attempt that has ended.
@@ -79,6 +79,8 @@ pub enum Outcome {
     Delivered,
     /// It is not, and due again at this time.
     Failed(OffsetDateTime),
+    /// It is not, and nobody tries it again unasked.
+    Rejected,
 }
 
 /// Where an attempt is to be.
@@ -279,6 +281,7 @@ impl DeliveryStore {
         let state = match outcome {
             Outcome::Delivered => DeliveryState::Delivered,
             Outcome::Failed(_) => DeliveryState::Failed,
+            Outcome::Rejected => DeliveryState::Rejected,
         };
         let mut update = Update::builder()
             .table_name(&self.table)
@@ -307,6 +310,14 @@ impl DeliveryStore {
                 update
                     .condition_expression("lease = :lease AND attempts = :before")
                     .expression_attribute_values(":due", string(timestamp(due_at)))
+                    .expression_attribute_values(":order", string(state_order(state, key.id)))
+                    .expression_attribute_values(":lease", string(leased.lease.uuid()))
+            }
+            Outcome::Rejected => {
+                remove += ", dueAt, dueShard";
+                set += ", stateOrder = :order";
+                update
+                    .condition_expression("lease = :lease AND attempts = :before")
                     .expression_attribute_values(":order", string(state_order(state, key.id)))
                     .expression_attribute_values(":lease", string(leased.lease.uuid()))
             }

@@ -6,6 +6,8 @@
 use domain::delivery::{DeliveryId, DeliveryState};
 use domain::organization::OrganizationId;
 use domain::report::change::ReportChange;
+use domain::source::SourceId;
+use domain::source::call::{CallId, CallKey};
 use domain::webhook::{WebhookId, WebhookKey};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -18,7 +20,7 @@ const VERSION: u32 = 1;
 /// So much of an unknown kind is repeated, in characters.
 const MAX_KIND: usize = 50;
 /// The kinds, as they stand in messages.
-const KINDS: [&str; 3] = ["change", "due", "replay"];
+const KINDS: [&str; 4] = ["change", "call", "due", "replay"];
 
 /// A message on the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,8 @@ const KINDS: [&str; 3] = ["change", "due", "replay"];
 pub enum Work {
     /// A report was published or updated: its organization's webhooks are to be told.
     Change(Box<ReportChange>),
+    /// A source was called: its organization's webhooks are to be told.
+    Call(Called),
     /// Deliveries are due: each is to be tried again.
     Due(DueDeliveries),
     /// Deliveries are to be made due.
@@ -60,6 +64,27 @@ pub enum Unreadable {
     /// A field is missing or wrong.
     #[error("it is no message of the kind '{0}': {1}")]
     Fields(String, serde_json::Error),
+}
+
+/// A call of a source, whose body lies in the table of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Called {
+    /// Whose source it is.
+    pub org: OrganizationId,
+    /// Which source.
+    pub source: SourceId,
+    /// Which call of it.
+    pub call: CallId,
+}
+
+impl Called {
+    /// The key of the call.
+    pub fn key(&self) -> CallKey {
+        CallKey {
+            source: self.source,
+            id: self.call,
+        }
+    }
 }
 
 /// Deliveries of one webhook that are due.
@@ -158,6 +183,7 @@ impl Work {
     pub(super) fn org(&self) -> OrganizationId {
         match self {
             Self::Change(change) => change.org,
+            Self::Call(called) => called.org,
             Self::Due(due) => due.org,
             Self::Replay(replay) => replay.org,
         }
@@ -190,7 +216,17 @@ mod tests {
             to: id,
         };
         let change = Box::new(change(org));
-        let works = [Work::Change(change), Work::Due(due), Work::Replay(replay)];
+        let called = Called {
+            org,
+            source: "00000000-0000-4000-8000-000000000004".parse().unwrap(),
+            call: "00000000-0000-8000-8000-000000000005".parse().unwrap(),
+        };
+        let works = [
+            Work::Change(change),
+            Work::Call(called),
+            Work::Due(due),
+            Work::Replay(replay),
+        ];
         for (work, kind) in works.into_iter().zip(KINDS) {
             let json = work.to_json();
             assert_eq!(Work::from_json(&json).unwrap(), work, "{json}");
@@ -221,7 +257,7 @@ mod tests {
             (r#"{"kind":"due"}"#, "missing field `v`"),
             (
                 r#"{"kind":"duty","v":1}"#,
-                "no kind 'duty'; known are change, due, replay",
+                "no kind 'duty'; known are change, call, due, replay",
             ),
             (
                 r#"{"kind":"due","v":2}"#,

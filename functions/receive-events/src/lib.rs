@@ -1,0 +1,221 @@
+//! `/events/{sourceId}`: what `SonarQube` calls when something has happened.
+//!
+//! `SonarQube` makes each call once, waits ten seconds for an answer, and never repeats it. So a call is stored before it is
+//! answered, together with its mark in the outbox; after that nothing loses it.
+//!
+//! *Invariant:* of a call nothing is believed but that it came, by whoever knows the source's secret, and nothing in it is ever
+//! called.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use domain::source::call::{Call, CallId, HOPS_HEADER, MAX_HOPS, Outcome};
+use domain::source::{Source, SourceId};
+use runtime::config::Environment;
+use runtime::metrics::{Metric, Metrics};
+use serde::Serialize;
+use store::calls::{CallStore, Stored, Unannounced};
+use store::outbox::announce_call;
+use store::queue::EventsQueue;
+use store::sources::SourceStore;
+use time::OffsetDateTime;
+use web::api::{self, ApiError, ErrorCode};
+use web::json;
+
+/// The path that a source is called by.
+pub const EVENTS_PATH: &str = "/events/{sourceId}";
+
+/// How large a call may be, in bytes. One has some 2 kB, and some hundred more for each condition of the quality gate and each
+/// property of the analysis.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// By which `SonarQube` signs (`WebhookCallerImpl` in its source).
+const SIGNATURE: &str = "x-sonar-webhook-hmac-sha256";
+
+/// What the function works with.
+#[derive(Clone, Debug)]
+pub struct Receiving {
+    /// Who may call.
+    pub sources: SourceStore,
+    /// What they have said.
+    pub calls: CallStore,
+    /// Where it goes.
+    pub queue: EventsQueue,
+    /// What is counted of it.
+    pub metrics: Metrics,
+}
+
+impl Receiving {
+    /// What the function works with, of these clients and by these variables.
+    ///
+    /// # Errors
+    /// A variable is missing.
+    pub fn new(
+        environment: &Environment,
+        dynamodb: &aws_sdk_dynamodb::Client,
+        sqs: aws_sdk_sqs::Client,
+    ) -> anyhow::Result<Self> {
+        let required = |name| environment.required(name);
+        Ok(Self {
+            sources: SourceStore::new(dynamodb.clone(), required("SOURCES_TABLE")?),
+            calls: CallStore::new(dynamodb.clone(), required("CALLS_TABLE")?),
+            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
+            metrics: environment.metrics()?,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Received {
+    id: CallId,
+    outcome: Outcome,
+}
+
+/// The routes of this function.
+pub fn router(receiving: Receiving) -> Router {
+    Router::new()
+        .route(EVENTS_PATH, post(receive))
+        .with_state(receiving)
+}
+
+async fn receive(
+    State(receiving): State<Receiving>,
+    Path(source): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let now = OffsetDateTime::now_utc();
+    let received = receiving.receive(&source, &headers, body, now).await;
+    if let Err(error) = &received {
+        // There is an alarm for these: whoever calls does not call again.
+        let metric = match error.code() {
+            ErrorCode::InternalError => None,
+            ErrorCode::BodyTooLarge => Some(Metric::count("CallsTooLarge", 1)),
+            _ => Some(Metric::count("CallsRefused", 1)),
+        };
+        if let Some(metric) = metric {
+            receiving.metrics.record(now, &[metric]);
+        }
+    }
+    let unreadable = receiving.sources.unreadable.take() + receiving.calls.unreadable.take();
+    receiving.metrics.record_unreadable(now, unreadable);
+    received
+}
+
+impl Receiving {
+    async fn receive(
+        &self,
+        source: &str,
+        headers: &HeaderMap,
+        body: Body,
+        now: OffsetDateTime,
+    ) -> Result<Response, ApiError> {
+        let hops = hops(headers)?;
+        let body = json::bytes(body, MAX_BODY_BYTES).await?;
+        let source = self.source(source, headers, &body, now).await?;
+        let call = Call::new(&source, &body, hops, now);
+        let text = String::from_utf8_lossy(&body);
+        let call = match self.calls.store(&call, &text, now).await? {
+            Stored::New => call,
+            Stored::Known(known) => *known,
+        };
+        if call.outcome == Outcome::Accepted {
+            self.announce(&call).await;
+        }
+        self.note(&source, now).await;
+        tracing::info!(
+            source = %source.id, call = %call.id, outcome = call.outcome.as_str(),
+            "source {} was called: {}", source.id, call.outcome.as_str()
+        );
+        match call.reason {
+            Some(reason) if call.outcome == Outcome::Refused => {
+                Err(ApiError::new(ErrorCode::InvalidJson, reason))
+            }
+            _ => {
+                let received = Received {
+                    id: call.id,
+                    outcome: call.outcome,
+                };
+                api::json(StatusCode::ACCEPTED, &received)
+            }
+        }
+    }
+
+    /// The source, if it may be called like this.
+    ///
+    /// # Errors
+    /// `invalid_signature` (401), and the same where there is no such source, or it is disabled: nobody learns which.
+    async fn source(
+        &self,
+        id: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Source, ApiError> {
+        let source = match id.parse::<SourceId>() {
+            Ok(id) => self.sources.get(id).await?,
+            Err(_) => None,
+        };
+        let source = source.filter(|source| source.settings.enabled);
+        let signature = headers.get(SIGNATURE).and_then(|it| it.to_str().ok());
+        let (source, signature) = source.zip(signature).ok_or_else(not_verified)?;
+        let mut secrets = source.settings.secrets.signing(now);
+        match secrets.any(|secret| secret.verifies_body(body, signature)) {
+            true => Ok(source.clone()),
+            false => Err(not_verified()),
+        }
+    }
+
+    /// Puts a call on the queue. If that fails, the mark is still there, and the sweep does it.
+    async fn announce(&self, call: &Call) {
+        let unannounced = Unannounced {
+            org: call.org,
+            source: call.source,
+            id: call.id,
+        };
+        if let Err(error) = announce_call(&self.calls, &self.queue, &unannounced).await {
+            tracing::error!(
+                source = %call.source, call = %call.id,
+                "call {} of source {} is announced later: {error:#}", call.id, call.source
+            );
+        }
+    }
+
+    /// Notes the time with the source. It is no reason to refuse a call.
+    async fn note(&self, source: &Source, now: OffsetDateTime) {
+        if source.is_call_to_be_noted(now)
+            && let Err(error) = self.sources.note_call(source.id, now).await
+        {
+            tracing::warn!(source = %source.id, "{error:#}");
+        }
+    }
+}
+
+/// Through how many stacks of this product a call has come.
+///
+/// # Errors
+/// `loop` (403): through too many, so sources and webhooks lead in a ring.
+fn hops(headers: &HeaderMap) -> Result<u32, ApiError> {
+    let Some(header) = headers.get(HOPS_HEADER) else {
+        return Ok(0);
+    };
+    // What is no number is nobody's of ours.
+    let hops = header.to_str().ok().and_then(|it| it.trim().parse().ok());
+    match hops.unwrap_or_default() {
+        hops @ 0..MAX_HOPS => Ok(hops),
+        _ => {
+            let message = format!(
+                "this has come through {MAX_HOPS} stacks of sources and webhooks already: do they lead in a ring?"
+            );
+            Err(ApiError::new(ErrorCode::Loop, message))
+        }
+    }
+}
+
+fn not_verified() -> ApiError {
+    let message = "there is no such source, or the signature is not that of its secret";
+    ApiError::new(ErrorCode::InvalidSignature, message)
+}

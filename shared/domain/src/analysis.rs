@@ -1,0 +1,328 @@
+//! Analyses of projects, as `SonarQube` tells of them in the calls of its webhooks.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::date::GivenDate;
+use crate::organization::OrganizationId;
+use crate::source::SourceId;
+use crate::source::call::CallId;
+
+/// What can happen to an analysis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AnalysisEvent {
+    /// A background task has ended, well or not: the call has a `taskId`.
+    #[serde(rename = "analysis.completed")]
+    Completed,
+    /// Somebody has changed issues, and with them the quality gate of an analysis that is done: the call has none.
+    #[serde(rename = "quality_gate.changed")]
+    GateChanged,
+}
+
+impl AnalysisEvent {
+    /// Every event.
+    pub const ALL: [Self; 2] = [Self::Completed, Self::GateChanged];
+
+    /// The event's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "analysis.completed",
+            Self::GateChanged => "quality_gate.changed",
+        }
+    }
+}
+
+/// What a call of `SonarQube` says of an analysis, as far as it matters here. Nothing else of it is looked at, so whatever versions
+/// add or leave out is no matter (`WebhookPayloadFactoryImpl` in its source).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Analysis {
+    /// The background task. A call that tells of a quality gate has none.
+    #[serde(default, deserialize_with = "lenient")]
+    pub task_id: Option<String>,
+    /// When the analysis was made, as the call has it. A task that failed early has none.
+    #[serde(default, deserialize_with = "lenient")]
+    pub analysed_at: Option<String>,
+    /// When what the call tells of happened, as it has it.
+    #[serde(default, deserialize_with = "lenient")]
+    pub changed_at: Option<String>,
+    /// The project.
+    pub project: Project,
+    /// The branch.
+    #[serde(default, deserialize_with = "lenient")]
+    pub branch: Option<Branch>,
+}
+
+/// A project, as a call names it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Project {
+    /// Its key.
+    pub key: String,
+}
+
+/// A branch, as a call names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Branch {
+    /// Its name, or the key of a pull request.
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: Option<String>,
+    /// Whether it is the main one.
+    #[serde(default, rename = "isMain", deserialize_with = "lenient")]
+    pub is_main: Option<bool>,
+}
+
+/// A field that is as it should be, or is taken for absent: what is not looked at any further must not lose a call.
+fn lenient<'de, D: serde::Deserializer<'de>, T: serde::de::DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
+}
+
+/// Why a text is no call of `SonarQube`.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnalysis {
+    /// It is not JSON.
+    #[error("the body is not JSON: {0}")]
+    NoJson(serde_json::Error),
+    /// It does not say which project it is about.
+    #[error("the body has no project.key")]
+    NoProject,
+}
+
+impl Analysis {
+    /// Reads the body of a call.
+    ///
+    /// # Errors
+    /// See [`NoAnalysis`].
+    pub fn read(body: &[u8]) -> Result<Self, NoAnalysis> {
+        // Of what is no UTF-8 this says so.
+        let value: serde_json::Value = serde_json::from_slice(body).map_err(NoAnalysis::NoJson)?;
+        let analysis: Self = serde_json::from_value(value).map_err(|_| NoAnalysis::NoProject)?;
+        match analysis.project.key.as_str() {
+            "" => Err(NoAnalysis::NoProject),
+            _ => Ok(analysis),
+        }
+    }
+
+    /// What the call tells of.
+    pub fn event(&self) -> AnalysisEvent {
+        match self.task_id {
+            Some(_) => AnalysisEvent::Completed,
+            None => AnalysisEvent::GateChanged,
+        }
+    }
+
+    /// The branch's name, or the key of the pull request.
+    pub fn branch_name(&self) -> Option<&str> {
+        self.branch.as_ref()?.name.as_deref()
+    }
+}
+
+/// Which analysis something is about, as far as it can be known by several ways: `SonarQube`'s own call knows more of it than a
+/// report that somebody has published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity<'a> {
+    /// The project's key.
+    pub project: &'a str,
+    /// The branch; `None` where a publisher names none.
+    pub branch: Option<&'a str>,
+    /// Whether that is the main branch, which a publisher may leave unnamed.
+    pub is_main: bool,
+    /// The background task.
+    pub task: Option<&'a str>,
+    /// When it was made, in Unix seconds.
+    pub date: Option<i64>,
+}
+
+impl Identity<'_> {
+    /// What it is known by, the surest first. Two analyses of a project have none of these in common.
+    pub fn keys(&self) -> Vec<String> {
+        let unnamed = self.is_main.then_some(None);
+        let branches = std::iter::once(self.branch).chain(unnamed);
+        let mut branches: Vec<Option<&str>> = branches.collect();
+        branches.dedup();
+        let by = [
+            self.task.map(|task| ("task", task.to_owned())),
+            self.date.map(|date| ("date", date.to_string())),
+        ];
+        let by = by.iter().flatten();
+        let key = |(kind, value): &(&str, String), branch: Option<&str>| {
+            let named = branch.map_or_else(|| "-".to_owned(), |name| format!("+{name}"));
+            let mut digest = Sha256::new();
+            for part in [kind, value.as_str(), self.project, &named] {
+                digest.update(part.len().to_be_bytes());
+                digest.update(part);
+            }
+            hex::encode(&digest.finalize()[..16])
+        };
+        by.flat_map(|by| branches.iter().map(move |branch| key(by, *branch)))
+            .collect()
+    }
+}
+
+impl Analysis {
+    /// Which analysis a call is about.
+    pub fn identity(&self) -> Identity<'_> {
+        let date = self.analysed_at.as_deref();
+        let date = date.and_then(|text| text.parse::<GivenDate>().ok());
+        Identity {
+            project: &self.project.key,
+            branch: self.branch_name(),
+            is_main: self
+                .branch
+                .as_ref()
+                .is_some_and(|it| it.is_main == Some(true)),
+            task: self.task_id.as_deref(),
+            date: date.map(|date| date.instant().unix_timestamp()),
+        }
+    }
+}
+
+/// A call that webhooks are to be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnalysisChange {
+    /// What happened.
+    pub event: AnalysisEvent,
+    /// Whose source has taken it.
+    pub org: OrganizationId,
+    /// The source.
+    pub source: SourceId,
+    /// The call.
+    pub call: CallId,
+    /// When it came, in the form of [`crate::date::timestamp`].
+    pub received_at: String,
+    /// Through how many stacks of this product it had come.
+    pub hops: u32,
+    /// What it says.
+    pub analysis: Analysis,
+    /// The body, byte for byte as it came.
+    pub payload: String,
+}
+
+impl AnalysisChange {
+    /// When it came, unless somebody has written that by hand and it is no time.
+    pub fn stored_at(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(&self.received_at, &Rfc3339).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn whole() -> serde_json::Value {
+        json!({
+            "serverUrl": "https://sonarqube.example", "taskId": "AZT", "status": "SUCCESS",
+            "analysedAt": "2026-02-10T10:51:17+0100", "revision": "c0ffee", "changedAt": "2026-02-10T10:51:18+0100",
+            "project": {"key": "acme:shop", "name": "Shop", "url": "https://sonarqube.example/dashboard?id=acme:shop"},
+            "branch": {"name": "main", "type": "LONG", "isMain": true, "url": "https://sonarqube.example/dashboard"},
+            "qualityGate": {"name": "Sonar way", "status": "OK", "conditions": [{"metric": "m", "onLeakPeriod": true}]},
+            "properties": {"sonar.analysis.build": "7"}, "unheardOf": [1],
+        })
+    }
+
+    fn read(value: &serde_json::Value) -> Analysis {
+        Analysis::read(value.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_call_is_read_whatever_it_lacks_but_the_project() {
+        let analysis = read(&whole());
+        assert_eq!(analysis.event(), AnalysisEvent::Completed);
+        assert_eq!(analysis.project.key, "acme:shop");
+        assert_eq!(analysis.branch_name(), Some("main"));
+        for field in whole().as_object().unwrap().keys() {
+            for strange in [None, Some(json!(null)), Some(json!(7)), Some(json!([[]]))] {
+                let mut call = whole();
+                match strange {
+                    None => drop(call.as_object_mut().unwrap().remove(field)),
+                    Some(strange) => call[field] = strange,
+                }
+                let result = Analysis::read(call.to_string().as_bytes());
+                match field.as_str() {
+                    "project" => assert!(matches!(result, Err(NoAnalysis::NoProject)), "{call}"),
+                    "taskId" => assert_eq!(result.unwrap().event(), AnalysisEvent::GateChanged),
+                    _ => assert_eq!(result.unwrap().event(), AnalysisEvent::Completed),
+                }
+            }
+        }
+        let mut call = whole();
+        call["branch"]["name"] = json!(null);
+        assert_eq!(read(&call).branch_name(), None);
+        call["project"]["key"] = json!("");
+        assert!(Analysis::read(call.to_string().as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_a_publisher_may_leave_out_is_no_other_analysis() {
+        let relayed = read(&whole());
+        let keys = relayed.identity().keys();
+        assert_eq!(
+            keys.len(),
+            4,
+            "by task and by date, with the branch and without"
+        );
+        let published = Identity {
+            project: "acme:shop",
+            branch: None,
+            is_main: false,
+            task: None,
+            date: Some(1_770_717_077),
+        };
+        let named = Identity {
+            branch: Some("main"),
+            ..published.clone()
+        };
+        let of_task = Identity {
+            task: Some("AZT"),
+            ..named.clone()
+        };
+        for identity in [&published, &named, &of_task] {
+            assert!(keys.contains(&identity.keys()[0]), "{identity:?}");
+        }
+        for other in [
+            Identity {
+                project: "acme",
+                ..named.clone()
+            },
+            Identity {
+                branch: Some("other"),
+                ..named.clone()
+            },
+            Identity {
+                date: Some(1_770_717_078),
+                ..named.clone()
+            },
+            Identity {
+                task: Some("AZU"),
+                date: None,
+                ..named.clone()
+            },
+        ] {
+            assert!(!keys.contains(&other.keys()[0]), "{other:?}");
+        }
+        let mut of_branch = whole();
+        of_branch["branch"]["isMain"] = json!(false);
+        let keys = read(&of_branch).identity().keys();
+        assert!(keys.contains(&named.keys()[0]) && !keys.contains(&published.keys()[0]));
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_apart() {
+        for body in [
+            &b""[..],
+            b"{",
+            b"\xff",
+            b"{}x",
+            b"{\"project\": {\"key\": \"\xff\"}}",
+        ] {
+            assert!(matches!(Analysis::read(body), Err(NoAnalysis::NoJson(_))));
+        }
+        let escaped = br#"{"project":{"key":"a\u0026b"},"taskId":"\u0027"}"#;
+        assert_eq!(Analysis::read(escaped).unwrap().project.key, "a&b");
+    }
+}

@@ -1,0 +1,126 @@
+//! Sources: who may tell us that something has happened.
+
+pub mod call;
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use crate::date::timestamp;
+use crate::organization::OrganizationId;
+use crate::webhook::secret::Secrets;
+
+/// How many sources an organization may have. One server of `SonarQube` needs one.
+pub const MAX_SOURCES: usize = 100;
+/// How many patterns of projects a source may have.
+pub const MAX_PATTERNS: usize = 100;
+/// The time of the last call is noted so often: each note is a write.
+const LAST_CALL_PRECISION: Duration = Duration::MINUTE;
+
+crate::uuid_id! {
+    /// The id of a source: 122 random bits. It is in the address that is called, and opens nothing without the secret.
+    #[derive(Debug)]
+    SourceId
+}
+
+/// What calls a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// `SonarQube`, Server or Cloud, by its webhooks.
+    Sonarqube,
+}
+
+impl SourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 1] = [Self::Sonarqube];
+
+    /// The kind's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sonarqube => "sonarqube",
+        }
+    }
+}
+
+/// A source as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Its id.
+    pub id: SourceId,
+    /// Whose it is.
+    pub org: OrganizationId,
+    /// Counts the changes that administrators make.
+    pub revision: u64,
+    /// What calls it.
+    pub kind: SourceKind,
+    /// What administrators set.
+    #[serde(flatten)]
+    pub settings: SourceSettings,
+    /// When it was created, in the form of [`timestamp`].
+    pub created_at: String,
+    /// When its revision was made, in the same form.
+    pub updated_at: String,
+    /// When it was called last, in the same form, to within a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_call_at: Option<String>,
+}
+
+/// What administrators set of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceSettings {
+    /// Its name for a reader.
+    pub name: String,
+    /// The projects whose calls count, by their keys; one that ends with `*` stands for all that begin like it. Without any,
+    /// all do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub projects: Vec<String>,
+    /// Whether calls are taken.
+    pub enabled: bool,
+    /// What its calls are signed with.
+    #[serde(flatten)]
+    pub secrets: Secrets,
+}
+
+impl Source {
+    /// Whether a call about this project counts.
+    pub fn includes(&self, project: &str) -> bool {
+        let projects = &self.settings.projects;
+        projects.is_empty() || projects.iter().any(|pattern| matches(pattern, project))
+    }
+
+    /// Whether a call at `now` is to be noted with the source.
+    pub fn is_call_to_be_noted(&self, now: OffsetDateTime) -> bool {
+        let noted = timestamp(now - LAST_CALL_PRECISION);
+        self.last_call_at.as_ref().is_none_or(|at| *at < noted)
+    }
+}
+
+fn matches(pattern: &str, project: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => project.starts_with(beginning),
+        None => pattern == project,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_stands_for_what_begins_like_it() {
+        for (pattern, project, expected) in [
+            ("acme:shop", "acme:shop", true),
+            ("acme:shop", "acme:shop-2", false),
+            ("acme:*", "acme:shop", true),
+            ("acme:*", "acme:", true),
+            ("acme:*", "acm", false),
+            ("*", "anything", true),
+            ("a*b", "a*b", true),
+            ("a*b", "axb", false),
+        ] {
+            assert_eq!(matches(pattern, project), expected, "{pattern} {project}");
+        }
+    }
+}

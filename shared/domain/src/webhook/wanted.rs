@@ -1,0 +1,109 @@
+//! What a webhook is told of.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::format::Format;
+use crate::event::{Change, Event};
+
+/// How many projects a webhook may name.
+pub const MAX_PROJECTS: usize = 10;
+
+/// What a webhook is told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+pub struct Wanted {
+    /// The keys of the projects, at most [`MAX_PROJECTS`]; without any, all.
+    pub projects: BTreeSet<String>,
+    /// The events; without any, those that the format is told of unasked.
+    pub events: BTreeSet<Event>,
+    /// The form of its messages, which not every event can have.
+    pub format: Format,
+}
+
+/// The same as it is stored: one project in a field of its own, where it was when there could be only one.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    projects: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    events: BTreeSet<Event>,
+    #[serde(default)]
+    format: Format,
+}
+
+impl From<Stored> for Wanted {
+    fn from(stored: Stored) -> Self {
+        let mut projects = stored.projects;
+        projects.extend(stored.project);
+        Self {
+            projects,
+            events: stored.events,
+            format: stored.format,
+        }
+    }
+}
+
+impl From<Wanted> for Stored {
+    fn from(wanted: Wanted) -> Self {
+        let project = wanted.only_project().map(str::to_owned);
+        Self {
+            projects: match project {
+                Some(_) => BTreeSet::new(),
+                None => wanted.projects,
+            },
+            project,
+            events: wanted.events,
+            format: wanted.format,
+        }
+    }
+}
+
+impl Wanted {
+    /// The project, if it is one.
+    pub fn only_project(&self) -> Option<&str> {
+        match self.projects.first() {
+            Some(project) if self.projects.len() == 1 => Some(project),
+            _ => None,
+        }
+    }
+
+    /// Whether it includes a change.
+    pub fn includes(&self, change: &Change) -> bool {
+        let event = change.event();
+        let is_wanted = if self.events.is_empty() {
+            self.format.is_told_unasked(event)
+        } else {
+            self.events.contains(&event)
+        };
+        is_wanted && (self.projects.is_empty() || self.projects.contains(change.project()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn one_project_is_stored_as_it_always_was() {
+        for (projects, stored) in [
+            (vec![], json!({"format": "reports"})),
+            (vec!["a"], json!({"format": "reports", "project": "a"})),
+            (
+                vec!["a", "b"],
+                json!({"format": "reports", "projects": ["a", "b"]}),
+            ),
+        ] {
+            let wanted = Wanted {
+                projects: projects.into_iter().map(str::to_owned).collect(),
+                ..Wanted::default()
+            };
+            assert_eq!(serde_json::to_value(&wanted).unwrap(), stored);
+            assert_eq!(serde_json::from_value::<Wanted>(stored).unwrap(), wanted);
+        }
+    }
+}
