@@ -20,6 +20,7 @@ def play(client, environment, receiver_url):
     read(client, organization["organization_id"], report)
     change_webhook(client, administrator, organization | webhook)
     see_deliveries(client, administrator, organization | webhook)
+    make_source(client, administrator, organization)
     make_token(client, administrator, organization)
     client.call(administrator, "deleteReport", **organization, report_id=report)
     client.call(administrator, "deleteWebhook", **organization, **webhook)
@@ -118,6 +119,24 @@ def see_deliveries(client, login, webhook):
     client.call(login, "redeliver", **webhook, **delivery)
     dry_run = client.schema("ReplayRequest", {"dryRun": True, "states": ["delivered", "pending", "failed", "held"]})
     holds(client.call(login, "replay", **webhook, body=dry_run).count == 1, "a replay can be counted")
+
+
+def make_source(client, login, organization):
+    """What calls a source signs the bytes that it sends, so that is no client's to do."""
+    settings = {"name": client.PACKAGE, "kind": "sonarqube", "projects": ["acme:*"]}
+    created = client.call(login, "createSource", **organization, body=client.schema("SourceSettings", settings))
+    holds(created.url.endswith(f"/events/{created.id}"), "a source has an address")
+    source = organization | {"source_id": created.id}
+    holds(created.id in [one.id for one in client.call(login, "listSources", **organization).sources], "it is listed")
+    got = client.call(login, "getSource", **source)
+    replaced = client.schema("SourceSettings", got.to_dict() | {"name": "Replaced"})
+    holds(client.call(login, "replaceSource", **source, body=replaced).name == "Replaced", "settings are replaced")
+    changed = client.call(login, "changeSource", **source, body=client.schema("SourcePatch", {"enabled": False}))
+    holds(not changed.enabled and changed.projects == ["acme:*"], "one setting is changed")
+    secret = client.call(login, "replaceSourceSecret", **source, body=client.schema("NewSecret", {})).secret
+    holds(secret.startswith("whsec_"), "a secret is generated")
+    holds(client.call(login, "listCalls", **source, limit=10).calls == [], "nobody has called it")
+    client.call(login, "deleteSource", **source)
 
 
 def deliveries(client, login, webhook):

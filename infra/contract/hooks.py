@@ -21,6 +21,16 @@ READ_DELIVERIES = {"listDeliveries", "getDelivery"}
 PUBLISH = {"beginUpload", "completeUpload"}
 TOKENS = {"listTokens", "createToken", "revokeToken"}
 DELETE_REPORTS = {"deleteReport"}
+READ_CALLS = {"listCalls"}
+SOURCES = READ_CALLS | {
+    "listSources",
+    "createSource",
+    "getSource",
+    "replaceSource",
+    "changeSource",
+    "deleteSource",
+    "replaceSourceSecret",
+}
 MANAGE = READ_DELIVERIES | {
     "listWebhooks",
     "createWebhook",
@@ -39,11 +49,11 @@ MANAGE = READ_DELIVERIES | {
 # The operations that take a login, and who may call them in the demo organization.
 MAY = {
     "nobody": set(),
-    "administrator": MANAGE | TOKENS | DELETE_REPORTS,
+    "administrator": MANAGE | TOKENS | DELETE_REPORTS | SOURCES,
     "manager": MANAGE,
     "publisher": PUBLISH,
-    "reader": READ_DELIVERIES,
-    "viewer": READ_DELIVERIES,
+    "reader": READ_DELIVERIES | READ_CALLS,
+    "viewer": READ_DELIVERIES | READ_CALLS,
     "stranger": set(),
 }[CONTRACT["caller"]]
 
@@ -51,14 +61,23 @@ MAY = {
 BEYOND_SCHEMA = {
     # One of three parameters is required. A version's numbers fit into 64 bits. A cursor is one that the query gave.
     "listReports": {"missing_parameter", "invalid_version", "invalid_cursor"},
+    # Nobody who generates knows the secret; what is signed is tested elsewhere.
+    "receiveEvent": {"invalid_signature"},
+    # base64 behind `whsec_`.
+    "createSource": {"invalid_secret"},
+    "replaceSource": {"invalid_secret"},
+    "changeSource": {"invalid_secret"},
+    "replaceSourceSecret": {"invalid_secret"},
+    "listCalls": {"invalid_cursor"},
     # The calendar. Names of files that differ in letter case only, or have dots alone before their ending.
     "beginUpload": {"invalid_version", "invalid_date", "duplicate_file_name", "invalid_file_name"},
-    # URLs have a grammar of their own; base64 behind `whsec_`; names of headers that are taken.
-    "createWebhook": {"invalid_url", "invalid_secret", "invalid_header"},
-    "testNewWebhook": {"invalid_url", "invalid_secret", "invalid_header"},
-    # Also values of headers that may be absent only if there are some already.
-    "replaceWebhook": {"invalid_url", "invalid_secret", "invalid_header", "missing_field"},
-    "changeWebhook": {"invalid_url", "invalid_secret", "invalid_header", "missing_field"},
+    # URLs have a grammar of their own; base64 behind `whsec_`; names of headers that are taken; events that a format does not
+    # tell of; `project` and `projects` that contradict each other.
+    "createWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field"},
+    "testNewWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field"},
+    # Also values of headers that may be absent only if there are some already, and a secret that the format needs.
+    "replaceWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field", "missing_field"},
+    "changeWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field", "missing_field"},
     "replaceSecret": {"invalid_secret"},
     "listDeliveries": {"invalid_date", "invalid_cursor"},
     "replay": {"invalid_date"},
@@ -114,7 +133,7 @@ def filter_failure(context, failure, case, response):
 def rights(ctx, response, case):
     """Who may do something is let in, and nobody else is."""
     operation = operation_of(case)
-    if operation not in MANAGE | TOKENS | PUBLISH | DELETE_REPORTS or case.method != case.operation.method.upper():
+    if operation not in MANAGE | TOKENS | PUBLISH | DELETE_REPORTS | SOURCES or case.method != case.operation.method.upper():
         return
     # Some requests are made without a login on purpose.
     may = operation in MAY and "Authorization" in response.request.headers
@@ -228,6 +247,8 @@ def real_id(case, name):
     if operation == "deleteWebhook" and name == "webhookId":
         project = f"deleted:{uuid.uuid4()}"
         return call("webhooks", {"name": "To be deleted", "url": CONTRACT["receiver"], "project": project})["id"]
+    if operation == "deleteSource" and name == "sourceId":
+        return call("sources", {"name": "To be deleted", "kind": "sonarqube"})["id"]
     if operation == "revokeToken" and name == "tokenId":
         return call("tokens", {"name": "To be revoked", "rights": ["publish"]})["id"]
     return CONTRACT["ids"][name]

@@ -33,6 +33,7 @@ use serde_json::{Value, json};
 use store::queue::work::Work;
 use tests::lambda::{Function, event};
 use tests::samples::{files, metadata};
+use tests::source::{Source, call_of, signature};
 use tests::system::{System, organization};
 use tests::tls;
 use tokio::io::copy_bidirectional;
@@ -45,11 +46,12 @@ const STARTS: usize = 40;
 const EVENTS: usize = 10;
 const SHOWN: [(&str, usize); 3] = [("first", 0), ("second", 1), ("tenth", EVENTS - 1)];
 
-const FUNCTIONS: [&str; 6] = [
+const FUNCTIONS: [&str; 7] = [
     "list-reports",
     "download-files",
     "publish-report",
     "manage-webhooks",
+    "receive-events",
     "deliver-webhooks",
     "retry-webhooks",
 ];
@@ -253,6 +255,7 @@ async fn events(system: &System) -> Vec<Event> {
     let mut declaration = metadata("2.0");
     declaration["files"] = files("b").iter().map(File::declaration).collect();
 
+    let source = Source::create(system, org).await;
     let org = org.to_string();
     let get = |path: &str, query: &[_], headers: &[_]| event("GET", path, query, headers, None);
     let list = [("org", org.as_str()), ("minver", "0")];
@@ -268,6 +271,17 @@ async fn events(system: &System) -> Vec<Event> {
         Some(&declaration.to_string()),
     );
     let webhooks = format!("/organizations/{org}/webhooks");
+    let call = call_of("AZ1");
+    let called = event(
+        "POST",
+        &source.path(),
+        &[],
+        &[(
+            "X-Sonar-Webhook-HMAC-SHA256",
+            &signature(&source.secret, call.as_bytes()),
+        )],
+        Some(&call),
+    );
     let change = Work::change(change).to_json();
     let batch = json!({"Records": [{"messageId": "1", "body": change}]});
     vec![
@@ -289,6 +303,8 @@ async fn events(system: &System) -> Vec<Event> {
             get(&webhooks, &[], &[("Authorization", jwt.as_str())]),
             200,
         ),
+        // After the first time it is known, which is a read instead of an entry in two indexes.
+        Event::new("receive-events", called, 202),
         Event::new("deliver-webhooks", batch, json!({"batchItemFailures": []})),
         Event::new("retry-webhooks", json!({}), Value::Null),
     ]

@@ -23,10 +23,12 @@ use list_reports::Listing;
 use local::client::{File, Publisher};
 use retry_webhooks::Round;
 use runtime::metrics::Metrics;
+use serde_json::json;
 use store::queue::work::Work;
 use tests::meter::{Meter, Usage};
 use tests::receiver::Receiver;
 use tests::samples::{change, metadata, noise, stored_report};
+use tests::source::{Source, call_of, signature};
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 use tower::ServiceExt as _;
@@ -172,6 +174,8 @@ async fn main() {
         download(&system, &meter).await,
         publish(&system, &meter).await,
         delivery(&system, &meter).await,
+        call(&system, &meter).await,
+        passing_on(&system, &meter).await,
         idle_round(&system, &meter).await,
     ] {
         cost.print();
@@ -277,12 +281,68 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
     let org = organization();
     let receiver = Receiver::start().await;
     system.webhook(org, &receiver.url).await;
-    let report = stored_report(org, 0);
+    let work = Work::change(change(&stored_report(org, 0), 1));
+    let what = "A delivery of one report to one webhook, alone in its batch";
+    delivering(what, system, meter, &receiver, &work).await
+}
+
+/// A call of `SonarQube`, of the usual length.
+async fn call(system: &System, meter: &Meter) -> Cost {
+    let source = Source::create(system, organization()).await;
+    let clients = meter.of(system, "ReceiveEvents");
+    let receiving = system.stack.receiving_with(&clients).unwrap();
+    let body = call_of("AZsr7Qe2dVb1kXo9TnPw");
+    let request = Request::post(source.path())
+        .header(
+            "x-sonar-webhook-hmac-sha256",
+            signature(&source.secret, body.as_bytes()),
+        )
+        .body(Body::from(body))
+        .unwrap();
+    let service = web::api::service(receive_events::router(receiving));
+    let response = service.oneshot(request).await.unwrap();
+    assert!(response.status().is_success());
+    system.queued().await;
+    Cost {
+        what: "A call of SonarQube, taken and queued",
+        api_calls: 1,
+        invocations: 1,
+        memory: 512,
+        seconds: 0.05,
+        streamed: 0,
+        to_internet: 0,
+        sqs_requests: 0,
+        usage: meter.read(),
+    }
+}
+
+async fn passing_on(system: &System, meter: &Meter) -> Cost {
+    let org = organization();
+    let receiver = Receiver::start().await;
+    let webhook = json!({"name": "n", "url": receiver.url, "format": "sonarqube"});
+    system.webhook_with(org, webhook).await;
+    let source = Source::create(system, org).await;
+    source
+        .call(system, call_of("AZsr7Qe2dVb1kXo9TnPw").as_bytes())
+        .await;
+    let work = system.queued().await.remove(0);
+    let what = "The same passed on to one webhook, alone in its batch";
+    delivering(what, system, meter, &receiver, &work).await
+}
+
+/// What a message of the queue costs that becomes one delivery.
+async fn delivering(
+    what: &'static str,
+    system: &System,
+    meter: &Meter,
+    receiver: &Receiver,
+    work: &Work,
+) -> Cost {
     let clients = meter.of(system, "DeliverWebhooks");
     let delivering = system.stack.delivering_with(&clients).unwrap();
     let mut message = SqsMessage::default();
     message.message_id = Some("1".to_owned());
-    message.body = Some(Work::change(change(&report, 1)).to_json());
+    message.body = Some(work.to_json());
     let mut event = SqsEvent::default();
     event.records.push(message);
     let now = OffsetDateTime::now_utc();
@@ -291,7 +351,7 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
     assert!(response.batch_item_failures.is_empty());
     let [sent] = receiver.take().try_into().unwrap();
     Cost {
-        what: "A delivery of one report to one webhook, alone in its batch",
+        what,
         api_calls: 0,
         invocations: 1,
         memory: 768,

@@ -36,7 +36,9 @@ fn a_slow_dynamodb_is_asked_again_and_the_function_is_there_for_the_answer() {
     assert!(timeout("ManageWebhooks") < LEASE);
     // A request is begun, the upload counted and stored, and the request perhaps released.
     assert!(4 * LONGEST_CALL < LEASE);
-    for function in ["ListReports", "ManageWebhooks"] {
+    // A source, a call, a message.
+    assert!(3 * LONGEST_CALL <= timeout("ReceiveEvents"));
+    for function in ["ListReports", "ManageWebhooks", "ReceiveEvents"] {
         assert!(timeout(function) < BUFFERED);
     }
 }

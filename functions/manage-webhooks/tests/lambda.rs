@@ -44,6 +44,28 @@ async fn a_request_of_api_gateway_is_answered_like_plain_http() {
 }
 
 #[tokio::test]
+async fn the_address_of_a_source_is_that_by_which_the_api_was_called() {
+    let system = System::start().await;
+    let org = organization();
+    let authorization = format!("Bearer {}", system.jwt(org, Role::Administrator));
+    let headers = [("Authorization", authorization.as_str())];
+    let binary = env!("CARGO_BIN_EXE_manage-webhooks");
+    let mut function = Function::start(binary, &system.stack.environment()).await;
+    let body = json!({"name": "n", "kind": "sonarqube"}).to_string();
+    let path = format!("/organizations/{org}/sources");
+    let mut request = event("POST", &path, &[], &headers, Some(&body));
+    let domain = text(&request["requestContext"]["domainName"]);
+    // The stage stands in the path, unless the API has a domain of its own.
+    for (stage, at) in [("/v1", domain.as_str()), ("", "api.example.com")] {
+        request["requestContext"]["path"] = json!(format!("{stage}{path}"));
+        request["requestContext"]["domainName"] = json!(at);
+        let created = function.invoke(request.clone()).await.into_reply().json();
+        let expected = format!("https://{at}{stage}/events/{}", text(&created["id"]));
+        assert_eq!(created["url"], expected);
+    }
+}
+
+#[tokio::test]
 async fn what_is_deployed_does_not_send_to_this_machine() {
     let system = System::start().await;
     let org = organization();

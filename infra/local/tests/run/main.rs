@@ -617,6 +617,31 @@ async fn the_documented_commands_work() {
     assert!(after.iter().any(|report| report["projectName"] == "Shop"));
 }
 
+/// The README's way from SonarQube's call to a receiver that knows such calls.
+#[tokio::test]
+async fn the_readmes_source_takes_a_call_and_a_receiver_gets_it() {
+    let tools = ["curl", "jq", "openssl"];
+    if tools.iter().any(|tool| tools::find(tool).is_none()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(&folder.path().join(".local"), &["--no-demo"]).await;
+    let receiver = Receiver::start().await;
+    let readme = include_str!("../../../../README.md");
+    let (_, section) = readme.split_once("\n## Calls of SonarQube\n").unwrap();
+    let (_, script) = section.split_once("```sh\n").unwrap();
+    let (script, _) = script.split_once("```").unwrap();
+    let script = script.replace("http://127.0.0.1:9001", &receiver.url);
+    let mut shell = std::process::Command::new("sh");
+    let shell = shell.args(["-eu", "-c", &script]);
+    let printed = tools::run(shell.envs(&running.environment).current_dir(&folder)).stdout;
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(printed.contains("\"outcome\":\"accepted\""), "{printed}");
+    let [received] = receiver.wait_for(1).await.try_into().unwrap();
+    assert_eq!(received.header("x-sonarqube-project"), "acme:shop");
+    assert_eq!(received.json()["taskId"], "AZsr7Qe2dVb1kXo9TnPw");
+}
+
 /// The text as one word of the shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
