@@ -149,8 +149,8 @@ impl Deref for Deployment {
     }
 }
 
-/// Asks until there is an answer: a deployed stack takes its time.
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+/// Asks until there is an answer: a stack that delivers by itself takes its time.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
     let answer = async {
         let mut tick = tokio::time::interval(ASK_EVERY);
         loop {

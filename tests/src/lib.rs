@@ -13,6 +13,7 @@ pub mod lambda;
 pub mod log;
 pub mod meter;
 pub mod metrics;
+pub mod posted;
 pub mod receiver;
 pub mod samples;
 pub mod source;

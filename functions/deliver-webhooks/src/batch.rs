@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
-use domain::delivery::DeliveryId;
 use domain::event::{Change, ChangeKey};
 use domain::organization::OrganizationId;
 use domain::webhook::{Webhook, WebhookKey};
@@ -12,9 +11,15 @@ use futures_util::future::join_all;
 use outbound::format;
 use store::queue::work::{Called, Replay, Work};
 
-use crate::lane::{Lane, Task, What};
+use crate::lane::{Due, Lane, Task, What};
 use crate::receipt::{Receipt, Records};
 use crate::state::Delivering;
+
+/// When so many bytes of calls are read, the others are left to another batch: each webhook that wants a call gets a message that
+/// has its body. Ten calls of 256 KiB may come on top.
+const MAX_CALL_BYTES: usize = 4 << 20;
+/// So many calls are read at a time.
+const CALLS_AT_A_TIME: usize = 10;
 
 /// A change, and the messages of the queue that told of it.
 type Told = (Arc<Change>, Receipt);
@@ -28,7 +33,7 @@ pub(crate) struct Batch {
     calls: Vec<(Called, Receipt)>,
     /// In the order in which they came, which is that of their `dueAt`: what has waited longest is tried first, so that one
     /// that always fails does not keep the others from being tried.
-    due: BTreeMap<WebhookKey, Vec<(DeliveryId, Receipt)>>,
+    due: BTreeMap<WebhookKey, Vec<(Due, Receipt)>>,
     /// In the order in which they came.
     pub(crate) replays: Vec<(Replay, Receipt)>,
 }
@@ -69,7 +74,8 @@ impl Batch {
                 };
                 let of_webhook = self.due.entry(key).or_default();
                 for id in due.due {
-                    add(of_webhook, id, receipt.share(), |id| *id);
+                    let at = due.at.clone();
+                    add(of_webhook, Due { id, at }, receipt.share(), Due::clone);
                 }
                 receipt.settle();
             }
@@ -79,26 +85,39 @@ impl Batch {
 
     /// Reads what sources were told. Messages of what cannot be read come again.
     async fn read_calls(&mut self, delivering: &Delivering) {
-        let calls = std::mem::take(&mut self.calls);
-        let read = calls
-            .iter()
-            .map(|(called, _)| delivering.calls.get(called.key()));
-        let read = join_all(read).await;
-        for ((called, receipt), read) in calls.into_iter().zip(read) {
-            match read {
-                Ok(Some((call, body))) => match call.change(body) {
-                    Some(change) => {
-                        let changes = self.changes.entry(called.org).or_default();
-                        add(changes, Arc::new(change.into()), receipt, |it| it.key());
+        let mut calls = std::mem::take(&mut self.calls);
+        // Before reports: of an analysis, what SonarQube says itself is more.
+        let mut told: BTreeMap<OrganizationId, Vec<Told>> = BTreeMap::new();
+        let mut bytes = 0;
+        while !calls.is_empty() && bytes < MAX_CALL_BYTES {
+            let some: Vec<_> = calls.drain(..CALLS_AT_A_TIME.min(calls.len())).collect();
+            let read = some
+                .iter()
+                .map(|(called, _)| delivering.calls.get(called.key()));
+            let read = join_all(read).await;
+            for ((called, receipt), read) in some.into_iter().zip(read) {
+                match read {
+                    Ok(Some((call, body))) => {
+                        bytes += body.len();
+                        match call.change(body) {
+                            Some(change) => {
+                                let told = told.entry(called.org).or_default();
+                                told.push((Arc::new(change.into()), receipt));
+                            }
+                            // Somebody has put it on the queue by hand.
+                            None => receipt.settle(),
+                        }
                     }
-                    // Somebody has put it on the queue by hand.
-                    None => receipt.settle(),
-                },
-                // Its time is over.
-                Ok(None) => receipt.settle(),
-                Err(error) => tracing::error!(source = %called.source, "{error:#}"),
+                    // Its time is over.
+                    Ok(None) => receipt.settle(),
+                    Err(error) => tracing::error!(source = %called.source, "{error:#}"),
+                }
             }
         }
+        for (org, calls) in told {
+            self.changes.entry(org).or_default().splice(..0, calls);
+        }
+        leave(calls, delivering).await;
     }
 
     /// What there is to do for each webhook. Messages for which that cannot be told come again.
@@ -143,8 +162,8 @@ impl Batch {
         }
         for (key, deliveries) in self.due {
             if let Some(lane) = lanes.get_mut(&key) {
-                let task = |(id, receipt)| Task {
-                    what: What::Stored(id),
+                let task = |(due, receipt)| Task {
+                    what: What::Stored(due),
                     receipt,
                 };
                 // What has waited goes before what is new.
@@ -156,6 +175,20 @@ impl Batch {
             }
         }
         lanes
+    }
+}
+
+/// Leaves calls to another batch.
+async fn leave(calls: Vec<(Called, Receipt)>, delivering: &Delivering) {
+    let works: Vec<Work> = calls.iter().map(|(it, _)| Work::Call(*it)).collect();
+    match delivering.queue.send(&works).await {
+        Ok(()) => {
+            for (_, receipt) in calls {
+                receipt.settle();
+            }
+        }
+        // Then their messages come again.
+        Err(error) => tracing::error!("{error:#}"),
     }
 }
 

@@ -23,6 +23,8 @@ use store::deliveries::creation::Created;
 use store::deliveries::lease::{Claimed, LEASE_VALIDITY, Leased};
 use store::dynamodb::Changed;
 use store::queue::work::Work;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::Semaphore;
 
 use crate::receipt::Receipt;
@@ -43,7 +45,28 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) enum What {
     New(Message),
-    Stored(DeliveryId),
+    Stored(Due),
+}
+
+/// A delivery that is due, or will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) id: DeliveryId,
+    /// When, in the form of [`timestamp`](domain::date::timestamp), if it is to wait until then.
+    pub(crate) at: Option<String>,
+}
+
+impl Due {
+    /// One that is due by now, as far as it is known.
+    fn now(id: DeliveryId) -> Self {
+        Self { id, at: None }
+    }
+
+    /// When it will be due, if that is later than `now`.
+    fn later(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let at = OffsetDateTime::parse(self.at.as_deref()?, &Rfc3339).ok()?;
+        (at > now).then_some(at)
+    }
 }
 
 /// What there is to do for one webhook.
@@ -89,7 +112,7 @@ impl Lane {
         let admission = webhook.admission(now);
         let mut probe = None;
         if admission == Admission::Probe {
-            let until = now + policy.wait();
+            let until = now + policy.probe();
             match delivering.webhooks.claim_probe(webhook, until).await {
                 Ok(Changed::Stored) => probe = Some(until),
                 Ok(Changed::Lost) => {}
@@ -114,6 +137,7 @@ impl Lane {
             tally,
             state: Mutex::new(State::new(admission, probe, &webhook.health, now)),
             told_to_wait: Mutex::default(),
+            soon: Mutex::default(),
         };
         running.all(tasks).await;
     }
@@ -122,7 +146,7 @@ impl Lane {
 /// The webhook is gone, so its deliveries go too.
 async fn forget(delivering: &Delivering, webhook: WebhookKey, tasks: VecDeque<Task>) {
     for Task { what, receipt } in tasks {
-        if let What::Stored(id) = what {
+        if let What::Stored(Due { id, .. }) = what {
             let key = DeliveryKey {
                 webhook: webhook.id,
                 id,
@@ -149,6 +173,8 @@ struct Running<'a> {
     state: Mutex<State>,
     /// The last delivery to which the receiver said how long it wants to be left alone.
     told_to_wait: Mutex<Option<DeliveryId>>,
+    /// Deliveries that are to be tried as soon as they are due, and when that is.
+    soon: Mutex<Vec<(DeliveryId, OffsetDateTime)>>,
 }
 
 /// What became of a task.
@@ -181,6 +207,10 @@ impl Running<'_> {
         told.unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn soon(&self) -> MutexGuard<'_, Vec<(DeliveryId, OffsetDateTime)>> {
+        self.soon.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn all(&self, mut tasks: VecDeque<Task>) {
         let mut untried = Vec::new();
         let mut under_way = FuturesUnordered::new();
@@ -202,6 +232,7 @@ impl Running<'_> {
             tasks.extend(left.tasks);
         }
         self.finish().await;
+        self.send_soon().await;
         let due = Work::due(self.webhook.org, self.webhook.id, &untried);
         // If the queue does not take them, the next round does: they are due.
         self.log(self.delivering.queue.send(&due).await);
@@ -211,6 +242,14 @@ impl Running<'_> {
     async fn work(&self, task: Task) -> Left {
         let _slot = self.slots.acquire().await;
         let Task { what, receipt } = task;
+        if let What::Stored(due) = &what
+            && let Some(at) = due.later(self.clock.now())
+        {
+            // The queue cannot wait for so long at a time.
+            self.try_at(due.id, at);
+            receipt.settle();
+            return Left::default();
+        }
         let circuit = self.state().circuit;
         let is_late = self.clock.is_over();
         let done = match circuit {
@@ -252,7 +291,7 @@ impl Running<'_> {
     /// Stores what is new, due at once, and sends nothing.
     async fn store(&self, what: What, state: DeliveryState) -> anyhow::Result<Done> {
         let message = match what {
-            What::Stored(id) => return Ok(Done::Stored(id)),
+            What::Stored(due) => return Ok(Done::Stored(due.id)),
             What::New(message) => message,
         };
         let now = self.clock.now();
@@ -266,6 +305,7 @@ impl Running<'_> {
                 Ok(Done::Stored(delivery.id))
             }
             Created::Told(told) => self.instead(&message, &told),
+            Created::Noted => Ok(Done::Recorded),
         }
     }
 
@@ -282,9 +322,10 @@ impl Running<'_> {
                 match deliveries.create(&delivery, &message).await? {
                     Created::Stored => (Leased::new(delivery, lease), Some(message.body)),
                     Created::Told(told) => return self.instead(&message, &told),
+                    Created::Noted => return Ok(Done::Recorded),
                 }
             }
-            What::Stored(id) => {
+            What::Stored(Due { id, .. }) => {
                 let key = DeliveryKey {
                     webhook: self.webhook.id,
                     id,
@@ -302,8 +343,8 @@ impl Running<'_> {
             }
         };
         match self.attempt(&leased, body).await {
-            Ok(verdict) => {
-                self.heed(&leased.delivery, verdict).await;
+            Ok((verdict, at)) => {
+                self.heed(&leased.delivery, verdict, at).await;
                 Ok(Done::Recorded)
             }
             Err(error) => {
@@ -329,7 +370,7 @@ impl Running<'_> {
             .filter(|change| !told.contains_key(&change.key()));
         let rest: Vec<Arc<Change>> = rest.cloned().collect();
         let rest = format::messages(self.webhook.settings.wanted.format, self.webhook.org, &rest)?;
-        let stored = stored.into_iter().map(What::Stored);
+        let stored = stored.into_iter().map(|id| What::Stored(Due::now(id)));
         Ok(Done::Instead(
             stored.chain(rest.into_iter().map(What::New)).collect(),
         ))

@@ -4,7 +4,7 @@
 //! *Invariant:* this is the only place from which a delivery is sent. What is tried again comes through the queue too.
 //!
 //! *Invariant:* a message of the queue counts as handled only when, for every delivery that it stands for, DynamoDB has
-//! what came of it: that it is delivered, or that it is due again, or that it waits for its webhook.
+//! what came of it: that it is delivered, due again or given up, or that it waits for its webhook.
 
 mod batch;
 mod lane;

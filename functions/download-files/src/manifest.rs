@@ -22,7 +22,7 @@ pub(crate) struct ManifestReport<'a> {
     id: ReportId,
     folder: String,
     #[serde(flatten)]
-    metadata: &'a Metadata,
+    metadata: Metadata,
     revision: u64,
     upload_date: &'a str,
     pub(crate) files: Vec<ManifestFile<'a>>,
@@ -41,7 +41,7 @@ impl<'a> ManifestReport<'a> {
         Self {
             id: report.id,
             folder,
-            metadata: &report.metadata,
+            metadata: report.metadata.public(),
             revision: report.revision,
             upload_date: &report.upload_date,
             files: Vec::with_capacity(report.files.len()),

@@ -9,6 +9,7 @@ use domain::organization::OrganizationId;
 use domain::token::{Right, Token, TokenId};
 use domain::webhook::format::Format;
 use domain::webhook::health::DisabledReason;
+use domain::webhook::schedule::Schedule;
 use domain::webhook::{Webhook, WebhookId};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -33,6 +34,7 @@ pub(crate) struct WebhookBody {
     events: BTreeSet<Event>,
     headers: Vec<HeaderBody>,
     format: Format,
+    schedule: Schedule,
     enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled_reason: Option<DisabledReason>,
@@ -76,6 +78,7 @@ impl WebhookBody {
             events: settings.wanted.events.clone(),
             headers: settings.headers.iter().map(header).collect(),
             format: settings.wanted.format,
+            schedule: settings.schedule,
             enabled: webhook.is_enabled(),
             disabled_reason: webhook.disabled.as_ref().map(|it| it.reason),
             disabled_at: webhook.disabled.as_ref().map(|it| it.at.clone()),
@@ -132,8 +135,12 @@ impl DeliverySummaryBody {
             webhook_id: delivery.webhook,
             state: delivery.state,
             events: delivery.events.clone(),
-            reports: delivery.reports,
-            analyses: (delivery.analyses > 0).then_some(delivery.analyses),
+            reports: if delivery.is_of_analyses() {
+                0
+            } else {
+                delivery.changes
+            },
+            analyses: delivery.is_of_analyses().then_some(delivery.changes),
             project: delivery.project.clone(),
             created_at: delivery.created_at.clone(),
             // While somebody tries it, the attribute is about the claim.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use axum::http::{HeaderName, HeaderValue, header};
 use domain::event::Event;
 use domain::webhook::format::Format;
+use domain::webhook::schedule::Schedule;
 use domain::webhook::secret::{Secrets, WebhookSecret};
 use domain::webhook::url::{InvalidUrl, MASK, WebhookUrl};
 use domain::webhook::wanted::{MAX_PROJECTS, Wanted};
@@ -17,7 +18,7 @@ use web::fields::{Fields, invalid, project_key, text};
 use web::text::{did_you_mean, shortened};
 
 /// The fields of a webhook. The first ones can be set; the others are ignored, so that what was read can be sent back.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 21] = [
     "name",
     "url",
     "secret",
@@ -26,6 +27,7 @@ const FIELDS: [&str; 20] = [
     "events",
     "headers",
     "format",
+    "schedule",
     "enabled",
     "id",
     "organizationId",
@@ -102,6 +104,14 @@ pub(crate) fn read(
             .transpose()?
             .unwrap_or_default(),
     };
+    let schedule = match (fields.nullable("schedule"), kept) {
+        (None, Some(kept)) => kept.schedule,
+        (value, _) => value
+            .flatten()
+            .map(|value| schedule(&value))
+            .transpose()?
+            .unwrap_or_default(),
+    };
     let events = match (fields.nullable("events"), kept) {
         (None, Some(kept)) => kept.wanted.events.clone(),
         (value, _) => value.flatten().map(events).transpose()?.unwrap_or_default(),
@@ -133,7 +143,8 @@ pub(crate) fn read(
         Some(value) => Some(boolean(value)?),
     };
     let given_secret = fields.nullable("secret");
-    let is_secret_removed = matches!(given_secret, Some(None)) && !format.needs_secret();
+    let is_secret_removed =
+        mode == Mode::Patch && matches!(given_secret, Some(None)) && !format.needs_secret();
     let given_secret = given_secret
         .flatten()
         .map(|value| match current.map(|current| &current.secrets) {
@@ -171,7 +182,7 @@ pub(crate) fn read(
             format,
         },
         headers,
-        schedule: current.map(|current| current.schedule).unwrap_or_default(),
+        schedule,
     };
     if let Some(secret) = given_secret {
         rotate(&mut settings.secrets, secret, now)?;
@@ -259,12 +270,25 @@ pub(crate) fn secret(value: &Value) -> Result<WebhookSecret, ApiError> {
 }
 
 fn format(value: &Value) -> Result<Format, ApiError> {
+    one_of(value, "format", Format::ALL.map(|it| (it.as_str(), it)))
+}
+
+fn schedule(value: &Value) -> Result<Schedule, ApiError> {
+    one_of(value, "schedule", Schedule::ALL.map(|it| (it.as_str(), it)))
+}
+
+/// One of several things by its name.
+fn one_of<T: Copy, const N: usize>(
+    value: &Value,
+    field: &str,
+    known: [(&'static str, T); N],
+) -> Result<T, ApiError> {
     let name = value.as_str().unwrap_or_default();
-    let format = Format::ALL.into_iter().find(|it| it.as_str() == name);
-    format.ok_or_else(|| {
-        let hint = did_you_mean(name, &Format::ALL.map(Format::as_str));
-        let message = format!("'{}' is no format{hint}", shortened(name));
-        invalid(ErrorCode::InvalidField, "format", &message)
+    let found = known.iter().find(|(of, _)| *of == name);
+    found.map(|(_, it)| *it).ok_or_else(|| {
+        let hint = did_you_mean(name, &known.map(|(of, _)| of));
+        let message = format!("'{}' is no {field}{hint}", shortened(name));
+        invalid(ErrorCode::InvalidField, field, &message)
     })
 }
 

@@ -55,7 +55,7 @@ const FIELDS: [&str; 13] = [
 const MAX_NAME: usize = 100;
 /// How often a change is tried, when others win.
 const MAX_TRIES: usize = 5;
-/// So much of bodies a page of calls has, in bytes: a buffered answer of Lambda ends at 6 MB, and in JSON a body is longer.
+/// When a page of calls has so many bytes of bodies, as JSON has them, it ends: a buffered answer of Lambda ends at 6 MB.
 const MAX_PAGE_BYTES: usize = 2_000_000;
 
 #[derive(Serialize)]
@@ -444,7 +444,7 @@ impl Managing {
                 }
                 let at = read.iter().position(|(it, _)| it.id == call.id);
                 let payload = at.map(|at| read.swap_remove(at).1);
-                bytes += payload.as_ref().map_or(0, String::len);
+                bytes += payload.as_ref().map_or(0, |it| length_in_json(it));
                 last = Some(Position::of(&call));
                 calls.push(CallBody::of(call, payload));
             }
@@ -452,6 +452,12 @@ impl Managing {
         let is_cut_short = calls.len() < count;
         Ok((calls, last.filter(|_| has_more || is_cut_short)))
     }
+}
+
+/// How many bytes a text has as JSON, where a control character has six.
+fn length_in_json(text: &str) -> usize {
+    let escaped = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
+    text.len() + 5 * text.as_bytes().iter().filter(|it| escaped(it)).count()
 }
 
 /// What a source is to be.

@@ -216,11 +216,7 @@ async fn complete(
 
     let completed = completion::complete(&publishing, &upload, now).await?;
 
-    // What calls of SonarQube say besides is for these only.
-    let metadata = Metadata {
-        origin: None,
-        ..upload.metadata.clone()
-    };
+    let metadata = upload.metadata.public();
     let body = PublishedBody {
         organization_id: upload.org,
         id: upload.report_id,

@@ -8,10 +8,13 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::post;
+use domain::event::{EVENTS_HEADER, TEST_EVENT};
 use domain::source::call::{Call, CallId, HOPS_HEADER, MAX_HOPS, Outcome};
 use domain::source::{Source, SourceId};
 use runtime::config::Environment;
@@ -27,6 +30,9 @@ use web::json;
 
 /// The path that a source is called by.
 pub const EVENTS_PATH: &str = "/events/{sourceId}";
+
+/// What API Gateway passes on: that path with a slash at the end too, as somebody may enter it, and what is no source's.
+const EVERY_PATH: &str = "/events/{*sourceId}";
 
 /// How large a call may be, in bytes. One has some 2 kB, and some hundred more for each condition of the quality gate and each
 /// property of the analysis.
@@ -76,33 +82,40 @@ struct Received {
 
 /// The routes of this function.
 pub fn router(receiving: Receiving) -> Router {
+    let count = middleware::from_fn_with_state(receiving.clone(), count);
     Router::new()
-        .route(EVENTS_PATH, post(receive))
+        .route(EVERY_PATH, post(receive))
+        .layer(count)
         .with_state(receiving)
+}
+
+/// Counts what was not taken. There are alarms for these: whoever calls does not call again.
+async fn count(State(receiving): State<Receiving>, request: Request, next: Next) -> Response {
+    let now = OffsetDateTime::now_utc();
+    let response = next.run(request).await;
+    let metric = match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Some(Metric::count("CallsTooLarge", 1)),
+        status if status.is_client_error() => Some(Metric::count("CallsRefused", 1)),
+        _ => None,
+    };
+    if let Some(metric) = metric {
+        receiving.metrics.record(now, &[metric]);
+    }
+    let unreadable = receiving.sources.unreadable.take() + receiving.calls.unreadable.take();
+    receiving.metrics.record_unreadable(now, unreadable);
+    response
 }
 
 async fn receive(
     State(receiving): State<Receiving>,
-    Path(source): Path<String>,
+    source: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let now = OffsetDateTime::now_utc();
-    let received = receiving.receive(&source, &headers, body, now).await;
-    if let Err(error) = &received {
-        // There is an alarm for these: whoever calls does not call again.
-        let metric = match error.code() {
-            ErrorCode::InternalError => None,
-            ErrorCode::BodyTooLarge => Some(Metric::count("CallsTooLarge", 1)),
-            _ => Some(Metric::count("CallsRefused", 1)),
-        };
-        if let Some(metric) = metric {
-            receiving.metrics.record(now, &[metric]);
-        }
-    }
-    let unreadable = receiving.sources.unreadable.take() + receiving.calls.unreadable.take();
-    receiving.metrics.record_unreadable(now, unreadable);
-    received
+    // What is no text is no source's id.
+    let source = source.map(|Path(source)| source).unwrap_or_default();
+    receiving.receive(&source, &headers, body, now).await
 }
 
 impl Receiving {
@@ -117,6 +130,11 @@ impl Receiving {
         let body = json::bytes(body, MAX_BODY_BYTES).await?;
         let source = self.source(source, headers, &body, now).await?;
         let call = Call::new(&source, &body, hops, now);
+        let call = if is_test(headers) {
+            call.as_test()
+        } else {
+            call
+        };
         let text = String::from_utf8_lossy(&body);
         let call = match self.calls.store(&call, &text, now).await? {
             Stored::New => call,
@@ -155,6 +173,7 @@ impl Receiving {
         body: &[u8],
         now: OffsetDateTime,
     ) -> Result<Source, ApiError> {
+        let id = id.strip_suffix('/').unwrap_or(id);
         let source = match id.parse::<SourceId>() {
             Ok(id) => self.sources.get(id).await?,
             Err(_) => None,
@@ -213,6 +232,12 @@ fn hops(headers: &HeaderMap) -> Result<u32, ApiError> {
             Err(ApiError::new(ErrorCode::Loop, message))
         }
     }
+}
+
+/// Whether it is a test call of a webhook of this product, as another stack may have it.
+fn is_test(headers: &HeaderMap) -> bool {
+    let events = headers.get(EVENTS_HEADER);
+    events.is_some_and(|it| it == TEST_EVENT)
 }
 
 fn not_verified() -> ApiError {

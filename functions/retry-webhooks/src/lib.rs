@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use domain::date::timestamp;
 use domain::delivery::DeliveryId;
 use domain::webhook::health::Admission;
 use domain::webhook::{Webhook, WebhookKey};
@@ -17,11 +18,12 @@ use runtime::metrics::{Metric, Metrics};
 use store::calls::CallStore;
 use store::deliveries::{DUE_SHARDS, DeliveryStore, DueDelivery};
 use store::outbox::{Swept, rotated, sweep, sweep_calls};
-use store::queue::EventsQueue;
-use store::queue::work::{MAX_DUE, Work};
+use store::queue::work::{LOOK_AHEAD, MAX_DUE, Work};
+use store::queue::{EventsQueue, MAX_DELAY};
 use store::reports::ReportStore;
 use store::webhooks::WebhookStore;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// How long a round works when nobody says otherwise: template.yaml gives the function 5 minutes, and [`RESERVE`] is for what
 /// has been begun.
@@ -108,9 +110,12 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
                 round.is_cut_short = true;
                 break;
             }
-            match retrying.deliveries.due(shard, now, start).await {
+            match retrying
+                .deliveries
+                .due(shard, now + LOOK_AHEAD, start)
+                .await
+            {
                 Ok((due, next)) => {
-                    round.due += due.len();
                     enqueue(retrying, due, &mut webhooks, &clock, &mut round).await;
                     start = next;
                 }
@@ -173,23 +178,30 @@ async fn enqueue(
     clock: &Clock,
     round: &mut Round,
 ) {
-    let mut groups: BTreeMap<WebhookKey, Vec<DeliveryId>> = BTreeMap::new();
+    let mut groups: BTreeMap<WebhookKey, Group> = BTreeMap::new();
+    let began = timestamp(clock.began());
     for delivery in due {
         let key = WebhookKey {
             org: delivery.org,
             id: delivery.webhook,
         };
-        groups.entry(key).or_default().push(delivery.id);
+        let group = groups.entry(key).or_default();
+        if delivery.due_at <= began {
+            round.due += 1;
+            group.due.push(delivery.id);
+        } else if let Ok(at) = OffsetDateTime::parse(&delivery.due_at, &Rfc3339) {
+            group.later.push((delivery.id, at));
+        }
     }
-    for (key, deliveries) in groups {
+    for (key, group) in groups {
         if clock.is_over() {
             round.is_cut_short = true;
             return;
         }
-        match enqueue_of(retrying, key, &deliveries, webhooks, clock.now()).await {
+        match enqueue_of(retrying, key, &group, webhooks, clock.now()).await {
             Ok(queued) => {
                 round.queued += queued;
-                round.waiting += deliveries.len() - queued;
+                round.waiting += group.due.len() - queued;
             }
             Err(error) => {
                 round.failed += 1;
@@ -199,11 +211,20 @@ async fn enqueue(
     }
 }
 
-/// Puts a webhook's deliveries on the queue. Gives how many.
+/// Deliveries of one webhook.
+#[derive(Default)]
+struct Group {
+    /// Those that are due.
+    due: Vec<DeliveryId>,
+    /// Those that will be before the next round, and when.
+    later: Vec<(DeliveryId, OffsetDateTime)>,
+}
+
+/// Puts a webhook's deliveries on the queue. Gives how many of those that are due.
 async fn enqueue_of(
     retrying: &Retrying,
     key: WebhookKey,
-    deliveries: &[DeliveryId],
+    group: &Group,
     webhooks: &mut Webhooks,
     now: OffsetDateTime,
 ) -> anyhow::Result<usize> {
@@ -219,6 +240,18 @@ async fn enqueue_of(
             Err(error) => return Err(error.into()),
         },
     };
+    if let Some(webhook) = webhook
+        && webhook.settings.schedule.is_to_the_minute()
+        && webhook.is_enabled()
+    {
+        for (delivery, at) in &group.later {
+            let wait = Duration::try_from(*at - now).unwrap_or_default();
+            let message = Work::due_at(key, *delivery, *at);
+            let queue = &retrying.queue;
+            queue.send_later(&[message], wait.min(MAX_DELAY)).await?;
+        }
+    }
+    let deliveries = group.due.as_slice();
     let admission = webhook.as_ref().map(|webhook| webhook.admission(now));
     let deliveries = match admission {
         // It was deleted. Whoever takes the message forgets the deliveries.

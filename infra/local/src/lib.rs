@@ -85,6 +85,8 @@ pub struct Options {
     /// How often what is due goes back on the queue. Without it there are neither rounds nor deliveries, unless
     /// [`Stack::deliver`] makes them.
     pub retry_every: Option<Duration>,
+    /// How many times as short waits between attempts are, and the time in which changes gather.
+    pub time_factor: u32,
     /// For how long changes gather before webhooks are told of them.
     pub batching_window: Duration,
     /// Whether reading reports takes a token with the right to.
@@ -104,6 +106,7 @@ impl Default for Options {
             port: 0,
             max_response_bytes: None,
             retry_every: None,
+            time_factor: 1,
             batching_window: Duration::from_secs(1),
             read_by_token: false,
             no_limits: false,
@@ -272,6 +275,7 @@ impl Stack {
         if let Some(round) = options.retry_every {
             delivering.limits.round = round;
         }
+        delivering.limits.time_factor = options.time_factor;
         let (env, its) = (given("RetryWebhooks")?, of("RetryWebhooks")?);
         let retrying = Retrying::new(&env, &its.dynamodb, its.sqs.clone())?;
         if let Some(every) = options.retry_every {
@@ -280,7 +284,8 @@ impl Stack {
                 queue: events.clone(),
                 delivering: delivering.clone(),
             };
-            tasks.spawn(pump.run(options.batching_window));
+            let window = options.batching_window / options.time_factor.max(1);
+            tasks.spawn(pump.run(window));
             tasks.spawn(pump::rounds(retrying.clone(), every));
         }
         let service = service(&listing, &files, &publishing, &managing, &receiving);

@@ -70,6 +70,9 @@ struct Arguments {
     /// How often webhooks that failed are tried again: an hour on AWS; try 10s, or 5m
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "1h")]
     retry_every: Duration,
+    /// Make every wait between attempts of the schedules codescoring and standard, and the batching window, so many times as short
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    time_factor: u32,
 }
 
 #[derive(Subcommand)]
@@ -97,7 +100,8 @@ enum TokenCommand {
         /// The organization that it is for
         #[arg(long)]
         org: OrganizationId,
-        /// What it allows: publish, manage-webhooks, read-deliveries, read-reports or delete-reports; may be repeated
+        /// What it allows: publish, manage-webhooks, read-deliveries, read-reports, delete-reports or manage-sources; may be
+        /// repeated
         #[arg(long = "right", required = true, value_parser = right)]
         rights: Vec<Right>,
         /// What to call it
@@ -210,6 +214,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         batching_window: arguments.batching_window,
         read_by_token: arguments.read_by_token,
         no_limits: arguments.no_limits,
+        time_factor: arguments.time_factor,
         ..Options::default()
     };
     let stack = Stack::start(options)

@@ -34,6 +34,9 @@ impl AnalysisEvent {
     }
 }
 
+/// How many characters the key of a project has at the most (`ComponentKeys` in `SonarQube`'s source).
+pub const MAX_KEY: usize = 400;
+
 /// What a call of `SonarQube` says of an analysis, as far as it matters here. Nothing else of it is looked at, so whatever versions
 /// add or leave out is no matter (`WebhookPayloadFactoryImpl` in its source).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -87,6 +90,9 @@ pub enum NoAnalysis {
     /// It is not JSON.
     #[error("the body is not JSON: {0}")]
     NoJson(serde_json::Error),
+    /// It is about no project that there can be.
+    #[error("project.key has more than {MAX_KEY} characters")]
+    KeyTooLong,
     /// It does not say which project it is about.
     #[error("the body has no project.key")]
     NoProject,
@@ -103,6 +109,7 @@ impl Analysis {
         let analysis: Self = serde_json::from_value(value).map_err(|_| NoAnalysis::NoProject)?;
         match analysis.project.key.as_str() {
             "" => Err(NoAnalysis::NoProject),
+            key if key.chars().count() > MAX_KEY => Err(NoAnalysis::KeyTooLong),
             _ => Ok(analysis),
         }
     }
@@ -140,26 +147,32 @@ pub struct Identity<'a> {
 impl Identity<'_> {
     /// What it is known by, the surest first. Two analyses of a project have none of these in common.
     pub fn keys(&self) -> Vec<String> {
-        let unnamed = self.is_main.then_some(None);
-        let branches = std::iter::once(self.branch).chain(unnamed);
-        let mut branches: Vec<Option<&str>> = branches.collect();
-        branches.dedup();
-        let by = [
-            self.task.map(|task| ("task", task.to_owned())),
-            self.date.map(|date| ("date", date.to_string())),
-        ];
-        let by = by.iter().flatten();
-        let key = |(kind, value): &(&str, String), branch: Option<&str>| {
-            let named = branch.map_or_else(|| "-".to_owned(), |name| format!("+{name}"));
+        let key = |parts: &[&str]| {
             let mut digest = Sha256::new();
-            for part in [kind, value.as_str(), self.project, &named] {
+            for part in parts.iter().chain([&self.project]) {
                 digest.update(part.len().to_be_bytes());
                 digest.update(part);
             }
             hex::encode(&digest.finalize()[..16])
         };
-        by.flat_map(|by| branches.iter().map(move |branch| key(by, *branch)))
-            .collect()
+        // A task is of one branch, whatever its publisher calls that.
+        let mut keys: Vec<String> = self
+            .task
+            .map(|task| key(&["task", task]))
+            .into_iter()
+            .collect();
+        if let Some(date) = self.date {
+            let unnamed = self.is_main.then_some(None);
+            let mut branches: Vec<Option<&str>> =
+                [self.branch].into_iter().chain(unnamed).collect();
+            branches.dedup();
+            let date = date.to_string();
+            keys.extend(branches.into_iter().map(|branch| match branch {
+                None => key(&["date", &date]),
+                Some(branch) => key(&["date", &date, branch]),
+            }));
+        }
+        keys
     }
 }
 
@@ -263,8 +276,8 @@ mod tests {
         let keys = relayed.identity().keys();
         assert_eq!(
             keys.len(),
-            4,
-            "by task and by date, with the branch and without"
+            3,
+            "by task, and by date with the branch and without"
         );
         let published = Identity {
             project: "acme:shop",

@@ -138,11 +138,9 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// The events in its message.
     pub events: BTreeSet<Event>,
-    /// How many reports its message tells of.
-    pub reports: u32,
-    /// How many analyses it tells of.
-    #[serde(default, skip_serializing_if = "crate::is_zero")]
-    pub analyses: u32,
+    /// How many changes its message tells of: of reports or of analyses, as its events say.
+    #[serde(rename = "reports")]
+    pub changes: u32,
     /// Through how many stacks of this product what it tells of has come before.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub hops: u32,
@@ -153,6 +151,12 @@ pub struct Delivery {
     pub created_at: String,
     /// How often it was tried.
     pub attempts: u32,
+    /// How often it has failed since it was made, or since somebody has wished for it: so far it is in its webhook's schedule.
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
+    pub failures: u32,
+    /// How often its receiver has said of this very message that it has no use for it, counted as the failures are.
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
+    pub unwanted: u32,
     /// The latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<AttemptSummary>,
@@ -176,18 +180,13 @@ impl Delivery {
         due_at: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Self {
-        let count = |is_of_kind: fn(&Change) -> bool| {
-            let of_kind = message.changes.iter().filter(|change| is_of_kind(change));
-            u32::try_from(of_kind.count()).unwrap_or(u32::MAX)
-        };
         Self {
             webhook: webhook.id,
             id: message.id(webhook.id),
             org: webhook.org,
             state,
             events: message.events.clone(),
-            reports: count(|change| matches!(change, Change::Report(_))),
-            analyses: count(|change| matches!(change, Change::Analysis(_))),
+            changes: u32::try_from(message.changes.len()).unwrap_or(u32::MAX),
             hops: message
                 .changes
                 .iter()
@@ -197,11 +196,20 @@ impl Delivery {
             project: message.project.clone(),
             created_at: timestamp(message.stored_at().unwrap_or(now)),
             attempts: 0,
+            failures: 0,
+            unwanted: 0,
             last_attempt: None,
             due_at: Some(timestamp(due_at)),
             lease: None,
             expires_at: (now + RETENTION).unix_timestamp(),
         }
+    }
+
+    /// Whether its message tells of analyses, and not of reports: none tells of both.
+    pub fn is_of_analyses(&self) -> bool {
+        self.events
+            .iter()
+            .any(|it| matches!(it, Event::Analysis(_)))
     }
 
     /// The key of this delivery.

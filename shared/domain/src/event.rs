@@ -11,6 +11,12 @@ use crate::report::change::{ReportChange, ReportEvent};
 use crate::source::SourceId;
 use crate::source::call::CallId;
 
+/// The event of a test call. No webhook filters it.
+pub const TEST_EVENT: &str = "report.test";
+
+/// The header of a message with the names of the events that it tells of, comma-separated.
+pub const EVENTS_HEADER: &str = "x-webhook-event";
+
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -86,6 +86,17 @@ pub struct Metadata {
     pub origin: Option<Box<Origin>>,
 }
 
+impl Metadata {
+    /// What answers and archives have of it: [`Self::origin`] is for calls that are made of the report, and for nobody else.
+    #[must_use]
+    pub fn public(&self) -> Self {
+        Self {
+            origin: None,
+            ..self.clone()
+        }
+    }
+}
+
 /// What a call of `SonarQube` has of an analysis besides, to make such a call of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::analysis::AnalysisEvent;
 use domain::delivery::message::Message;
-use domain::event::{Change, Event};
+use domain::event::{Change, EVENTS_HEADER, Event, TEST_EVENT};
 use domain::organization::OrganizationId;
 use domain::source::call::HOPS_HEADER;
 use domain::webhook::Settings;
@@ -17,13 +17,10 @@ use domain::webhook::format::Format;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use time::OffsetDateTime;
 
-/// The event of a test call. No webhook filters it.
-pub const TEST_EVENT: &str = "report.test";
-
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-const WEBHOOK_EVENT: HeaderName = HeaderName::from_static("x-webhook-event");
+const WEBHOOK_EVENT: HeaderName = HeaderName::from_static(EVENTS_HEADER);
 const SONAR_SIGNATURE: HeaderName = HeaderName::from_static("x-sonar-webhook-hmac-sha256");
 const SONAR_PROJECT: HeaderName = HeaderName::from_static("x-sonarqube-project");
 
@@ -144,6 +141,7 @@ const RESERVED: &[&str] = &[
     "accept-encoding",
     "from",
     "range",
+    HOPS_HEADER,
     "user-agent",
     // The state of a browser, which we are not; the second one belongs into answers.
     "cookie",
@@ -192,7 +190,6 @@ const RESERVED_PREFIXES: &[&str] = &[
     "sec-",
     // Ours, and those of SonarQube that we set.
     "webhook-",
-    "x-report-",
     "x-sonar",
     "x-webhook-",
     // What proxies and clouds add, and what stands behind them believes.

@@ -22,6 +22,11 @@ impl Clock {
         }
     }
 
+    /// What time it was when it was made.
+    pub fn began(&self) -> OffsetDateTime {
+        self.begin
+    }
+
     /// What time it is.
     pub fn now(&self) -> OffsetDateTime {
         self.begin + self.begun.elapsed()

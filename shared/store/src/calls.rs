@@ -151,8 +151,7 @@ impl CallStore {
         Ok(())
     }
 
-    /// The calls of a shard that have waited for their announcement since before `before`, longest first; one page of them, and
-    /// whether there are more.
+    /// The calls of a shard that have waited for their announcement since before `before`, longest first.
     pub async fn unannounced(&self, shard: u8, before: OffsetDateTime) -> Result<Vec<Unannounced>> {
         let mut calls = Vec::new();
         let mut start = None;

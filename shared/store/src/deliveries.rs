@@ -4,7 +4,7 @@
 //! before, they lie beside it, in the same partition behind every delivery's id. Among the deliveries lie signposts, see
 //! [`creation`].
 //!
-//! *Invariant:* a delivery that is neither delivered nor rejected is in the index [`DUE`].
+//! *Invariant:* a delivery that is neither delivered nor given up is in the index [`DUE`].
 
 pub mod creation;
 mod items;
@@ -114,12 +114,14 @@ pub struct Whole {
 }
 
 /// A delivery that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of Delivery")]
 pub struct DueDelivery {
     pub org: OrganizationId,
     pub webhook: WebhookId,
     pub id: DeliveryId,
+    #[serde(rename = "dueAt")]
+    pub due_at: String,
 }
 
 impl DeliveryStore {

@@ -160,6 +160,7 @@ pub(crate) fn due(webhook: WebhookKey, deliveries: &[DeliveryId]) -> Work {
         org: webhook.org,
         webhook: webhook.id,
         due: deliveries.to_vec(),
+        at: None,
     })
 }
 

@@ -17,6 +17,7 @@ mod overlapping;
 mod repeated;
 mod replay;
 mod retries;
+mod schedules;
 mod signposts;
 mod since;
 mod unreadable;

@@ -35,7 +35,7 @@ async fn changes_of_one_batch_are_one_message_in_their_order() {
 
     let deliveries = kept(&system, key(org, &webhook)).await;
     assert_eq!(deliveries.len(), 1);
-    assert_eq!(deliveries[0].reports, 3);
+    assert_eq!(deliveries[0].changes, 3);
     assert_eq!(
         deliveries[0].id.to_string(),
         received[0].header("webhook-id")

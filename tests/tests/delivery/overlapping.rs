@@ -79,7 +79,7 @@ async fn live(
     let told: u32 = kept(system, webhook)
         .await
         .iter()
-        .map(|it| it.reports)
+        .map(|it| it.changes)
         .sum();
     assert_eq!(usize::try_from(told).unwrap(), all.len(), "{what}");
 }

@@ -116,6 +116,10 @@ async fn what_cannot_be_read_is_refused_and_kept() {
         (b"{}", "project.key"),
         (br#"{"project":{"key":""}}"#, "project.key"),
         (br#"{"project":{"key":7}}"#, "project.key"),
+        (
+            format!(r#"{{"project":{{"key":"{}"}}}}"#, "k".repeat(401)).as_bytes(),
+            "400 characters",
+        ),
     ] {
         let reply = source.call(&system, body).await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST);
@@ -140,6 +144,53 @@ async fn what_cannot_be_read_is_refused_and_kept() {
         let reply = system.send(system.request(method, &source.path())).await;
         assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
     }
+}
+
+#[tokio::test]
+async fn what_is_longer_than_any_of_sonarqubes_is_in_the_payload_only() {
+    let system = System::start().await;
+    let org = organization();
+    let source = Source::create(&system, org).await;
+    let long = "x".repeat(100_000);
+    let body =
+        json!({"taskId": long, "branch": {"name": long}, "project": {"key": "k".repeat(400)}});
+    let reply = source.call(&system, body.to_string().as_bytes()).await;
+    assert_eq!(reply.status, StatusCode::ACCEPTED, "{reply:?}");
+    let [call] = source.calls(&system, org).await.try_into().unwrap();
+    assert_eq!(call["event"], "analysis.completed");
+    assert_eq!((call.get("taskId"), call.get("branch")), (None, None));
+    assert_eq!(call["payload"], json!(body.to_string()));
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_is_no_reason_to_lose_a_call() {
+    let system = System::start().await;
+    let org = organization();
+    let source = Source::create(&system, org).await;
+    let body = call_of("AZ1");
+    let signature = signature(&source.secret, body.as_bytes());
+    let request = Request::post(format!("{}/", source.path()))
+        .header("x-sonar-webhook-hmac-sha256", signature)
+        .body(Body::from(body))
+        .unwrap();
+    let receiving = system.stack.receiving.clone();
+    let service = web::api::service(receive_events::router(receiving));
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    assert_eq!(source.calls(&system, org).await.len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_a_test_call_of_another_stack() {
+    let system = System::start().await;
+    let org = organization();
+    let source = Source::create(&system, org).await;
+    let headers = [("x-webhook-event", "report.test")];
+    let body = call_of("AZ1");
+    let reply = source.call_with(&system, body.as_bytes(), &headers).await;
+    assert_eq!(reply.status, StatusCode::ACCEPTED);
+    assert_eq!(reply.json()["outcome"], "ignored");
+    assert!(system.queued().await.is_empty());
 }
 
 #[tokio::test]
@@ -199,15 +250,17 @@ async fn what_is_refused_is_counted() {
         metrics: records.metrics(),
         ..system.stack.receiving.clone()
     };
-    let call = async |body: Vec<u8>, secret: &str| {
+    let call_at = async |path: &str, body: Vec<u8>, secret: &str| {
         let signature = signature(secret, &body);
-        let request = Request::post(source.path())
+        let request = Request::post(path)
             .header("x-sonar-webhook-hmac-sha256", signature)
             .body(Body::from(body))
             .unwrap();
         let service = web::api::service(receive_events::router(receiving.clone()));
         service.oneshot(request).await.unwrap().status().as_u16()
     };
+    let path = source.path();
+    let call = async |body, secret: &str| call_at(&path, body, secret).await;
     assert_eq!(call(b"{".to_vec(), &source.secret).await, 400);
     assert_eq!(call(b"{}".to_vec(), "wrong").await, 401);
     assert_eq!(call(vec![b' '; 300_000], "wrong").await, 413);
@@ -215,6 +268,14 @@ async fn what_is_refused_is_counted() {
     let figures = records.figures();
     let sum = |name: &str| figures.iter().filter(|it| it.contains_key(name)).count();
     assert_eq!((sum("CallsRefused"), sum("CallsTooLarge")), (2, 1));
+
+    // What is at no source's path as well: of API Gateway's own refusals there is an alarm, and of these there is none.
+    for path in ["/events/a/b", "/events/%ff"] {
+        assert_eq!(call_at(path, b"{}".to_vec(), "any").await, 401, "{path}");
+    }
+    let figures = records.figures();
+    let refused = figures.iter().filter(|it| it.contains_key("CallsRefused"));
+    assert_eq!(refused.count(), 4);
 }
 
 /// Each call to DynamoDB and SQS of receiving fails once, or the process dies there. `SonarQube` does not call again; yet what was

@@ -1,7 +1,9 @@
 //! Webhooks of the format `sonarqube`.
 
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use store::queue::work::Work;
 use tests::receiver::{Answer, Receiver, assert_signed};
 use tests::samples::{files, metadata};
 use tests::source::{Source, call_of, gate_changed, signature};
@@ -107,6 +109,14 @@ async fn with_a_secret_calls_are_signed_with_the_webhooks_own() {
         reply.json()["hasSecret"].clone()
     };
     assert_eq!(patch(json!({"name": "x"})).await, true);
+    // Outside of a patch `null` is no more than an absent field.
+    let whole =
+        json!({"name": "n", "url": world.receiver.url, "format": "sonarqube", "secret": null});
+    let reply = world
+        .system
+        .manage(world.org, "PUT", &path, Some(whole))
+        .await;
+    assert_eq!(reply.json()["hasSecret"], true, "{reply:?}");
     assert_eq!(patch(json!({"secret": null})).await, false);
     world.call(&call_of("AZ2")).await;
     world.system.deliver(now()).await;
@@ -302,8 +312,21 @@ async fn a_webhook_is_told_of_an_analysis_once() {
     world
         .publish(json!({"taskId": "AZ1", "branch": "main"}))
         .await;
+    assert_eq!(world.told().await.len(), 1);
     world.call(&call_of("AZ1")).await;
-    assert_eq!(world.told().await.len(), 2);
+    assert_eq!(world.told().await.len(), 1);
+
+    // What comes at the same time is told once, as it has said it itself.
+    let world = World::new(json!({})).await;
+    world
+        .publish(json!({"taskId": "AZ1", "branch": "feature/x"}))
+        .await;
+    let call = call_of("AZ1");
+    world.call(&call).await;
+    let told = world.told().await;
+    assert_eq!(told.len(), 1);
+    let call: Value = serde_json::from_str(&call).unwrap();
+    assert_eq!(told[0], call);
 }
 
 #[tokio::test]
@@ -314,13 +337,62 @@ async fn two_reports_of_an_analysis_in_one_batch_are_one_call() {
             .publish(json!({"taskId": "AZ1", "branch": "main", "reportType": kind}))
             .await;
     }
-    assert_eq!(world.told().await.len(), 1);
+    let works = world.system.queued().await;
+    assert_eq!(works.len(), 2);
+    let record = |(place, work): (usize, Work)| {
+        let mut record = SqsMessage::default();
+        record.message_id = Some(place.to_string());
+        record.body = Some(work.to_json());
+        record
+    };
+    let mut event = SqsEvent::default();
+    event.records = works.into_iter().enumerate().map(record).collect();
+    let budget = std::time::Duration::from_secs(90);
+    let response =
+        deliver_webhooks::handle(&world.system.stack.delivering, event, now(), budget).await;
+    assert!(response.batch_item_failures.is_empty(), "both are done");
+    assert_eq!(world.receiver.take().len(), 1);
     let deliveries = world
         .system
         .deliveries(world.org, &world.webhook["id"])
         .await;
     assert_eq!(deliveries.len(), 1);
-    assert!(world.system.queued().await.is_empty(), "both are done");
+}
+
+#[tokio::test]
+async fn large_calls_that_come_at_once_are_all_passed_on() {
+    let world = World::new(json!({})).await;
+    let filling = "x".repeat(250_000);
+    let calls: Vec<String> = (0..30)
+        .map(|task| format!(r#"{{"taskId":"{task}","project":{{"key":"a"}},"x":"{filling}"}}"#))
+        .collect();
+    for call in &calls {
+        world.call(call).await;
+    }
+    world.system.deliver(now()).await;
+    let received = world.receiver.take();
+    let mut received: Vec<_> = received.into_iter().map(|it| it.body).collect();
+    received.sort_unstable();
+    let mut calls: Vec<_> = calls.into_iter().map(bytes::Bytes::from).collect();
+    calls.sort_unstable();
+    assert!(received == calls, "{} of {}", received.len(), calls.len());
+}
+
+#[tokio::test]
+async fn what_fails_otherwise_is_no_try_in_vain() {
+    let world = World::new(json!({})).await;
+    let answers = [503, 404, 503, 404, 404].map(Answer::Status);
+    world.receiver.answer_next(answers);
+    world.call(&call_of("AZ1")).await;
+    let id = &world.webhook["id"];
+    for hour in 0..5 {
+        let deliveries = world.system.deliveries(world.org, id).await;
+        assert!(deliveries.iter().all(|it| it["state"] != "rejected"));
+        world.system.round(now() + Duration::hours(hour)).await;
+    }
+    let deliveries = world.system.deliveries(world.org, id).await;
+    assert_eq!(deliveries[0]["state"], "rejected");
+    assert_eq!(deliveries[0]["attemptCount"], 5);
 }
 
 #[tokio::test]
@@ -349,7 +421,12 @@ async fn what_a_receiver_has_no_use_for_is_left_alone_after_three_tries() {
         let path = format!("/webhooks/{}", text(id));
         let filter = format!("{path}/deliveries?state=rejected");
         let found = world.system.manage(world.org, "GET", &filter, None).await;
-        assert_eq!(found.json()["deliveries"].as_array().unwrap().len(), 1);
+        let found = found.json()["deliveries"].as_array().unwrap().clone();
+        assert_eq!(found, [delivery]);
+        assert_eq!(
+            (&found[0]["analyses"], &found[0]["reports"]),
+            (&json!(1), &json!(0))
+        );
         world.receiver.answer(Answer::Status(200));
         let replay = json!({"states": ["rejected"]});
         let reply = world

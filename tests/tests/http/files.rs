@@ -98,6 +98,12 @@ async fn an_archive_holds_the_files_as_they_were_published() {
     let mut declared = files("one")[0].declaration();
     declared["name"] = json!("report.html");
     assert_eq!(described["files"][0], declared, "name, size and SHA-256");
+    // What calls are made of is for who is called, and for nobody else.
+    let fields = described.as_object().unwrap().keys();
+    let fields: Vec<&str> = fields.map(String::as_str).collect();
+    for internal in ["origin", "serverUrl", "projectUrl"] {
+        assert!(!fields.contains(&internal), "{fields:?}");
+    }
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ async fn a_webhook_has_defaults_and_a_secret_that_is_shown_once() {
         "hasSecret": true,
         "headers": [],
         "format": "reports",
+        "schedule": "hourly",
         "enabled": true,
         "createdAt": created["createdAt"],
         "updatedAt": created["createdAt"],

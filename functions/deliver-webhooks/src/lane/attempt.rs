@@ -1,9 +1,12 @@
 //! One attempt to deliver a message.
 
+use domain::delivery::DeliveryState;
 use domain::delivery::attempt::Attempt;
 use domain::webhook::health::Verdict;
+use domain::webhook::schedule::Schedule;
 use outbound::format::{Outgoing, event_names};
 use store::deliveries::lease::{Leased, Outcome};
+use time::OffsetDateTime;
 
 use super::Running;
 
@@ -11,7 +14,7 @@ use super::Running;
 const TRIES: u32 = 3;
 
 impl Running<'_> {
-    /// Sends a message, and records what came of it. Without a body it is read.
+    /// Sends a message, and records what came of it, and gives that with the time at which it ended. Without a body it is read.
     ///
     /// # Errors
     /// Our own faults. They count as nothing: the receiver may have the message or not, and it will be sent again.
@@ -19,7 +22,7 @@ impl Running<'_> {
         &self,
         leased: &Leased,
         body: Option<String>,
-    ) -> anyhow::Result<Verdict> {
+    ) -> anyhow::Result<(Verdict, OffsetDateTime)> {
         let webhook = self.webhook;
         let delivery = &leased.delivery;
         let deliveries = &self.delivering.deliveries;
@@ -49,18 +52,29 @@ impl Running<'_> {
             Some(status) if format.is_about_the_message(status) => Verdict::NotWanted,
             _ => exchange.verdict(now),
         };
-        let outcome = match verdict.due_again(now, &self.policy) {
+        let policy = self.policy.after(delivery.failures);
+        let outcome = match verdict.due_again(now, &policy) {
             None => Outcome::Delivered,
-            Some(_) if verdict == Verdict::NotWanted && attempt.number >= TRIES => {
-                Outcome::Rejected
+            Some(_) if verdict == Verdict::NotWanted && delivery.unwanted + 1 >= TRIES => {
+                Outcome::GivenUp(DeliveryState::Rejected)
             }
+            Some(_) if policy.schedule == Schedule::Standard && policy.is_exhausted() => {
+                Outcome::GivenUp(DeliveryState::Failed)
+            }
+            Some(due_at) if verdict == Verdict::NotWanted => Outcome::Unwanted(due_at),
             Some(due_at) => Outcome::Failed(due_at),
         };
         let recorded = deliveries.record(leased, attempt.clone(), outcome);
         let recorded = recorded.await?;
-        if recorded.is_some() {
+        // That a receiver has no use for one message is neither its success nor a failure that anybody has to mend.
+        if recorded.is_some() && verdict != Verdict::NotWanted {
             self.tally
                 .attempted(verdict == Verdict::Success, attempt.duration_ms);
+        }
+        if let (Some(_), Outcome::Failed(due_at) | Outcome::Unwanted(due_at)) = (&recorded, outcome)
+            && policy.schedule.is_to_the_minute()
+        {
+            self.try_at(delivery.id, due_at);
         }
         let number = recorded.map_or(attempt.number, |attempt| attempt.number);
         let what = match (&attempt.error, attempt.status) {
@@ -76,6 +90,6 @@ impl Running<'_> {
             milliseconds = attempt.duration_ms,
             "delivery {} to webhook {}, attempt {number}: {what}, {} ms", delivery.id, webhook.id, attempt.duration_ms,
         );
-        Ok(verdict)
+        Ok((verdict, now))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use domain::delivery::Delivery;
+use domain::delivery::{Delivery, DeliveryId};
 use domain::webhook::health::{DisabledReason, Effect, Pause, Verdict, finish, step};
 use store::dynamodb::Changed;
 use store::queue::MAX_DELAY;
-use store::queue::work::Work;
+use store::queue::work::{LOOK_AHEAD, Work};
 use time::OffsetDateTime;
 
 use super::Running;
@@ -27,17 +27,19 @@ enum Carried {
 }
 
 impl Running<'_> {
-    /// Takes note of what an attempt says of the receiver. What cannot be recorded is seen again at the next delivery.
-    pub(super) async fn heed(&self, delivery: &Delivery, verdict: Verdict) {
-        let now = self.clock.now();
+    /// Takes note of what an attempt that ended at `now` says of the receiver. What cannot be recorded is seen again at the next
+    /// delivery.
+    pub(super) async fn heed(&self, delivery: &Delivery, verdict: Verdict, now: OffsetDateTime) {
         if let Verdict::ToldToWait(_) = verdict
+            && !self.policy.schedule.is_to_the_minute()
             && delivery.attempts < CALLED_AT_ITS_TIME
         {
             *self.told_to_wait() = Some(delivery.id);
         }
         let effects = {
             let mut state = self.state();
-            let (next, effects) = step(state.clone(), verdict, now, &self.policy);
+            let policy = self.policy.after(delivery.failures);
+            let (next, effects) = step(state.clone(), verdict, now, &policy);
             *state = next;
             effects
         };
@@ -110,7 +112,7 @@ impl Running<'_> {
                     Changed::Lost => {}
                 }
             }
-            Effect::CallAt(at) => self.call_at(at, now).await?,
+            Effect::CallAt(at) => self.call_at(at, now),
             Effect::ReplayDue => {
                 // What has failed and is not due stays: it may be why the webhook was paused.
                 let messages = Work::undelivered(webhook.key(), false, now);
@@ -139,18 +141,30 @@ impl Running<'_> {
     }
 
     /// Has the delivery tried again to which the receiver said how long it wants to be left alone. If it then takes it, all
-    /// others follow. What lies further ahead than the queue can wait is for the hourly round.
-    async fn call_at(&self, at: OffsetDateTime, now: OffsetDateTime) -> Result<(), store::Error> {
-        let delivery = *self.told_to_wait();
-        let wait = Duration::try_from(at - now).unwrap_or_default();
-        if let Some(delivery) = delivery
-            && wait <= MAX_DELAY
-        {
-            let wait = wait.max(SHORTEST_WAIT);
-            let messages = Work::due(self.webhook.org, self.webhook.id, &[delivery]);
-            self.delivering.queue.send_later(&messages, wait).await?;
+    /// others follow.
+    fn call_at(&self, at: OffsetDateTime, now: OffsetDateTime) {
+        if let Some(delivery) = *self.told_to_wait() {
+            self.try_at(delivery, at.max(now + SHORTEST_WAIT));
         }
-        Ok(())
+    }
+
+    /// Has a delivery tried as soon as it is due, unless that lies so far ahead that a round comes before.
+    pub(super) fn try_at(&self, delivery: DeliveryId, at: OffsetDateTime) {
+        if at - self.clock.now() <= LOOK_AHEAD {
+            self.soon().push((delivery, at));
+        }
+    }
+
+    /// Puts on the queue what is to be tried as soon as it is due. The queue can wait for a quarter of an hour, and then the
+    /// message comes here again. If it does not take them, the next round hands them over.
+    pub(super) async fn send_soon(&self) {
+        let soon = std::mem::take(&mut *self.soon());
+        for (delivery, at) in soon {
+            let wait = Duration::try_from(at - self.clock.now()).unwrap_or_default();
+            let message = Work::due_at(self.webhook.key(), delivery, at);
+            let queue = &self.delivering.queue;
+            self.log(queue.send_later(&[message], wait.min(MAX_DELAY)).await);
+        }
     }
 
     fn note_disabled(&self, reason: DisabledReason, failing_since: Option<&str>) {
@@ -159,9 +173,12 @@ impl Running<'_> {
             *state = state.clone().disabled();
         }
         self.tally.disabled();
-        let why = match failing_since {
-            None => "its receiver answered 410".to_owned(),
-            Some(since) => format!("no delivery has succeeded since {since}"),
+        let why = match (reason, failing_since) {
+            (_, Some(since)) => format!("no delivery has succeeded since {since}"),
+            (DisabledReason::RetriesExhausted, None) => {
+                "a delivery has failed as often as its schedule has it tried".to_owned()
+            }
+            (_, None) => "its receiver answered 410".to_owned(),
         };
         tracing::warn!(
             webhook = %self.webhook.id, reason = reason.as_str(),

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use super::{Source, SourceId};
-use crate::analysis::{Analysis, AnalysisChange, AnalysisEvent};
+use crate::analysis::{Analysis, AnalysisChange, AnalysisEvent, MAX_KEY};
 use crate::date::timestamp;
 use crate::organization::OrganizationId;
 
@@ -68,7 +68,7 @@ pub struct CallKey {
 pub enum Outcome {
     /// Webhooks are told of it.
     Accepted,
-    /// It is about a project that the source leaves out.
+    /// It is about a project that the source leaves out, or was a test call.
     Ignored,
     /// It could not be read.
     Refused,
@@ -135,8 +135,11 @@ impl Call {
             Err(error) => (Outcome::Refused, Some(error.to_string())),
         };
         let analysis = analysis.ok();
+        // What lists show. What is longer than any of SonarQube's stands in the body only.
         let of = |field: fn(&Analysis) -> Option<&str>| {
-            analysis.as_ref().and_then(field).map(str::to_owned)
+            let text = analysis.as_ref().and_then(field);
+            let text = text.filter(|text| text.chars().count() <= MAX_KEY);
+            text.map(str::to_owned)
         };
         Self {
             source: source.id,
@@ -151,6 +154,18 @@ impl Call {
             task: of(|it| it.task_id.as_deref()),
             hops,
             expires_at: (now + RETENTION).unix_timestamp(),
+        }
+    }
+
+    /// The same, if it was made to try a source out: webhooks are told of none of these.
+    #[must_use]
+    pub fn as_test(self) -> Self {
+        match self.outcome {
+            Outcome::Accepted => Self {
+                outcome: Outcome::Ignored,
+                ..self
+            },
+            Outcome::Ignored | Outcome::Refused => self,
         }
     }
 

@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use super::schedule::RetryPolicy;
+use super::schedule::{RetryPolicy, Schedule};
 use crate::date::timestamp;
 
 /// A batch that has worked for so long may not know of a failure that another one has recorded in the meantime.
@@ -52,6 +52,8 @@ pub enum DisabledReason {
     Gone,
     /// For days no delivery has succeeded.
     NoSuccess,
+    /// A delivery has failed as often as the webhook's schedule has it tried.
+    RetriesExhausted,
 }
 
 impl DisabledReason {
@@ -61,6 +63,7 @@ impl DisabledReason {
             Self::Administrator => "administrator",
             Self::Gone => "gone",
             Self::NoSuccess => "no_success",
+            Self::RetriesExhausted => "retries_exhausted",
         }
     }
 }
@@ -89,7 +92,7 @@ impl Verdict {
     pub fn due_again(self, now: OffsetDateTime, policy: &RetryPolicy) -> Option<OffsetDateTime> {
         match self {
             Self::Success => None,
-            Self::ToldToWait(until) => Some(until),
+            Self::ToldToWait(until) => Some(policy.not_before(now, until)),
             Self::Refused | Self::NotWanted | Self::Erring | Self::Down | Self::Gone => {
                 Some(now + policy.wait())
             }
@@ -267,9 +270,12 @@ pub fn step(
 ) -> (State, Vec<Effect>) {
     let mut effects = Vec::new();
     match verdict {
-        Verdict::Success => {
+        // Who has no use for a message is there, too.
+        Verdict::Success | Verdict::NotWanted => {
             state.has_recovered |= state.is_half_open();
-            state.last_success = Some(now);
+            if verdict == Verdict::Success {
+                state.last_success = Some(now);
+            }
             // What the receiver did last decides, also when it failed at another message a moment ago.
             if !state.is_told_to_wait() {
                 state.set(Circuit::Closed);
@@ -293,13 +299,6 @@ pub fn step(
                 effects.push(Effect::EndPause);
             }
             fail(&mut state, None, now, policy, &mut effects);
-        }
-        Verdict::NotWanted => {
-            if state.is_half_open() {
-                state.circuit = Circuit::Closed;
-                state.has_recovered = true;
-                effects.push(Effect::EndPause);
-            }
         }
         Verdict::Erring => {
             // It has just taken another message, so this one may be to blame. One success excuses one failure.
@@ -331,6 +330,7 @@ pub fn step(
             );
         }
         Verdict::ToldToWait(until) => {
+            let until = policy.not_before(now, until);
             state.set(Circuit::Open);
             state.told_to_wait_until = Some(until);
             let pause = Pause {
@@ -361,6 +361,11 @@ fn fail(
         effects.push(Effect::Disable {
             reason: DisabledReason::NoSuccess,
             failing_since: Some(since.clone()),
+        });
+    } else if policy.schedule == Schedule::Codescoring && policy.is_exhausted() {
+        effects.push(Effect::Disable {
+            reason: DisabledReason::RetriesExhausted,
+            failing_since: None,
         });
     }
 }

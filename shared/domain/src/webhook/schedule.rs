@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 /// A webhook's retry schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,13 +12,76 @@ pub enum Schedule {
     /// Once an hour, until the delivery succeeds or its webhook is disabled.
     #[default]
     Hourly,
+    /// `CodeScoring`'s, which ends with the webhook's being disabled ("Webhooks" of its documentation).
+    Codescoring,
+    /// The example of Standard Webhooks (its specification, "Deliverability and reliability"). After its end a delivery is tried no
+    /// more, and the webhook goes on.
+    Standard,
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+
+/// After each attempt that failed, the time to the next one, in seconds.
+const CODESCORING: [u64; 7] = [
+    MINUTE,
+    5 * MINUTE,
+    30 * MINUTE,
+    3 * HOUR,
+    12 * HOUR,
+    24 * HOUR,
+    48 * HOUR,
+];
+/// The same.
+const STANDARD: [u64; 9] = [
+    5,
+    5 * MINUTE,
+    30 * MINUTE,
+    2 * HOUR,
+    5 * HOUR,
+    10 * HOUR,
+    14 * HOUR,
+    20 * HOUR,
+    24 * HOUR,
+];
+
+impl Schedule {
+    /// Every schedule.
+    pub const ALL: [Self; 3] = [Self::Hourly, Self::Codescoring, Self::Standard];
+
+    /// The schedule's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hourly => "hourly",
+            Self::Codescoring => "codescoring",
+            Self::Standard => "standard",
+        }
+    }
+
+    /// The waits; none where each is like the one before, without end.
+    const fn waits(self) -> &'static [u64] {
+        match self {
+            Self::Hourly => &[],
+            Self::Codescoring => &CODESCORING,
+            Self::Standard => &STANDARD,
+        }
+    }
+
+    /// Whether a delivery is tried as soon as its time has come, rather than by the next round of the sweep.
+    pub const fn is_to_the_minute(self) -> bool {
+        !matches!(self, Self::Hourly)
+    }
 }
 
 /// How often the sweep makes its round: once an hour (template.yaml, the rule of `RetryWebhooks`).
-const ROUND: Duration = Duration::from_secs(3600);
+const ROUND: Duration = Duration::from_secs(HOUR);
 
 /// A webhook none of whose deliveries has succeeded for so long is disabled, unless the stack says otherwise.
-const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
+const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * HOUR);
+
+/// For so long a probe belongs to whoever has claimed it, where rounds do not say how long: longer than the function that tries may
+/// run (template.yaml: 150 s).
+const PROBE: Duration = Duration::from_secs(3 * MINUTE);
 
 /// What decides when a receiver is tried again, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +90,8 @@ pub struct RetryPolicy {
     pub schedule: Schedule,
     /// What the stack says for all webhooks.
     pub limits: RetryLimits,
+    /// How often the delivery had failed before.
+    pub failures: u32,
 }
 
 /// What a stack says of retries, for all of its webhooks.
@@ -35,6 +101,8 @@ pub struct RetryLimits {
     pub round: Duration,
     /// After so long without a success a webhook is disabled; five days by default.
     pub disable_after: Duration,
+    /// The waits of schedules are so many times as short as they say: 1, but where somebody tries them out.
+    pub time_factor: u32,
 }
 
 impl Default for RetryLimits {
@@ -42,28 +110,63 @@ impl Default for RetryLimits {
         Self {
             round: ROUND,
             disable_after: DISABLE_AFTER,
+            time_factor: 1,
         }
     }
 }
 
 impl RetryLimits {
-    /// The policy of a webhook with this schedule.
+    /// The policy of a webhook with this schedule, for a delivery that has not failed yet.
     pub fn with(self, schedule: Schedule) -> RetryPolicy {
         RetryPolicy {
             schedule,
             limits: self,
+            failures: 0,
         }
     }
 }
 
 impl RetryPolicy {
+    /// The same for a delivery that had failed so often before.
+    #[must_use]
+    pub fn after(self, failures: u32) -> Self {
+        Self { failures, ..self }
+    }
+
     /// From a failure to the time at which the delivery is due again.
     ///
     /// For [`Schedule::Hourly`] that is five sixths of a round. After a whole round it would be every second round: a
     /// delivery that failed a moment after one round would not be due yet at the next.
     pub fn wait(&self) -> Duration {
+        let waits = self.schedule.waits();
+        let at = usize::try_from(self.failures).unwrap_or(usize::MAX);
+        match waits.get(at).or(waits.last()) {
+            None => self.limits.round * 5 / 6,
+            Some(seconds) => Duration::from_secs(*seconds) / self.limits.time_factor.max(1),
+        }
+    }
+
+    /// Whether the schedule has no further attempt after this failure.
+    pub fn is_exhausted(&self) -> bool {
+        let waits = self.schedule.waits();
+        let at = usize::try_from(self.failures).unwrap_or(usize::MAX);
+        !waits.is_empty() && at >= waits.len()
+    }
+
+    /// When a delivery is due that failed at `now`, and whose receiver wants to be left alone `until` then. In rounds that is what
+    /// counts; elsewhere it lengthens the wait and never shortens it.
+    pub fn not_before(&self, now: OffsetDateTime, until: OffsetDateTime) -> OffsetDateTime {
         match self.schedule {
-            Schedule::Hourly => self.limits.round * 5 / 6,
+            Schedule::Hourly => until,
+            Schedule::Codescoring | Schedule::Standard => until.max(now + self.wait()),
+        }
+    }
+
+    /// For how long a probe belongs to whoever has claimed it.
+    pub fn probe(&self) -> Duration {
+        match self.schedule {
+            Schedule::Hourly => self.wait(),
+            Schedule::Codescoring | Schedule::Standard => PROBE,
         }
     }
 }
@@ -71,10 +174,71 @@ impl RetryPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use time::macros::datetime;
 
     #[test]
     fn an_hourly_retry_is_due_before_the_round_that_follows() {
         let policy = RetryLimits::default().with(Schedule::Hourly);
-        assert_eq!(policy.wait(), Duration::from_secs(50 * 60));
+        for failures in [0, 1, 1000] {
+            let policy = policy.after(failures);
+            assert_eq!(policy.wait(), Duration::from_secs(50 * MINUTE));
+            assert!(!policy.is_exhausted());
+        }
+    }
+
+    #[test]
+    fn each_failure_has_its_wait_until_the_schedule_is_at_its_end() {
+        for (schedule, waits, in_all) in [
+            (
+                Schedule::Codescoring,
+                &CODESCORING[..],
+                87 * HOUR + 36 * MINUTE,
+            ),
+            (
+                Schedule::Standard,
+                &STANDARD[..],
+                75 * HOUR + 35 * MINUTE + 5,
+            ),
+        ] {
+            let policy = RetryLimits::default().with(schedule);
+            let mut sum = Duration::ZERO;
+            for (failures, seconds) in (0..).zip(waits) {
+                let policy = policy.after(failures);
+                assert_eq!(policy.wait(), Duration::from_secs(*seconds));
+                assert!(!policy.is_exhausted(), "{schedule:?} {failures}");
+                sum += policy.wait();
+            }
+            assert_eq!(sum, Duration::from_secs(in_all), "{schedule:?}");
+            let last = u32::try_from(waits.len()).unwrap();
+            assert!(policy.after(last).is_exhausted());
+            assert!(policy.after(u32::MAX).is_exhausted());
+        }
+    }
+
+    #[test]
+    fn time_may_be_shorter_to_try_a_schedule_out() {
+        let limits = RetryLimits {
+            time_factor: 60,
+            ..RetryLimits::default()
+        };
+        let policy = limits.with(Schedule::Codescoring);
+        assert_eq!(policy.wait(), Duration::from_secs(1));
+        assert_eq!(policy.after(3).wait(), Duration::from_secs(3 * MINUTE));
+    }
+
+    #[test]
+    fn what_a_receiver_says_lengthens_a_wait_and_does_not_shorten_it() {
+        let now = datetime!(2026-03-01 12:00 UTC);
+        let minutes = time::Duration::minutes;
+        let policy = |schedule| RetryLimits::default().with(schedule).after(1);
+        for (schedule, says, expected) in [
+            (Schedule::Codescoring, 1, 5),
+            (Schedule::Codescoring, 7, 7),
+            (Schedule::Standard, 0, 5),
+            (Schedule::Hourly, 1, 1),
+        ] {
+            let due = policy(schedule).not_before(now, now + minutes(says));
+            assert_eq!(due, now + minutes(expected), "{schedule:?} {says}");
+        }
     }
 }

@@ -22,7 +22,8 @@ pub struct Wanted {
     pub format: Format,
 }
 
-/// The same as it is stored: one project in a field of its own, where it was when there could be only one.
+/// The same as it is stored. The first project is in a field of its own, where it was when there could be only one: a version
+/// that knows no others is told too little by it, and not of all projects.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,13 +50,10 @@ impl From<Stored> for Wanted {
 
 impl From<Wanted> for Stored {
     fn from(wanted: Wanted) -> Self {
-        let project = wanted.only_project().map(str::to_owned);
+        let mut projects = wanted.projects;
         Self {
-            projects: match project {
-                Some(_) => BTreeSet::new(),
-                None => wanted.projects,
-            },
-            project,
+            project: projects.pop_first(),
+            projects,
             events: wanted.events,
             format: wanted.format,
         }
@@ -89,13 +87,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn one_project_is_stored_as_it_always_was() {
+    fn the_first_project_is_stored_as_it_always_was() {
         for (projects, stored) in [
             (vec![], json!({"format": "reports"})),
             (vec!["a"], json!({"format": "reports", "project": "a"})),
             (
                 vec!["a", "b"],
-                json!({"format": "reports", "projects": ["a", "b"]}),
+                json!({"format": "reports", "project": "a", "projects": ["b"]}),
             ),
         ] {
             let wanted = Wanted {

@@ -29,6 +29,8 @@ pub enum Created {
     Stored,
     /// Nothing is stored: some of the changes are told of by these deliveries already.
     Told(HashMap<ChangeKey, DeliveryId>),
+    /// Nothing is stored: another delivery tells of the analysis that it is about.
+    Noted,
 }
 
 impl DeliveryStore {
@@ -121,9 +123,8 @@ impl DeliveryStore {
         {
             let note = told_item_key(webhook, analysis);
             let note = get_item(&self.client, &self.table, note).await?;
-            if let Some(by) = note.as_ref().and_then(told_by).transpose()? {
-                let told = changes.into_keys().map(|change| (change, by));
-                return Ok(Created::Told(told.collect()));
+            if note.is_some() {
+                return Ok(Created::Noted);
             }
         }
         let told = changes.into_iter();

@@ -79,8 +79,10 @@ pub enum Outcome {
     Delivered,
     /// It is not, and due again at this time.
     Failed(OffsetDateTime),
-    /// It is not, and nobody tries it again unasked.
-    Rejected,
+    /// The same, and its receiver has said that it has no use for it.
+    Unwanted(OffsetDateTime),
+    /// It is not, and nobody tries it again unasked: it stays in this state.
+    GivenUp(DeliveryState),
 }
 
 /// Where an attempt is to be.
@@ -280,8 +282,8 @@ impl DeliveryStore {
         let number = |number: u32| AttributeValue::N(number.to_string());
         let state = match outcome {
             Outcome::Delivered => DeliveryState::Delivered,
-            Outcome::Failed(_) => DeliveryState::Failed,
-            Outcome::Rejected => DeliveryState::Rejected,
+            Outcome::Failed(_) | Outcome::Unwanted(_) => DeliveryState::Failed,
+            Outcome::GivenUp(state) => state,
         };
         let mut update = Update::builder()
             .table_name(&self.table)
@@ -293,6 +295,7 @@ impl DeliveryStore {
             .expression_attribute_values(":summary", to_attribute_value(attempt.summary())?);
         let mut set = "#state = :state, attempts = :count, lastAttempt = :summary".to_owned();
         let mut remove = "lease".to_owned();
+        let failures = leased.delivery.failures + 1;
         match &room {
             Room::Within(latest) => {
                 set += &format!(", {LATEST} = :latest");
@@ -305,15 +308,21 @@ impl DeliveryStore {
                 remove += ", dueAt, dueShard, stateOrder";
                 update.condition_expression("attempts = :before")
             }
-            Outcome::Failed(due_at) => {
-                set += ", dueAt = :due, stateOrder = :order";
+            Outcome::Failed(due_at) | Outcome::Unwanted(due_at) => {
+                set += ", dueAt = :due, stateOrder = :order, failures = :failures";
+                if let Outcome::Unwanted(_) = outcome {
+                    set += ", unwanted = :unwanted";
+                    let unwanted = leased.delivery.unwanted + 1;
+                    update = update.expression_attribute_values(":unwanted", number(unwanted));
+                }
                 update
                     .condition_expression("lease = :lease AND attempts = :before")
                     .expression_attribute_values(":due", string(timestamp(due_at)))
+                    .expression_attribute_values(":failures", number(failures))
                     .expression_attribute_values(":order", string(state_order(state, key.id)))
                     .expression_attribute_values(":lease", string(leased.lease.uuid()))
             }
-            Outcome::Rejected => {
+            Outcome::GivenUp(_) => {
                 remove += ", dueAt, dueShard";
                 set += ", stateOrder = :order";
                 update
@@ -391,7 +400,7 @@ impl DeliveryStore {
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
             .update_expression(
-                "SET #state = :state, stateOrder = :order, dueAt = :now, dueShard = :shard REMOVE lease",
+                "SET #state = :state, stateOrder = :order, dueAt = :now, dueShard = :shard REMOVE lease, failures, unwanted",
             )
             // The second part holds when this very update was made: the SDK may ask twice, when an answer gets lost.
             .condition_expression(
@@ -413,6 +422,8 @@ impl DeliveryStore {
                 state,
                 due_at: Some(timestamp(now)),
                 lease: None,
+                failures: 0,
+                unwanted: 0,
                 ..delivery
             })),
             // Somebody has begun to try it, or has just ended.

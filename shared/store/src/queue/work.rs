@@ -3,6 +3,7 @@
 //! Each says by `kind` what it asks for, and by `v` in which version of the messages, so that a function never takes one for
 //! another: during a deployment the old function may get messages of the new one.
 
+use domain::date::timestamp;
 use domain::delivery::{DeliveryId, DeliveryState};
 use domain::organization::OrganizationId;
 use domain::report::change::ReportChange;
@@ -14,6 +15,10 @@ use time::{Duration, OffsetDateTime};
 
 /// How many deliveries one message stands for at the most. More of them would keep a message in flight for longer.
 pub const MAX_DUE: usize = 50;
+
+/// What is due within this time is put on the queue at once, which hands it over when its time has come. What is due later is
+/// found by the rounds of the sweep, an hour apart.
+pub const LOOK_AHEAD: Duration = Duration::HOUR;
 
 /// The version of every kind of message.
 const VERSION: u32 = 1;
@@ -96,6 +101,9 @@ pub struct DueDeliveries {
     pub webhook: WebhookId,
     /// Which deliveries of it.
     pub due: Vec<DeliveryId>,
+    /// When they are due, in the form of [`timestamp`], if that may be later: then they are to wait until that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// The deliveries of one webhook that are in a state and lie in a range: they are to be tried now.
@@ -128,9 +136,20 @@ impl Work {
                 org,
                 webhook,
                 due: due.to_vec(),
+                at: None,
             })
         };
         deliveries.chunks(MAX_DUE).map(message).collect()
+    }
+
+    /// The message of a delivery of a webhook that is due at this time.
+    pub fn due_at(webhook: WebhookKey, delivery: DeliveryId, at: OffsetDateTime) -> Self {
+        Self::Due(DueDeliveries {
+            org: webhook.org,
+            webhook: webhook.id,
+            due: vec![delivery],
+            at: Some(timestamp(at)),
+        })
     }
 
     /// Replays of everything that a webhook has not got by `now`; see [`Replay::early`].
@@ -206,6 +225,7 @@ mod tests {
             org,
             webhook,
             due: vec![id],
+            at: Some("2026-03-01T12:00:00.0000000+00:00".to_owned()),
         };
         let replay = Replay {
             org,

@@ -1,4 +1,4 @@
-use super::super::schedule::{RetryLimits, Schedule};
+use super::super::schedule::RetryLimits;
 use super::*;
 use time::macros::datetime;
 
@@ -323,13 +323,16 @@ fn days_without_a_success_disable_the_webhook() {
         let almost = since(NOW - limit + Duration::SECOND);
         assert_eq!(disables(almost, verdict), None, "{verdict:?}");
     }
-    assert_eq!(disables(since(NOW - limit), Verdict::Success), None);
-    let (state, _) = step(since(NOW - limit), Verdict::Success, NOW, &policy());
-    assert_eq!(
-        disables(state, Verdict::Down),
-        None,
-        "the time begins anew with a success"
-    );
+    // Who has no use for a message is there.
+    for verdict in [Verdict::Success, Verdict::NotWanted] {
+        assert_eq!(disables(since(NOW - limit), verdict), None);
+        let (state, _) = step(since(NOW - limit), verdict, NOW, &policy());
+        assert_eq!(
+            disables(state, Verdict::Down),
+            None,
+            "the time begins anew with a success"
+        );
+    }
 }
 
 #[test]
