@@ -17,11 +17,14 @@ use domain::report::ReportKey;
 use domain::token::Right;
 use futures_util::{StreamExt as _, stream};
 use publish_report::Publishing;
+use receive_events::Receiving;
+use reqwest::StatusCode;
 use retry_webhooks::Retrying;
 use serde_json::{Value, json};
 use tests::failures::{Failures, Seam};
 use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::{files, metadata};
+use tests::source::{Source, call_of, signature};
 use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
 use tower::ServiceExt as _;
@@ -29,6 +32,7 @@ use tower::ServiceExt as _;
 /// What the process under test works with.
 struct Process {
     publishing: Publishing,
+    receiving: Receiving,
     delivering: Delivering,
     retrying: Retrying,
 }
@@ -43,6 +47,7 @@ impl Process {
                 publisher: stack.publishing_with(&publisher).unwrap().publisher,
                 ..stack.publishing.clone()
             },
+            receiving: stack.receiving_with(&clients("ReceiveEvents")).unwrap(),
             delivering: stack.delivering_with(&clients("DeliverWebhooks")).unwrap(),
             retrying: stack.retrying_with(&clients("RetryWebhooks")).unwrap(),
         }
@@ -137,6 +142,25 @@ impl World {
             }
         }
         panic!("{version} could not be published");
+    }
+
+    /// Calls a source as `SonarQube` does, which never repeats it. Gives whether the call was taken.
+    async fn call(&mut self, broken: Option<Break>, source: &Source, task: &str) -> bool {
+        let body = call_of(task);
+        let request = Request::post(source.path())
+            .header(
+                "x-sonar-webhook-hmac-sha256",
+                signature(&source.secret, body.as_bytes()),
+            )
+            .body(Body::from(body))
+            .unwrap();
+        let receiving = self.process().receiving.clone();
+        let service = web::api::service(receive_events::router(receiving));
+        let was_killed = self.is_killed;
+        let response = service.oneshot(request).await.unwrap();
+        self.note_kill(broken);
+        // Nobody hears what a process says that was killed.
+        response.status() == StatusCode::ACCEPTED && (was_killed || !self.is_killed)
     }
 
     /// Takes everything from the queue once. What is not done comes again at the next call.
@@ -261,12 +285,62 @@ async fn live(broken: Option<Break>) -> usize {
     for (receiver, webhook) in receivers.iter().zip(&webhooks) {
         check(&world, receiver, webhook, &expected, broken).await;
     }
-    let due = retry_webhooks::round(
-        &world.fresh.retrying,
-        start + Duration::DAY,
-        retry_webhooks::BUDGET,
-    )
-    .await;
+    check_that_nothing_is_left(&world, broken).await;
+    calls
+}
+
+/// The same of calls of a source, in both formats.
+async fn live_with_calls(broken: Option<Break>) -> usize {
+    let mut world = World::new(broken).await;
+    let source = Source::create(&world.system, world.org).await;
+    let receivers = [flaky(404).await, flaky(503).await];
+    let settings = [
+        json!({"name": "ours", "events": ["analysis.completed"], "schedule": "codescoring"}),
+        json!({"name": "SonarQube's", "format": "sonarqube"}),
+    ];
+    let mut webhooks = Vec::new();
+    for (receiver, mut settings) in receivers.iter().zip(settings) {
+        settings["url"] = json!(receiver.url);
+        webhooks.push(world.system.webhook_with(world.org, settings).await);
+    }
+    let start = OffsetDateTime::now_utc();
+
+    let mut taken = BTreeSet::new();
+    if world.call(broken, &source, "AZ1").await {
+        taken.insert("AZ1".to_owned());
+    }
+    world.publish(broken, "1.0").await;
+    world.consume(broken, start).await;
+    world.round(broken, start + Duration::HOUR).await;
+    let calls = world.failures.calls();
+    world.is_killed = true;
+    for hours in 2..=3 {
+        world.round(None, start + Duration::HOUR * hours).await;
+    }
+
+    for (receiver, webhook) in receivers.iter().zip(&webhooks) {
+        let received = receiver.take();
+        let tasks = received.iter().flat_map(|message| {
+            let body = message.json();
+            let of_ours = body["analyses"].as_array().cloned().unwrap_or_default();
+            let payloads = of_ours.into_iter().map(|it| it["payload"].clone());
+            let payloads: Vec<Value> = payloads.chain([body]).collect();
+            payloads
+        });
+        let tasks: BTreeSet<String> = tasks
+            .filter_map(|call| Some(call["taskId"].as_str()?.to_owned()))
+            .collect();
+        let context = format!("{broken:?}");
+        assert!(tasks.is_superset(&taken), "{context}: {tasks:?}, {taken:?}");
+        check_deliveries(&world, &received, webhook, &context).await;
+    }
+    check_that_nothing_is_left(&world, broken).await;
+    calls
+}
+
+async fn check_that_nothing_is_left(world: &World, broken: Option<Break>) {
+    let later = OffsetDateTime::now_utc() + Duration::DAY;
+    let due = retry_webhooks::round(&world.fresh.retrying, later, retry_webhooks::BUDGET).await;
     assert_eq!(
         due,
         retry_webhooks::Round::default(),
@@ -276,7 +350,6 @@ async fn live(broken: Option<Break>) -> usize {
         world.receive().await.is_empty(),
         "{broken:?}: something is on the queue"
     );
-    calls
 }
 
 async fn check(
@@ -309,8 +382,13 @@ async fn check(
         broken.is_some() || told.len() == 2,
         "{context}: every revision was told: {told:?}"
     );
+    check_deliveries(world, &received, webhook, &context).await;
+}
+
+/// Each message has one id and one body, and is delivered.
+async fn check_deliveries(world: &World, received: &[Received], webhook: &Value, context: &str) {
     let mut bodies = BTreeMap::new();
-    for message in &received {
+    for message in received {
         let id = message.header("webhook-id").to_owned();
         let body = bodies.entry(id).or_insert_with(|| message.body.clone());
         assert_eq!(*body, message.body, "{context}: one id, one body");
@@ -333,10 +411,22 @@ async fn check(
 #[tokio::test]
 async fn without_a_failure_each_revision_is_told_once() {
     assert!(live(None).await > 20, "there are seams to break");
+    assert!(live_with_calls(None).await > 20, "and there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_failure_at_any_seam_nothing_is_lost() {
+    break_each_seam(live).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failure_at_any_seam_no_call_is_lost() {
+    break_each_seam(live_with_calls).await;
+}
+
+async fn break_each_seam<F: Future<Output = usize> + Send + 'static>(
+    live: impl Fn(Option<Break>) -> F,
+) {
     let calls = live(None).await;
     // A process that ends after a call leaves what one leaves that ends before the next.
     let kinds = [

@@ -75,7 +75,11 @@ impl Batch {
                 let of_webhook = self.due.entry(key).or_default();
                 for id in due.due {
                     let at = due.at.clone();
-                    add(of_webhook, Due { id, at }, receipt.share(), Due::clone);
+                    // One that is due by now, as one message says, need not wait until what another one says.
+                    if let Some((known, _)) = of_webhook.iter_mut().find(|(it, _)| it.id == id) {
+                        known.at = at.clone().min(known.at.take());
+                    }
+                    add(of_webhook, Due { id, at }, receipt.share(), |due| due.id);
                 }
                 receipt.settle();
             }

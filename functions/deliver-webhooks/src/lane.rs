@@ -108,6 +108,27 @@ impl Lane {
             return forget(delivering, self.key, tasks).await;
         };
         let now = clock.now();
+        // What is not due yet goes back first: it is no reason to claim a probe.
+        let later = set_aside_later(&mut tasks, now);
+        if !later.is_empty() {
+            let soon: Vec<_> = later.iter().map(|(id, at, _)| (*id, *at)).collect();
+            match delivering
+                .queue
+                .send_later(&Work::due_at(self.key, &soon, now))
+                .await
+            {
+                Ok(()) => {
+                    for (_, _, receipt) in later {
+                        receipt.settle();
+                    }
+                }
+                // Then their messages come again.
+                Err(error) => tracing::error!(webhook = %webhook.id, "{error:#}"),
+            }
+            if tasks.is_empty() {
+                return;
+            }
+        }
         let policy = delivering.limits.with(webhook.settings.schedule);
         let admission = webhook.admission(now);
         let mut probe = None;
@@ -141,6 +162,23 @@ impl Lane {
         };
         running.all(tasks).await;
     }
+}
+
+/// Takes what is not due yet at `now` from tasks: the queue cannot wait for so long at a time.
+fn set_aside_later(
+    tasks: &mut VecDeque<Task>,
+    now: OffsetDateTime,
+) -> Vec<(DeliveryId, OffsetDateTime, Receipt)> {
+    let mut later = Vec::new();
+    for task in std::mem::take(tasks) {
+        match &task.what {
+            What::Stored(due) if let Some(at) = due.later(now) => {
+                later.push((due.id, at, task.receipt));
+            }
+            _ => tasks.push_back(task),
+        }
+    }
+    later
 }
 
 /// The webhook is gone, so its deliveries go too.
@@ -242,14 +280,6 @@ impl Running<'_> {
     async fn work(&self, task: Task) -> Left {
         let _slot = self.slots.acquire().await;
         let Task { what, receipt } = task;
-        if let What::Stored(due) = &what
-            && let Some(at) = due.later(self.clock.now())
-        {
-            // The queue cannot wait for so long at a time.
-            self.try_at(due.id, at);
-            receipt.settle();
-            return Left::default();
-        }
         let circuit = self.state().circuit;
         let is_late = self.clock.is_over();
         let done = match circuit {

@@ -32,7 +32,9 @@ async fn main() -> Result<(), Error> {
         let left = event.context.deadline().duration_since(SystemTime::now());
         let budget = left.unwrap_or_default().saturating_sub(RESERVE);
         let now = OffsetDateTime::now_utc();
-        Ok::<_, Error>(handle(&delivering, event.payload, now, budget).await)
+        // In a box, or the compiler would have to see through the runtime and all of this at once, which is deeper than it goes.
+        let handled = Box::pin(handle(&delivering, event.payload, now, budget));
+        Ok::<_, Error>(handled.await)
     };
     run(service_fn(handle)).await
 }

@@ -58,7 +58,7 @@ fn describe(event: event::Event) -> &'static str {
             "A report was deleted; what the message says of it is what it was last. Only webhooks that name this event are told of it. When it is published again, that is another report.published."
         }
         event::Event::Analysis(AnalysisEvent::Completed) => {
-            "SonarQube has called a source: a background task has ended, well or not. Only webhooks that name this event are told of it. The payload is what SonarQube sent."
+            "SonarQube has called a source: a background task has ended, well or not. Only webhooks that name this event, or have the format sonarqube, are told of it. The payload is what SonarQube sent."
         }
         event::Event::Analysis(AnalysisEvent::GateChanged) => {
             "SonarQube has called a source: somebody has changed issues, and with them the quality gate of an analysis. Only webhooks that name this event are told of it."

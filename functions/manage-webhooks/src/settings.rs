@@ -283,7 +283,9 @@ fn one_of<T: Copy, const N: usize>(
     field: &str,
     known: [(&'static str, T); N],
 ) -> Result<T, ApiError> {
-    let name = value.as_str().unwrap_or_default();
+    let name = value
+        .as_str()
+        .ok_or_else(|| invalid(ErrorCode::InvalidField, field, "must be text"))?;
     let found = known.iter().find(|(of, _)| *of == name);
     found.map(|(_, it)| *it).ok_or_else(|| {
         let hint = did_you_mean(name, &known.map(|(of, _)| of));
@@ -342,7 +344,8 @@ fn events(value: Value) -> Result<BTreeSet<Event>, ApiError> {
         ));
     };
     if values.is_empty() {
-        let message = "must not be empty; leave it out for all events";
+        let message =
+            "must not be empty; leave it out for those that the format is told of unasked";
         return Err(invalid(ErrorCode::InvalidEvent, "events", message));
     }
     let names: Vec<&str> = Event::all().map(Event::as_str).collect();

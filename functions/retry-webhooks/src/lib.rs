@@ -11,6 +11,7 @@ use std::time::Duration;
 use domain::date::timestamp;
 use domain::delivery::DeliveryId;
 use domain::webhook::health::Admission;
+use domain::webhook::schedule::RetryLimits;
 use domain::webhook::{Webhook, WebhookKey};
 use runtime::clock::Clock;
 use runtime::config::Environment;
@@ -18,8 +19,8 @@ use runtime::metrics::{Metric, Metrics};
 use store::calls::CallStore;
 use store::deliveries::{DUE_SHARDS, DeliveryStore, DueDelivery};
 use store::outbox::{Swept, rotated, sweep, sweep_calls};
-use store::queue::work::{LOOK_AHEAD, MAX_DUE, Work};
-use store::queue::{EventsQueue, MAX_DELAY};
+use store::queue::EventsQueue;
+use store::queue::work::{MAX_DUE, Work};
 use store::reports::ReportStore;
 use store::webhooks::WebhookStore;
 use time::OffsetDateTime;
@@ -47,6 +48,8 @@ pub struct Retrying {
     pub queue: EventsQueue,
     /// What is counted of it.
     pub metrics: Metrics,
+    /// How long it is until the next round. What falls due by then is handed over now, where it is to be tried at its time.
+    pub interval: Duration,
 }
 
 impl Retrying {
@@ -67,6 +70,7 @@ impl Retrying {
             deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
             queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
             metrics: environment.metrics()?,
+            interval: RetryLimits::default().round,
         })
     }
 }
@@ -103,6 +107,8 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
         ..Round::default()
     };
     let mut webhooks = Webhooks::default();
+    // And a little more: the next one may be late.
+    let until = now + retrying.interval + retrying.interval / 12;
     for shard in rotated(DUE_SHARDS, now) {
         let mut start = None;
         loop {
@@ -110,11 +116,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
                 round.is_cut_short = true;
                 break;
             }
-            match retrying
-                .deliveries
-                .due(shard, now + LOOK_AHEAD, start)
-                .await
-            {
+            match retrying.deliveries.due(shard, until, start).await {
                 Ok((due, next)) => {
                     enqueue(retrying, due, &mut webhooks, &clock, &mut round).await;
                     start = next;
@@ -240,17 +242,9 @@ async fn enqueue_of(
             Err(error) => return Err(error.into()),
         },
     };
-    if let Some(webhook) = webhook
-        && webhook.settings.schedule.is_to_the_minute()
-        && webhook.is_enabled()
-    {
-        for (delivery, at) in &group.later {
-            let wait = Duration::try_from(*at - now).unwrap_or_default();
-            let message = Work::due_at(key, *delivery, *at);
-            let queue = &retrying.queue;
-            queue.send_later(&[message], wait.min(MAX_DELAY)).await?;
-        }
-    }
+    let is_to_the_minute = webhook
+        .as_ref()
+        .is_some_and(|it| it.settings.schedule.is_to_the_minute() && it.is_enabled());
     let deliveries = group.due.as_slice();
     let admission = webhook.as_ref().map(|webhook| webhook.admission(now));
     let deliveries = match admission {
@@ -266,5 +260,9 @@ async fn enqueue_of(
     };
     let messages = Work::due(key.org, key.id, deliveries);
     retrying.queue.send(&messages).await?;
+    if is_to_the_minute {
+        let messages = Work::due_at(key, &group.later, now);
+        retrying.queue.send_later(&messages).await?;
+    }
     Ok(deliveries.len())
 }

@@ -85,7 +85,7 @@ pub struct Options {
     /// How often what is due goes back on the queue. Without it there are neither rounds nor deliveries, unless
     /// [`Stack::deliver`] makes them.
     pub retry_every: Option<Duration>,
-    /// How many times as short waits between attempts are, and the time in which changes gather.
+    /// How many times as short the waits of schedules are, and the time in which changes gather.
     pub time_factor: u32,
     /// For how long changes gather before webhooks are told of them.
     pub batching_window: Duration,
@@ -277,8 +277,9 @@ impl Stack {
         }
         delivering.limits.time_factor = options.time_factor;
         let (env, its) = (given("RetryWebhooks")?, of("RetryWebhooks")?);
-        let retrying = Retrying::new(&env, &its.dynamodb, its.sqs.clone())?;
+        let mut retrying = Retrying::new(&env, &its.dynamodb, its.sqs.clone())?;
         if let Some(every) = options.retry_every {
+            retrying.interval = every;
             let pump = Pump {
                 sqs: sqs.clone(),
                 queue: events.clone(),
@@ -379,7 +380,11 @@ impl Stack {
     /// The hourly function, working with these clients.
     pub fn retrying_with(&self, clients: &Clients) -> anyhow::Result<Retrying> {
         let Clients { dynamodb, sqs, .. } = clients.clone();
-        Retrying::new(&self.given("RetryWebhooks")?, &dynamodb, sqs)
+        let retrying = Retrying::new(&self.given("RetryWebhooks")?, &dynamodb, sqs)?;
+        Ok(Retrying {
+            interval: self.retrying.interval,
+            ..retrying
+        })
     }
 
     fn given(&self, function: &str) -> anyhow::Result<Environment> {

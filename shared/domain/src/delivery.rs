@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -210,6 +211,13 @@ impl Delivery {
         self.events
             .iter()
             .any(|it| matches!(it, Event::Analysis(_)))
+    }
+
+    /// Whether the newest change of its message lies so far back at `now`.
+    pub fn is_older_than(&self, age: Duration, now: OffsetDateTime) -> bool {
+        // A time that somebody has written by hand is long ago.
+        let created = OffsetDateTime::parse(&self.created_at, &Rfc3339);
+        created.map_or(true, |at| now - at >= age)
     }
 
     /// The key of this delivery.

@@ -36,15 +36,18 @@ impl EventsQueue {
         }
     }
 
-    /// Puts messages on the queue, which gives them to nobody before `delay` is over; at most [`MAX_DELAY`].
+    /// Puts messages on the queue, which gives each to nobody before its delay is over, or [`MAX_DELAY`] is.
     ///
     /// # Errors
     /// As [`EventsQueue::send`].
-    pub async fn send_later(&self, messages: &[Work], delay: Duration) -> Result<()> {
-        // Up to a whole second, so that it is over when they come.
-        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
-        self.send_with(messages, Some(i32::try_from(seconds)?))
-            .await
+    pub async fn send_later(&self, messages: &[(Work, Duration)]) -> Result<()> {
+        let seconds = |delay: &Duration| {
+            let delay = delay.min(&MAX_DELAY);
+            // Up to a whole second, so that it is over when they come.
+            i32::try_from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).ok()
+        };
+        let delayed = messages.iter().map(|(work, delay)| (work, seconds(delay)));
+        self.send_each(delayed).await
     }
 
     /// Puts messages on the queue.
@@ -55,13 +58,15 @@ impl EventsQueue {
     /// # Errors
     /// The queue did not take each of them. It may have taken some.
     pub async fn send(&self, messages: &[Work]) -> Result<()> {
-        self.send_with(messages, None).await
+        self.send_each(messages.iter().map(|work| (work, None)))
+            .await
     }
 
-    async fn send_with(&self, messages: &[Work], delay_seconds: Option<i32>) -> Result<()> {
+    /// Puts messages on the queue, each with its delay in seconds.
+    async fn send_each(&self, messages: impl Iterator<Item = (&Work, Option<i32>)>) -> Result<()> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        for (position, work) in messages.iter().enumerate() {
+        for (position, (work, delay_seconds)) in messages.enumerate() {
             let body = work.to_json();
             if batch.len() == MAX_BATCH || (bytes + body.len() > MAX_BATCH_BYTES && bytes > 0) {
                 self.send_batch(std::mem::take(&mut batch)).await?;

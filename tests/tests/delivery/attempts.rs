@@ -4,7 +4,7 @@ use domain::delivery::attempt::Attempt;
 use domain::delivery::{DeliveryKey, DeliveryState};
 use domain::webhook::WebhookKey;
 use store::deliveries::DeliveryStore;
-use store::deliveries::lease::{Claimed, LEASE_VALIDITY, Leased, Outcome};
+use store::deliveries::lease::{Claimed, LEASE_VALIDITY, Leased, Next, Outcome};
 use tests::failures::{Failures, Seam};
 use tests::receiver::{Answer, Receiver};
 use tests::samples::noise;
@@ -57,7 +57,7 @@ async fn a_large_answer_is_kept_and_takes_no_other_ones_place() {
     let late = claim(store, delivery, now).await;
     let later = now + LEASE_VALIDITY + SECOND;
     let current = claim(store, delivery, later).await;
-    let failed = Outcome::Failed(later);
+    let failed = Outcome::Failed(Next::at(later));
     let recorded = store.record(&current, large(500, later), failed).await;
     assert_eq!(recorded.unwrap().unwrap().number, 2);
     // Who comes late and has failed too is not recorded; who has succeeded is the next one.
@@ -91,7 +91,11 @@ async fn each_is_shown_once_wherever_recording_the_next_one_fails() {
         let leased = claim(store, delivery, now).await;
         // So that the item has one small attempt each time.
         let small = store
-            .record(&leased, attempt_of(404, 1, now), Outcome::Failed(now))
+            .record(
+                &leased,
+                attempt_of(404, 1, now),
+                Outcome::Failed(Next::at(now)),
+            )
             .await;
         let before = small.unwrap().unwrap().number;
         assert!(before >= number);
@@ -103,7 +107,7 @@ async fn each_is_shown_once_wherever_recording_the_next_one_fails() {
         let dynamodb = failures.dynamodb(&system.stack.dynamodb);
         let failing = DeliveryStore::new(dynamodb, "DeliveriesTable");
         let recorded = failing
-            .record(&leased, large(500, now), Outcome::Failed(now))
+            .record(&leased, large(500, now), Outcome::Failed(Next::at(now)))
             .await;
         assert_eq!(recorded.is_ok(), call == 0, "{recorded:?}");
         let shown = attempts(store, delivery).await;

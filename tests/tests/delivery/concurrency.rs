@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::delivery::DeliveryState;
-use store::deliveries::lease::{Claimed, LEASE_VALIDITY, Outcome};
+use store::deliveries::lease::{Claimed, LEASE_VALIDITY, Next, Outcome};
 use store::queue::work::Work;
 use tests::receiver::{Answer, Received, Receiver};
 use tests::system::{System, organization};
@@ -190,7 +190,7 @@ async fn a_failure_counts_only_for_who_has_the_lease_and_a_success_always() {
     let current = claim(now).await;
     let before = kept(&system, webhook).await;
 
-    let failed = Outcome::Failed(now + hours(1));
+    let failed = Outcome::Failed(Next::at(now + hours(1)));
     let recorded = store.record(&late, attempt(2), failed).await;
     assert_eq!(recorded.unwrap(), None);
     store.release(&late, now).await.unwrap();
@@ -283,7 +283,7 @@ async fn a_late_success_and_a_failure_have_a_number_each() {
     let late = claim(now).await;
     let now = now + LEASE_VALIDITY + SECOND;
     let current = claim(now).await;
-    let failed = Outcome::Failed(now + hours(1));
+    let failed = Outcome::Failed(Next::at(now + hours(1)));
     let failed = store.record(&current, attempt(500), failed);
     assert_eq!(failed.await.unwrap().unwrap().number, 2);
     let delivered = store.record(&late, attempt(200), Outcome::Delivered);

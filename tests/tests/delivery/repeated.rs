@@ -4,7 +4,7 @@ use domain::date::timestamp;
 use domain::delivery::DeliveryState;
 use domain::webhook::health::DisabledReason;
 use store::deliveries::DeliveryStore;
-use store::deliveries::lease::{Claimed, MadeDue, Outcome};
+use store::deliveries::lease::{Claimed, MadeDue, Next, Outcome};
 use store::dynamodb::Changed;
 use store::webhooks::{Deleted, Forgotten, WebhookStore};
 use tests::failures::{asking_twice, colliding_once};
@@ -97,7 +97,7 @@ async fn a_delivery_that_was_made_due_and_claimed_is_ones_own() {
 
     // Nor does an attempt count twice.
     for (outcome, state) in [
-        (Outcome::Failed(now), DeliveryState::Failed),
+        (Outcome::Failed(Next::at(now)), DeliveryState::Failed),
         (Outcome::Delivered, DeliveryState::Delivered),
     ] {
         let store = deliveries(&system, "UpdateItem");

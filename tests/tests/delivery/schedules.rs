@@ -363,43 +363,85 @@ async fn who_says_for_how_long_lengthens_a_wait_and_never_shortens_it() {
 
 #[tokio::test]
 async fn what_the_queue_loses_the_next_round_finds() {
-    for (schedule, first, second) in [
-        ("codescoring", MINUTE, 5 * MINUTE),
-        ("standard", 5, 5 * MINUTE),
-    ] {
+    for schedule in ["codescoring", "standard"] {
         let mut world = World::new(json!({"schedule": schedule}), 50).await;
         world.receiver.answer_next([404, 404].map(Answer::Status));
         world.tell(1).await;
         world.queue.clear();
         world.go_on(hours(3)).await;
-        world.assert_waits(&[50 * MINUTE, second], schedule);
-        assert!(first < 50 * MINUTE);
+        world.assert_waits(&[50 * MINUTE, 5 * MINUTE], schedule);
     }
 }
 
 #[tokio::test]
-async fn another_schedule_holds_from_the_next_failure_on() {
+async fn another_schedule_begins_with_the_first_failure_under_it() {
     let mut world = World::new(json!({}), 50).await;
     world.receiver.answer(Answer::Status(404));
     world.tell(1).await;
+    // More failures than any schedule has.
+    world.go_on(hours(12)).await;
+    assert!(world.called().len() > 10);
     let path = format!("/webhooks/{}", world.webhook.id);
-    for (schedule, wait) in [("codescoring", 5 * MINUTE), ("hourly", HOUR)] {
+    for schedule in ["standard", "hourly", "codescoring"] {
         let body = json!({"schedule": schedule});
-        let reply = world
-            .system
-            .manage(world.org, "PATCH", &path, Some(body))
-            .await;
-        assert_eq!(reply.json()["schedule"], schedule, "{reply:?}");
-        let before = world.called().pop().unwrap_or_default();
-        world.go_on(hours(1)).await;
+        let reply = world.system.manage(world.org, "PATCH", &path, Some(body));
+        assert_eq!(reply.await.json()["schedule"], schedule);
+        let before = world.now;
+        world.go_on(hours(2)).await;
+        let waits: &[i64] = match schedule {
+            "standard" => &STANDARD[..3],
+            // It waits as it was told before, and for the next round.
+            "hourly" => &[],
+            _ => &CODESCORING[..3],
+        };
         let called = world.called();
-        assert!(!called.is_empty(), "{schedule} {before}");
-        if let [first, second, ..] = called[..] {
-            assert!(
-                (-1..PRECISION).contains(&(second - first - wait)),
-                "{called:?}"
-            );
+        assert_eq!(called.len(), waits.len() + 1, "{schedule}: {called:?}");
+        assert!(called[0] >= (before - world.start).whole_seconds());
+        for (pair, wait) in called.windows(2).zip(waits) {
+            let late = pair[1] - pair[0] - wait;
+            assert!((-1..PRECISION).contains(&late), "{schedule}: {called:?}");
         }
+    }
+    assert_eq!(seen(&world.system, world.webhook).await["enabled"], true);
+}
+
+/// What is not due yet says nothing of the receiver, and keeps nobody else from finding out.
+#[tokio::test]
+async fn a_delivery_that_waits_claims_no_probe() {
+    let mut world = World::new(json!({"schedule": "codescoring"}), 50).await;
+    world.receiver.answer(Answer::Status(503));
+    world.tell(1).await;
+    let now = world.now + Duration::minutes(2);
+    let id = kept(&world.system, world.webhook).await[0].id;
+    let later = [(id, now + Duration::minutes(20))];
+    let [(work, _)] = Work::due_at(world.webhook, &later, now).try_into().unwrap();
+    let before = seen(&world.system, world.webhook).await;
+    let failed = handle(&world.delivering, [work.clone()], now).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(seen(&world.system, world.webhook).await, before);
+    let posted = world.posted.take();
+    let expected = (StdDuration::from_secs(900), work);
+    assert_eq!(posted.last(), Some(&expected), "it hops");
+}
+
+/// A round's message says of fifty deliveries that they are due, and one of them has a message of its own.
+#[tokio::test]
+async fn two_messages_of_one_delivery_are_one_try() {
+    let mut world = World::new(json!({"schedule": "codescoring"}), 50).await;
+    world.receiver.answer(Answer::Status(404));
+    world.tell(2).await;
+    let now = world.now + Duration::minutes(2);
+    let deliveries = kept(&world.system, world.webhook).await;
+    let ids: Vec<_> = deliveries.iter().map(|it| it.id).collect();
+    let round = Work::due(world.org, world.webhook.id, &ids);
+    for own in [now - Duration::MINUTE, now + Duration::MINUTE] {
+        let own = Work::due_at(world.webhook, &[(ids[0], own)], now);
+        let own = own.into_iter().map(|(work, _)| work);
+        let works: Vec<Work> = own.chain(round.iter().cloned()).collect();
+        world.called();
+        let at = now + Duration::minutes(10) * i32::from(world.receiver.received().len() > 2);
+        let failed = handle(&world.delivering, works, at).await;
+        assert!(failed.is_empty(), "each is tried once: {failed:?}");
     }
 }
 

@@ -447,6 +447,32 @@ async fn what_a_receiver_has_no_use_for_is_left_alone_after_three_tries() {
 }
 
 #[tokio::test]
+async fn it_is_tried_for_an_hour_however_short_the_waits_are() {
+    let world = World::new(json!({"schedule": "standard"})).await;
+    world.receiver.answer(Answer::Status(404));
+    world.call(&call_of("AZ1")).await;
+    let id = &world.webhook["id"];
+    let start = now();
+    for (minutes, state) in [
+        (0, "failed"),
+        (1, "failed"),
+        (10, "failed"),
+        (45, "failed"),
+        (170, "rejected"),
+    ] {
+        world.system.round(start + Duration::minutes(minutes)).await;
+        let [delivery] = world
+            .system
+            .deliveries(world.org, id)
+            .await
+            .try_into()
+            .unwrap();
+        assert_eq!(delivery["state"], state, "{minutes}");
+    }
+    assert_eq!(world.receiver.take().len(), 5);
+}
+
+#[tokio::test]
 async fn any_other_answer_is_a_failure_as_ever() {
     for (status, format) in [(401, "sonarqube"), (403, "sonarqube"), (400, "reports")] {
         let events = json!(["analysis.completed"]);

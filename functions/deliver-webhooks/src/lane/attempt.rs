@@ -5,13 +5,16 @@ use domain::delivery::attempt::Attempt;
 use domain::webhook::health::Verdict;
 use domain::webhook::schedule::Schedule;
 use outbound::format::{Outgoing, event_names};
-use store::deliveries::lease::{Leased, Outcome};
-use time::OffsetDateTime;
+use store::deliveries::lease::{Leased, Next, Outcome};
+use time::{Duration, OffsetDateTime};
 
 use super::Running;
 
 /// So often a message is tried that a receiver has no use for: it may be that it is not yet what it will be in an hour.
 const TRIES: u32 = 3;
+/// But not before this time has passed, however short the waits of a schedule are: what stands before a receiver may answer so
+/// while it is replaced.
+const TRIED_FOR: Duration = Duration::HOUR;
 
 impl Running<'_> {
     /// Sends a message, and records what came of it, and gives that with the time at which it ended. Without a body it is read.
@@ -53,16 +56,24 @@ impl Running<'_> {
             _ => exchange.verdict(now),
         };
         let policy = self.policy.after(delivery.failures);
+        let unwanted = delivery.unwanted + u32::from(verdict == Verdict::NotWanted);
         let outcome = match verdict.due_again(now, &policy) {
             None => Outcome::Delivered,
-            Some(_) if verdict == Verdict::NotWanted && delivery.unwanted + 1 >= TRIES => {
+            Some(_) if unwanted >= TRIES && delivery.is_older_than(TRIED_FOR, now) => {
                 Outcome::GivenUp(DeliveryState::Rejected)
             }
             Some(_) if policy.schedule == Schedule::Standard && policy.is_exhausted() => {
                 Outcome::GivenUp(DeliveryState::Failed)
             }
-            Some(due_at) if verdict == Verdict::NotWanted => Outcome::Unwanted(due_at),
-            Some(due_at) => Outcome::Failed(due_at),
+            Some(due_at) => Outcome::Failed(Next {
+                due_at,
+                // Another schedule begins with the first failure under it.
+                failures: match policy.schedule {
+                    Schedule::Hourly => 0,
+                    Schedule::Codescoring | Schedule::Standard => delivery.failures + 1,
+                },
+                unwanted,
+            }),
         };
         let recorded = deliveries.record(leased, attempt.clone(), outcome);
         let recorded = recorded.await?;
@@ -71,10 +82,10 @@ impl Running<'_> {
             self.tally
                 .attempted(verdict == Verdict::Success, attempt.duration_ms);
         }
-        if let (Some(_), Outcome::Failed(due_at) | Outcome::Unwanted(due_at)) = (&recorded, outcome)
+        if let (Some(_), Outcome::Failed(next)) = (&recorded, outcome)
             && policy.schedule.is_to_the_minute()
         {
-            self.try_at(delivery.id, due_at);
+            self.try_at(delivery.id, next.due_at);
         }
         let number = recorded.map_or(attempt.number, |attempt| attempt.number);
         let what = match (&attempt.error, attempt.status) {

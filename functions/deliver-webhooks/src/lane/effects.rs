@@ -5,8 +5,7 @@ use std::time::Duration;
 use domain::delivery::{Delivery, DeliveryId};
 use domain::webhook::health::{DisabledReason, Effect, Pause, Verdict, finish, step};
 use store::dynamodb::Changed;
-use store::queue::MAX_DELAY;
-use store::queue::work::{LOOK_AHEAD, Work};
+use store::queue::work::Work;
 use time::OffsetDateTime;
 
 use super::Running;
@@ -150,7 +149,7 @@ impl Running<'_> {
 
     /// Has a delivery tried as soon as it is due, unless that lies so far ahead that a round comes before.
     pub(super) fn try_at(&self, delivery: DeliveryId, at: OffsetDateTime) {
-        if at - self.clock.now() <= LOOK_AHEAD {
+        if at - self.clock.now() <= self.policy.limits.round {
             self.soon().push((delivery, at));
         }
     }
@@ -159,12 +158,13 @@ impl Running<'_> {
     /// message comes here again. If it does not take them, the next round hands them over.
     pub(super) async fn send_soon(&self) {
         let soon = std::mem::take(&mut *self.soon());
-        for (delivery, at) in soon {
-            let wait = Duration::try_from(at - self.clock.now()).unwrap_or_default();
-            let message = Work::due_at(self.webhook.key(), delivery, at);
-            let queue = &self.delivering.queue;
-            self.log(queue.send_later(&[message], wait.min(MAX_DELAY)).await);
-        }
+        let (webhook, now) = (self.webhook.key(), self.clock.now());
+        self.log(
+            self.delivering
+                .queue
+                .send_later(&Work::due_at(webhook, &soon, now))
+                .await,
+        );
     }
 
     fn note_disabled(&self, reason: DisabledReason, failing_since: Option<&str>) {

@@ -627,6 +627,10 @@ async fn the_readmes_source_takes_a_call_and_a_receiver_gets_it() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder.path().join(".local"), &["--no-demo"]).await;
     let receiver = Receiver::start().await;
+    // What the section before leaves behind.
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let kept = serde_json::json!({"secret": secret}).to_string();
+    std::fs::write(folder.path().join("webhook.json"), kept).unwrap();
     let readme = include_str!("../../../../README.md");
     let (_, section) = readme.split_once("\n## Calls of SonarQube\n").unwrap();
     let (_, script) = section.split_once("```sh\n").unwrap();
@@ -640,6 +644,7 @@ async fn the_readmes_source_takes_a_call_and_a_receiver_gets_it() {
     let [received] = receiver.wait_for(1).await.try_into().unwrap();
     assert_eq!(received.header("x-sonarqube-project"), "acme:shop");
     assert_eq!(received.json()["taskId"], "AZsr7Qe2dVb1kXo9TnPw");
+    assert_signed(&received, secret);
 }
 
 /// The text as one word of the shell.

@@ -140,7 +140,8 @@ impl RetryPolicy {
     pub fn wait(&self) -> Duration {
         let waits = self.schedule.waits();
         let at = usize::try_from(self.failures).unwrap_or(usize::MAX);
-        match waits.get(at).or(waits.last()) {
+        match waits.get(at) {
+            // Also after the last one, where it is for others that wait: the next round tries one of them.
             None => self.limits.round * 5 / 6,
             Some(seconds) => Duration::from_secs(*seconds) / self.limits.time_factor.max(1),
         }

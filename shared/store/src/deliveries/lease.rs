@@ -77,12 +77,30 @@ pub enum Claimed {
 pub enum Outcome {
     /// The message is delivered.
     Delivered,
-    /// It is not, and due again at this time.
-    Failed(OffsetDateTime),
-    /// The same, and its receiver has said that it has no use for it.
-    Unwanted(OffsetDateTime),
+    /// It is not, and is due again.
+    Failed(Next),
     /// It is not, and nobody tries it again unasked: it stays in this state.
     GivenUp(DeliveryState),
+}
+
+/// When a delivery is tried again, and what it counts until then; see [`Delivery`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of Delivery")]
+pub struct Next {
+    pub due_at: OffsetDateTime,
+    pub failures: u32,
+    pub unwanted: u32,
+}
+
+impl Next {
+    /// At this time, with nothing counted.
+    pub fn at(due_at: OffsetDateTime) -> Self {
+        Self {
+            due_at,
+            failures: 0,
+            unwanted: 0,
+        }
+    }
 }
 
 /// Where an attempt is to be.
@@ -282,7 +300,7 @@ impl DeliveryStore {
         let number = |number: u32| AttributeValue::N(number.to_string());
         let state = match outcome {
             Outcome::Delivered => DeliveryState::Delivered,
-            Outcome::Failed(_) | Outcome::Unwanted(_) => DeliveryState::Failed,
+            Outcome::Failed(_) => DeliveryState::Failed,
             Outcome::GivenUp(state) => state,
         };
         let mut update = Update::builder()
@@ -295,7 +313,6 @@ impl DeliveryStore {
             .expression_attribute_values(":summary", to_attribute_value(attempt.summary())?);
         let mut set = "#state = :state, attempts = :count, lastAttempt = :summary".to_owned();
         let mut remove = "lease".to_owned();
-        let failures = leased.delivery.failures + 1;
         match &room {
             Room::Within(latest) => {
                 set += &format!(", {LATEST} = :latest");
@@ -308,17 +325,22 @@ impl DeliveryStore {
                 remove += ", dueAt, dueShard, stateOrder";
                 update.condition_expression("attempts = :before")
             }
-            Outcome::Failed(due_at) | Outcome::Unwanted(due_at) => {
-                set += ", dueAt = :due, stateOrder = :order, failures = :failures";
-                if let Outcome::Unwanted(_) = outcome {
-                    set += ", unwanted = :unwanted";
-                    let unwanted = leased.delivery.unwanted + 1;
-                    update = update.expression_attribute_values(":unwanted", number(unwanted));
+            Outcome::Failed(next) => {
+                set += ", dueAt = :due, stateOrder = :order";
+                for (name, value, count) in [
+                    ("failures", ":failures", next.failures),
+                    ("unwanted", ":unwanted", next.unwanted),
+                ] {
+                    if count == 0 {
+                        remove += &format!(", {name}");
+                    } else {
+                        set += &format!(", {name} = {value}");
+                        update = update.expression_attribute_values(value, number(count));
+                    }
                 }
                 update
                     .condition_expression("lease = :lease AND attempts = :before")
-                    .expression_attribute_values(":due", string(timestamp(due_at)))
-                    .expression_attribute_values(":failures", number(failures))
+                    .expression_attribute_values(":due", string(timestamp(next.due_at)))
                     .expression_attribute_values(":order", string(state_order(state, key.id)))
                     .expression_attribute_values(":lease", string(leased.lease.uuid()))
             }
@@ -365,7 +387,8 @@ impl DeliveryStore {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
-            .update_expression("SET dueAt = :now")
+            .update_expression("SET dueAt = :now, dueShard = :shard REMOVE failures, unwanted")
+            .expression_attribute_values(":shard", string(shard_of(key.webhook)))
             .condition_expression("#state = :failed AND attribute_not_exists(lease)")
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":failed", to_attribute_value(DeliveryState::Failed)?)

@@ -16,10 +16,6 @@ use time::{Duration, OffsetDateTime};
 /// How many deliveries one message stands for at the most. More of them would keep a message in flight for longer.
 pub const MAX_DUE: usize = 50;
 
-/// What is due within this time is put on the queue at once, which hands it over when its time has come. What is due later is
-/// found by the rounds of the sweep, an hour apart.
-pub const LOOK_AHEAD: Duration = Duration::HOUR;
-
 /// The version of every kind of message.
 const VERSION: u32 = 1;
 /// So much of an unknown kind is repeated, in characters.
@@ -142,14 +138,22 @@ impl Work {
         deliveries.chunks(MAX_DUE).map(message).collect()
     }
 
-    /// The message of a delivery of a webhook that is due at this time.
-    pub fn due_at(webhook: WebhookKey, delivery: DeliveryId, at: OffsetDateTime) -> Self {
-        Self::Due(DueDeliveries {
-            org: webhook.org,
-            webhook: webhook.id,
-            due: vec![delivery],
-            at: Some(timestamp(at)),
-        })
+    /// The messages of deliveries of a webhook that are due at these times, each with the time that it is to wait from `now` on.
+    pub fn due_at(
+        webhook: WebhookKey,
+        deliveries: &[(DeliveryId, OffsetDateTime)],
+        now: OffsetDateTime,
+    ) -> Vec<(Self, std::time::Duration)> {
+        let message = |(delivery, at): &(DeliveryId, OffsetDateTime)| {
+            let work = Self::Due(DueDeliveries {
+                org: webhook.org,
+                webhook: webhook.id,
+                due: vec![*delivery],
+                at: Some(timestamp(*at)),
+            });
+            (work, (*at - now).try_into().unwrap_or_default())
+        };
+        deliveries.iter().map(message).collect()
     }
 
     /// Replays of everything that a webhook has not got by `now`; see [`Replay::early`].
