@@ -449,17 +449,19 @@ async fn what_a_receiver_has_no_use_for_is_left_alone_after_three_tries() {
 #[tokio::test]
 async fn it_is_tried_for_an_hour_however_short_the_waits_are() {
     let world = World::new(json!({"schedule": "standard"})).await;
-    world.receiver.answer(Answer::Status(404));
     world.call(&call_of("AZ1")).await;
     let id = &world.webhook["id"];
     let start = now();
-    for (minutes, state) in [
-        (0, "failed"),
-        (1, "failed"),
-        (10, "failed"),
-        (45, "failed"),
-        (170, "rejected"),
+    for (minutes, status, state) in [
+        (0, 404, "failed"),
+        (1, 404, "failed"),
+        (10, 404, "failed"),
+        (45, 404, "failed"),
+        // Whatever else it answers is no reason.
+        (170, 503, "failed"),
+        (480, 404, "rejected"),
     ] {
+        world.receiver.answer(Answer::Status(status));
         world.system.round(start + Duration::minutes(minutes)).await;
         let [delivery] = world
             .system
@@ -469,7 +471,7 @@ async fn it_is_tried_for_an_hour_however_short_the_waits_are() {
             .unwrap();
         assert_eq!(delivery["state"], state, "{minutes}");
     }
-    assert_eq!(world.receiver.take().len(), 5);
+    assert_eq!(world.receiver.take().len(), 6);
 }
 
 #[tokio::test]

@@ -56,12 +56,12 @@ impl Running<'_> {
             _ => exchange.verdict(now),
         };
         let policy = self.policy.after(delivery.failures);
-        let unwanted = delivery.unwanted + u32::from(verdict == Verdict::NotWanted);
+        let is_unwanted = verdict == Verdict::NotWanted;
+        let unwanted = delivery.unwanted + u32::from(is_unwanted);
+        let has_been_tried = unwanted >= TRIES && delivery.is_older_than(TRIED_FOR, now);
         let outcome = match verdict.due_again(now, &policy) {
             None => Outcome::Delivered,
-            Some(_) if unwanted >= TRIES && delivery.is_older_than(TRIED_FOR, now) => {
-                Outcome::GivenUp(DeliveryState::Rejected)
-            }
+            Some(_) if is_unwanted && has_been_tried => Outcome::GivenUp(DeliveryState::Rejected),
             Some(_) if policy.schedule == Schedule::Standard && policy.is_exhausted() => {
                 Outcome::GivenUp(DeliveryState::Failed)
             }
@@ -78,7 +78,7 @@ impl Running<'_> {
         let recorded = deliveries.record(leased, attempt.clone(), outcome);
         let recorded = recorded.await?;
         // That a receiver has no use for one message is neither its success nor a failure that anybody has to mend.
-        if recorded.is_some() && verdict != Verdict::NotWanted {
+        if recorded.is_some() && !is_unwanted {
             self.tally
                 .attempted(verdict == Verdict::Success, attempt.duration_ms);
         }
