@@ -18,7 +18,7 @@ use runtime::config::Environment;
 use runtime::metrics::{Metric, Metrics};
 use store::calls::CallStore;
 use store::deliveries::{DUE_SHARDS, DeliveryStore, DueDelivery};
-use store::outbox::{Swept, rotated, sweep, sweep_calls};
+use store::outbox::{Swept, rotated, sweep};
 use store::queue::EventsQueue;
 use store::queue::work::{MAX_DUE, Work};
 use store::reports::ReportStore;
@@ -100,7 +100,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
     let sweeping = Clock::new(now, budget / 2);
     let is_over = || sweeping.is_over();
     let mut swept = sweep(&retrying.reports, &retrying.queue, now, is_over).await;
-    sweep_calls(&retrying.calls, &retrying.queue, now, is_over, &mut swept).await;
+    swept += sweep(&retrying.calls, &retrying.queue, now, is_over).await;
     let mut round = Round {
         swept,
         is_cut_short: swept.is_cut_short,

@@ -10,7 +10,7 @@ use crate::organization::OrganizationId;
 use crate::webhook::secret::Secrets;
 
 /// How many sources an organization may have. One server of `SonarQube` needs one.
-pub const MAX_SOURCES: usize = 100;
+pub const MAX_SOURCES: u64 = 100;
 /// How many patterns of projects a source may have.
 pub const MAX_PATTERNS: usize = 100;
 /// The time of the last call is noted so often: each note is a write.

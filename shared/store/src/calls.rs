@@ -6,7 +6,6 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::source::SourceId;
 use domain::source::call::{Call, CallId, CallKey, Outcome};
@@ -14,16 +13,15 @@ use serde::Deserialize;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Item, Unreadable, batch_get, changed, get_item, single, string};
+use crate::dynamodb::{
+    Item, Unreadable, batch_get, changed, get_item, query_all, query_page, single, string,
+};
 use crate::error::{Context as _, Error, Result, describe};
+use crate::mark;
 use crate::packed::Packed;
 
 /// The index in which a source's calls lie in the order of time.
 pub const BY_TIME: &str = "by-time";
-/// The index of the calls that may not be on the queue.
-pub const UNANNOUNCED: &str = "unannounced";
-/// Over how many keys the index [`UNANNOUNCED`] spreads its writes. DynamoDB gives one key 1,000 writes a second.
-pub const UNANNOUNCED_SHARDS: u8 = 4;
 
 /// The body of a call, in its item.
 const BODY: &str = "body";
@@ -83,12 +81,9 @@ impl CallStore {
         let context = || format!("store a call of source {}", call.source);
         let mut item: Item = to_item(call).context("make the item of a call")?;
         item.insert(BODY.to_owned(), Packed::of(body)?.attribute());
-        let order = format!("{}/{}", call.received_at, call.id);
-        item.insert("receivedOrder".to_owned(), string(order));
+        item.insert("receivedOrder".to_owned(), string(Position::of(call).0));
         if call.outcome == Outcome::Accepted {
-            let shard = call.id.uuid().as_bytes()[0] % UNANNOUNCED_SHARDS;
-            item.insert("unannouncedShard".to_owned(), string(shard));
-            item.insert("unannouncedSince".to_owned(), string(timestamp(now)));
+            item.extend(mark::of(call.id.uuid(), now));
         }
         let put = self
             .client
@@ -143,7 +138,7 @@ impl CallStore {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
-            .update_expression("REMOVE unannouncedShard, unannouncedSince")
+            .update_expression(format!("REMOVE {}", mark::ATTRIBUTES))
             .condition_expression("attribute_exists(id)");
         changed(update)
             .await
@@ -153,34 +148,10 @@ impl CallStore {
 
     /// The calls of a shard that have waited for their announcement since before `before`, longest first.
     pub async fn unannounced(&self, shard: u8, before: OffsetDateTime) -> Result<Vec<Unannounced>> {
-        let mut calls = Vec::new();
-        let mut start = None;
-        loop {
-            let output = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name(UNANNOUNCED)
-                .key_condition_expression(
-                    "unannouncedShard = :shard AND unannouncedSince < :before",
-                )
-                .expression_attribute_values(":shard", string(shard))
-                .expression_attribute_values(":before", string(timestamp(before)))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(describe)
-                .with_context(|| format!("query the unannounced calls of shard {shard}"))?;
-            calls.extend::<Vec<Unannounced>>(
-                self.unreadable
-                    .rest(output.items, "the key of call")
-                    .collect(),
-            );
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                return Ok(calls);
-            }
-        }
+        let query = mark::query(&self.client, &self.table, shard, before);
+        query_all(query, &self.unreadable, "the key of call")
+            .await
+            .with_context(|| format!("query the unannounced calls of shard {shard}"))
     }
 
     /// A source's calls from behind `after`, the newest first, at most `limit`, and whether more follow. The index is eventually
@@ -191,34 +162,20 @@ impl CallStore {
         after: Option<&Position>,
         limit: usize,
     ) -> Result<(Vec<Call>, bool)> {
-        let mut calls = Vec::new();
-        let mut start = None;
-        loop {
-            let last = after.map_or("~", |after| after.0.as_str());
-            let output = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name(BY_TIME)
-                .key_condition_expression("#source = :source AND receivedOrder < :last")
-                .expression_attribute_names("#source", "source")
-                .expression_attribute_values(":source", string(source))
-                .expression_attribute_values(":last", string(last))
-                .scan_index_forward(false)
-                .limit(i32::try_from(limit + 1)?)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(describe)
-                .with_context(|| format!("query the calls of source {source}"))?;
-            calls.extend(self.unreadable.rest(output.items, "call"));
-            start = output.last_evaluated_key;
-            if calls.len() > limit || start.is_none() {
-                let has_more = calls.len() > limit;
-                calls.truncate(limit);
-                return Ok((calls, has_more));
-            }
-        }
+        let last = after.map_or("~", |after| after.0.as_str());
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_TIME)
+            .key_condition_expression("#source = :source AND receivedOrder < :last")
+            .expression_attribute_names("#source", "source")
+            .expression_attribute_values(":source", string(source))
+            .expression_attribute_values(":last", string(last))
+            .scan_index_forward(false);
+        query_page(query, limit, &self.unreadable, "call")
+            .await
+            .with_context(|| format!("query the calls of source {source}"))
     }
 }
 

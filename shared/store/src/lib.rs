@@ -9,11 +9,15 @@ mod error;
 #[cfg(feature = "tables")]
 pub mod calls;
 #[cfg(feature = "tables")]
+mod counted;
+#[cfg(feature = "tables")]
 pub mod deliveries;
 #[cfg(feature = "tables")]
 pub mod dynamodb;
 #[cfg(feature = "tables")]
 pub mod idempotency;
+#[cfg(feature = "tables")]
+mod mark;
 #[cfg(feature = "objects")]
 pub mod objects;
 #[cfg(all(feature = "tables", feature = "queue"))]

@@ -6,16 +6,18 @@
 //!
 //! Revisions that were not announced yet are announced as one change, the newest, with what the report is then.
 
-use time::{Duration, OffsetDateTime};
+use std::ops::AddAssign;
 
 use domain::report::change::ReportChange;
 use domain::report::{Report, ReportKey};
+use time::{Duration, OffsetDateTime};
 
-use crate::calls::{self, CallStore, Unannounced};
+use crate::calls::{CallStore, Unannounced};
 use crate::error::Result;
+use crate::mark;
 use crate::queue::EventsQueue;
 use crate::queue::work::{Called, Work};
-use crate::reports::{ReportStore, UNANNOUNCED_SHARDS};
+use crate::reports::ReportStore;
 
 /// How long a publication may take from its write to its announcement before the sweep announces it. Younger marks are
 /// left alone: their publishers are at work, and the message would only come twice.
@@ -63,39 +65,119 @@ pub struct Swept {
     pub is_cut_short: bool,
 }
 
+impl AddAssign for Swept {
+    fn add_assign(&mut self, other: Self) {
+        self.found += other.found;
+        self.announced += other.announced;
+        self.failed += other.failed;
+        self.is_cut_short |= other.is_cut_short;
+    }
+}
+
+/// A table whose things are stored with the mark.
+pub trait Outbox {
+    /// What the index has of a marked thing.
+    type Marked: Send + Sync;
+
+    /// What has been marked in a shard since before `before`, longest first.
+    fn marked(
+        &self,
+        shard: u8,
+        before: OffsetDateTime,
+    ) -> impl Future<Output = Result<Vec<Self::Marked>>> + Send;
+
+    /// Announces a thing, unless it needs that no more. Gives whether it did.
+    fn announce(
+        &self,
+        queue: &EventsQueue,
+        marked: &Self::Marked,
+    ) -> impl Future<Output = Result<bool>> + Send;
+
+    /// What the log calls a thing.
+    fn name(marked: &Self::Marked) -> String;
+}
+
+impl Outbox for ReportStore {
+    type Marked = ReportKey;
+
+    async fn marked(&self, shard: u8, before: OffsetDateTime) -> Result<Vec<ReportKey>> {
+        self.unannounced(shard, before).await
+    }
+
+    /// The index is eventually consistent, and the report itself tells.
+    async fn announce(&self, queue: &EventsQueue, key: &ReportKey) -> Result<bool> {
+        let report = match self.latest(*key).await {
+            // It waits for somebody to mend it, and is counted each hour.
+            Err(error) if error.is_unreadable() => {
+                tracing::error!(report = %key.id, "report {} cannot be read: {error}", key.id);
+                return Ok(false);
+            }
+            report => report?,
+        };
+        match report {
+            Some(report) if !report.is_announced() => {
+                announce(self, queue, &report).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn name(key: &ReportKey) -> String {
+        format!("report {}", key.id)
+    }
+}
+
+impl Outbox for CallStore {
+    type Marked = Unannounced;
+
+    async fn marked(&self, shard: u8, before: OffsetDateTime) -> Result<Vec<Unannounced>> {
+        self.unannounced(shard, before).await
+    }
+
+    async fn announce(&self, queue: &EventsQueue, call: &Unannounced) -> Result<bool> {
+        announce_call(self, queue, call).await?;
+        Ok(true)
+    }
+
+    fn name(call: &Unannounced) -> String {
+        format!("call {} of source {}", call.id, call.source)
+    }
+}
+
 /// Announces what has been marked for longer than [`GRACE`]. Safe to run twice at the same moment.
 ///
 /// It begins with another shard each hour, and ends early when `is_over` says that the time is: what is left is for the next
-/// one. What fails does not keep the other reports from being announced: it is logged and counted.
-pub async fn sweep(
-    reports: &ReportStore,
+/// one. What fails does not keep the rest from being announced: it is logged and counted.
+pub async fn sweep<O: Outbox>(
+    outbox: &O,
     queue: &EventsQueue,
     now: OffsetDateTime,
     is_over: impl Fn() -> bool,
 ) -> Swept {
     let mut swept = Swept::default();
-    for shard in rotated(UNANNOUNCED_SHARDS, now) {
+    for shard in rotated(mark::SHARDS, now) {
         if is_over() {
             swept.is_cut_short = true;
             break;
         }
-        let keys = match reports.unannounced(shard, now - GRACE).await {
-            Ok(keys) => keys,
+        let marked = match outbox.marked(shard, now - GRACE).await {
+            Ok(marked) => marked,
             Err(error) => {
                 swept.failed += 1;
                 tracing::error!(
                     shard,
-                    "shard {shard} of the unannounced reports could not be read: {error:#}"
+                    "shard {shard} of an outbox could not be read: {error:#}"
                 );
                 continue;
             }
         };
-        for key in keys {
+        for marked in marked {
             if is_over() {
                 swept.is_cut_short = true;
                 break;
             }
-            match announce_stored(reports, queue, key).await {
+            match outbox.announce(queue, &marked).await {
                 Ok(false) => {}
                 Ok(true) => {
                     swept.found += 1;
@@ -104,7 +186,7 @@ pub async fn sweep(
                 Err(error) => {
                     swept.found += 1;
                     swept.failed += 1;
-                    tracing::error!(report = %key.id, "report {} could not be announced: {error:#}", key.id);
+                    tracing::error!("{} could not be announced: {error:#}", O::name(&marked));
                 }
             }
         }
@@ -112,72 +194,11 @@ pub async fn sweep(
     swept
 }
 
-/// The same for calls of sources. What it did is added to `swept`.
-pub async fn sweep_calls(
-    calls: &CallStore,
-    queue: &EventsQueue,
-    now: OffsetDateTime,
-    is_over: impl Fn() -> bool,
-    swept: &mut Swept,
-) {
-    for shard in rotated(calls::UNANNOUNCED_SHARDS, now) {
-        if is_over() {
-            swept.is_cut_short = true;
-            return;
-        }
-        let unannounced = match calls.unannounced(shard, now - GRACE).await {
-            Ok(unannounced) => unannounced,
-            Err(error) => {
-                swept.failed += 1;
-                tracing::error!(shard, "{error:#}");
-                continue;
-            }
-        };
-        for call in unannounced {
-            if is_over() {
-                swept.is_cut_short = true;
-                return;
-            }
-            swept.found += 1;
-            match announce_call(calls, queue, &call).await {
-                Ok(()) => swept.announced += 1,
-                Err(error) => {
-                    swept.failed += 1;
-                    tracing::error!(source = %call.source, "a call of source {} could not be announced: {error:#}", call.source);
-                }
-            }
-        }
-    }
-}
-
 /// The shards, from another one on each hour: a round that has no time for all of them does not leave the same ones each time.
 pub fn rotated(shards: u8, now: OffsetDateTime) -> impl Iterator<Item = u8> {
     let hour = now.unix_timestamp().div_euclid(3600);
     let first = u8::try_from(hour.rem_euclid(i64::from(shards))).unwrap_or_default();
     (0..shards).map(move |position| (first + position) % shards)
-}
-
-/// Announces a report, unless it needs none: the index is eventually consistent, and the report itself tells.
-async fn announce_stored(
-    reports: &ReportStore,
-    queue: &EventsQueue,
-    key: ReportKey,
-) -> Result<bool> {
-    let report = match reports.latest(key).await {
-        // It waits for somebody to mend it, and is counted each hour.
-        Err(error) if error.is_unreadable() => {
-            tracing::error!(report = %key.id, "report {} cannot be read: {error}", key.id);
-            return Ok(false);
-        }
-        report => report?,
-    };
-    match report {
-        Some(report) if !report.is_announced() => {
-            announce(reports, queue, &report).await?;
-            Ok(true)
-        }
-        _ => Ok(false),
-    }
 }
 
 #[cfg(test)]

@@ -2,25 +2,23 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem};
-use domain::date::{GivenDate, timestamp};
+use domain::date::GivenDate;
 use domain::organization::OrganizationId;
 use domain::report::summary::Summary;
 use domain::report::{Report, ReportId, ReportKey};
 use domain::version::{Version, VersionRange};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, NotMade, Unreadable, batch_get, changed, get, string};
+use crate::dynamodb::{
+    Changed, Item, NotMade, Unreadable, batch_get, changed, get, query_all, string,
+};
 use crate::error::{Context as _, Error, Result, describe};
+use crate::mark;
 
 /// The index in which an organization's reports lie in the order of their versions.
 pub const BY_VERSION: &str = "by-version";
-/// The index of the reports that have a revision whose event may not be on the queue.
-pub const UNANNOUNCED: &str = "unannounced";
-
-/// Over how many keys the index [`UNANNOUNCED`] spreads its writes. DynamoDB gives one key 1,000 writes a second.
-pub const UNANNOUNCED_SHARDS: u8 = 4;
 
 /// The longest sort key in bytes (DynamoDB, "Quotas").
 const MAX_SORT_KEY: usize = 1024;
@@ -110,24 +108,6 @@ pub enum Commit {
     Lost,
     /// There was no answer, or none that tells: it may be stored.
     Unknown(Error),
-}
-
-/// The attributes that put a report into the index [`UNANNOUNCED`].
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct UnannouncedMark {
-    unannounced_shard: String,
-    unannounced_since: String,
-}
-
-impl UnannouncedMark {
-    fn of(report: &Report, now: OffsetDateTime) -> Self {
-        Self {
-            // The first byte of a version 5 UUID is as good as random.
-            unannounced_shard: (report.id.uuid().as_bytes()[0] % UNANNOUNCED_SHARDS).to_string(),
-            unannounced_since: timestamp(now),
-        }
-    }
 }
 
 /// A report as it lies in the table. One that is not deleted has a place in the index [`BY_VERSION`].
@@ -275,9 +255,7 @@ impl ReportStore {
 
     fn put(&self, report: &Report, now: OffsetDateTime) -> Result<Put> {
         let mut item = item_of(report)?;
-        let mark: Item =
-            to_item(UnannouncedMark::of(report, now)).context("make the mark of a report")?;
-        item.extend(mark);
+        item.extend(mark::of(report.id.uuid(), now));
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
         let put = if report.revision == 1 {
             put.condition_expression("attribute_not_exists(id)")
@@ -293,7 +271,7 @@ impl ReportStore {
     /// Stores the tombstone of a report, with the mark that it is to be announced. It is `Lost` unless the stored revision is the
     /// one before. Neither what is said of the report nor its files can change by it.
     pub async fn delete(&self, tombstone: &Report, now: OffsetDateTime) -> Result<Changed> {
-        let mark = UnannouncedMark::of(tombstone, now);
+        let mark = mark::of(tombstone.id.uuid(), now);
         let update = self
             .client
             .update_item()
@@ -309,8 +287,8 @@ impl ReportStore {
             .expression_attribute_values(":previous", number(tombstone.revision - 1))
             .expression_attribute_values(":event", string(tombstone.event().as_str()))
             .expression_attribute_values(":at", string(tombstone.stored_at()))
-            .expression_attribute_values(":shard", string(mark.unannounced_shard))
-            .expression_attribute_values(":since", string(mark.unannounced_since));
+            .expression_attribute_values(":shard", mark[mark::SHARD].clone())
+            .expression_attribute_values(":since", mark[mark::SINCE].clone());
         changed(update)
             .await
             .with_context(|| format!("delete report {}", tombstone.id))
@@ -324,9 +302,10 @@ impl ReportStore {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
-            .update_expression(
-                "SET announcedRevision = :revision REMOVE unannouncedShard, unannouncedSince",
-            )
+            .update_expression(format!(
+                "SET announcedRevision = :revision REMOVE {}",
+                mark::ATTRIBUTES
+            ))
             .condition_expression("revision = :revision")
             .expression_attribute_values(":revision", number(revision));
         changed(update)
@@ -337,31 +316,10 @@ impl ReportStore {
 
     /// The reports of a shard that have waited for their announcement since before `before`, longest first.
     pub async fn unannounced(&self, shard: u8, before: OffsetDateTime) -> Result<Vec<ReportKey>> {
-        let mut keys = Vec::new();
-        let mut start = None;
-        loop {
-            let output = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name(UNANNOUNCED)
-                .key_condition_expression(
-                    "unannouncedShard = :shard AND unannouncedSince < :before",
-                )
-                .expression_attribute_values(":shard", string(shard))
-                .expression_attribute_values(":before", string(timestamp(before)))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(describe)
-                .with_context(|| format!("query the unannounced reports of shard {shard}"))?;
-            let found = self.unreadable.rest(output.items, "the key of report");
-            keys.extend::<Vec<ReportKey>>(found.collect());
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                return Ok(keys);
-            }
-        }
+        let query = mark::query(&self.client, &self.table, shard, before);
+        query_all(query, &self.unreadable, "the key of report")
+            .await
+            .with_context(|| format!("query the unannounced reports of shard {shard}"))
     }
 }
 

@@ -1,19 +1,24 @@
 //! The table of sources.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::source::{Source, SourceId};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, Unreadable, changed, get, string, transact};
-use crate::error::{Context as _, Result, describe};
+use crate::counted::Counted;
+use crate::dynamodb::{Changed, Item, Unreadable, changed, get, query_all, string, transact};
+use crate::error::{Context as _, Result};
 
 /// The index of an organization's sources by id.
 pub const BY_ORG: &str = "by-org";
+
+const COUNTED: Counted = Counted {
+    key: "id",
+    count: "sources",
+};
 
 /// The table of sources.
 #[derive(Clone, Debug)]
@@ -37,27 +42,16 @@ impl SourceStore {
     /// Every source of an organization that can be read, in the order of their ids. The index is eventually consistent: a new
     /// source can be missing for a moment.
     pub async fn all(&self, org: OrganizationId) -> Result<Vec<Source>> {
-        let mut sources = Vec::new();
-        let mut start = None;
-        loop {
-            let output = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name(BY_ORG)
-                .key_condition_expression("org = :org")
-                .expression_attribute_values(":org", string(org))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(describe)
-                .with_context(|| format!("query the sources of organization {}", org.digest()))?;
-            sources.extend(self.unreadable.rest(output.items, "source"));
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                return Ok(sources);
-            }
-        }
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_ORG)
+            .key_condition_expression("org = :org")
+            .expression_attribute_values(":org", string(org));
+        query_all(query, &self.unreadable, "source")
+            .await
+            .with_context(|| format!("query the sources of organization {}", org.digest()))
     }
 
     /// The source as it is now.
@@ -72,35 +66,14 @@ impl SourceStore {
     pub async fn add(
         &self,
         source: &Source,
-        most: usize,
+        most: u64,
         alongside: Option<TransactWriteItem>,
     ) -> Result<Changed> {
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(item_of(source)?))
-            .condition_expression("attribute_not_exists(id)");
-        let count = self
-            .count(source.org, "1")
-            .condition_expression("attribute_not_exists(sources) OR sources < :most")
-            .expression_attribute_values(":most", AttributeValue::N(most.to_string()));
-        let mut items = vec![
-            TransactWriteItem::builder().put(put.build()?).build(),
-            TransactWriteItem::builder().update(count.build()?).build(),
-        ];
-        items.extend(alongside);
-        transact(&self.client, items)
+        let added = (source.org, item_of(source)?);
+        let added = COUNTED.add(&self.client, &self.table, added, most, alongside);
+        added
             .await
             .with_context(|| format!("add source {}", source.id))
-    }
-
-    /// An update of the item that counts an organization's sources.
-    fn count(&self, org: OrganizationId, more: &str) -> UpdateBuilder {
-        Update::builder()
-            .table_name(&self.table)
-            // No source has such an id.
-            .key("id", string(format_args!("~count/{org}")))
-            .update_expression("ADD sources :more")
-            .expression_attribute_values(":more", AttributeValue::N(more.to_owned()))
     }
 
     /// Replaces what an administrator set, if the stored revision is the one before, and writes `alongside` in the same
@@ -137,9 +110,7 @@ impl SourceStore {
             .expression_attribute_values(":org", string(org));
         let items = vec![
             TransactWriteItem::builder().delete(delete.build()?).build(),
-            TransactWriteItem::builder()
-                .update(self.count(org, "-1").build()?)
-                .build(),
+            COUNTED.one_less(&self.table, org)?,
         ];
         transact(&self.client, items).await.with_context(context)
     }

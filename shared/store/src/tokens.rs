@@ -1,19 +1,26 @@
 //! The table of tokens.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::token::{Token, TokenId, TokenRefused, TokenSecret};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, Unreadable, get, string, transact};
+use crate::counted::Counted;
+use crate::dynamodb::{Changed, Item, Unreadable, get, query_page, string, transact};
 use crate::error::{Context as _, Result, describe};
 
 /// The index of an organization's tokens by id.
 pub const BY_ORG: &str = "by-org";
+
+/// Those that are not revoked. Those that have expired count, so that the count changes with the tokens' items and at no other
+/// time.
+const COUNTED: Counted = Counted {
+    key: "sha256",
+    count: "notRevoked",
+};
 
 /// What became of looking for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,33 +58,17 @@ impl TokenStore {
         most: u64,
         alongside: Option<TransactWriteItem>,
     ) -> Result<Changed> {
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(to_item(token).context("make the item of a token")?))
-            .condition_expression("attribute_not_exists(sha256)");
-        let count = self
-            .count(token.org, "1")
-            .condition_expression("attribute_not_exists(notRevoked) OR notRevoked < :most")
-            .expression_attribute_values(":most", AttributeValue::N(most.to_string()));
-        let mut items = vec![
-            TransactWriteItem::builder().put(put.build()?).build(),
-            TransactWriteItem::builder().update(count.build()?).build(),
-        ];
-        items.extend(alongside);
-        transact(&self.client, items)
+        let item = to_item(token).context("make the item of a token")?;
+        let added = COUNTED.add(
+            &self.client,
+            &self.table,
+            (token.org, item),
+            most,
+            alongside,
+        );
+        added
             .await
             .with_context(|| format!("add token {}", token.id))
-    }
-
-    /// An update of the item that counts an organization's tokens that are not revoked. Those that have expired count, so
-    /// that the count changes with the tokens' items and at no other time.
-    fn count(&self, org: OrganizationId, more: &str) -> UpdateBuilder {
-        Update::builder()
-            .table_name(&self.table)
-            // No hash of a secret looks like this.
-            .key("sha256", string(format_args!("~count/{org}")))
-            .update_expression("ADD notRevoked :more")
-            .expression_attribute_values(":more", AttributeValue::N(more.to_owned()))
     }
 
     /// The token with this secret, when it is good at `now`. Its use is noted.
@@ -129,34 +120,19 @@ impl TokenStore {
         after: Option<TokenId>,
         limit: usize,
     ) -> Result<(Vec<Token>, bool)> {
-        let mut tokens = Vec::new();
-        let mut start = None;
-        loop {
-            let wanted = limit + 1;
-            let last = after.map_or(uuid::Uuid::max(), TokenId::uuid);
-            let output = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name(BY_ORG)
-                .key_condition_expression("org = :org AND id < :last")
-                .expression_attribute_values(":org", string(org))
-                .expression_attribute_values(":last", string(last))
-                .scan_index_forward(false)
-                .limit(i32::try_from(wanted)?)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(describe)
-                .with_context(|| format!("query the tokens of organization {}", org.digest()))?;
-            tokens.extend(self.unreadable.rest(output.items, "token"));
-            start = output.last_evaluated_key;
-            if tokens.len() > limit || start.is_none() {
-                let has_more = tokens.len() > limit;
-                tokens.truncate(limit);
-                return Ok((tokens, has_more));
-            }
-        }
+        let last = after.map_or(uuid::Uuid::max(), TokenId::uuid);
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(BY_ORG)
+            .key_condition_expression("org = :org AND id < :last")
+            .expression_attribute_values(":org", string(org))
+            .expression_attribute_values(":last", string(last))
+            .scan_index_forward(false);
+        query_page(query, limit, &self.unreadable, "token")
+            .await
+            .with_context(|| format!("query the tokens of organization {}", org.digest()))
     }
 
     /// Revokes a token of an organization; `false` when it has none with this id.
@@ -193,9 +169,7 @@ impl TokenStore {
             .expression_attribute_values(":now", string(timestamp(now)));
         let items = vec![
             TransactWriteItem::builder().update(revoke.build()?).build(),
-            TransactWriteItem::builder()
-                .update(self.count(org, "-1").build()?)
-                .build(),
+            COUNTED.one_less(&self.table, org)?,
         ];
         transact(&self.client, items)
             .await

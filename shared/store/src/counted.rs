@@ -1,0 +1,68 @@
+//! Things of which an organization may have only so many: an item of their table counts them, and changes with them in one
+//! transaction.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use domain::organization::OrganizationId;
+
+use crate::dynamodb::{Changed, Item, string, transact};
+use crate::error::Result;
+
+/// Where a table's things are counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    /// The table's key. No thing has one that looks like that of a count.
+    pub(crate) key: &'static str,
+    /// The attribute that has the count.
+    pub(crate) count: &'static str,
+}
+
+impl Counted {
+    /// Adds a thing, if the organization has fewer than `most`, and writes `alongside` in the same transaction. It is `Lost`
+    /// otherwise, also when that cannot be written.
+    pub(crate) async fn add(
+        self,
+        client: &Client,
+        table: &str,
+        (org, item): (OrganizationId, Item),
+        most: u64,
+        alongside: Option<TransactWriteItem>,
+    ) -> Result<Changed> {
+        let Self { key, count } = self;
+        let put = Put::builder()
+            .table_name(table)
+            .set_item(Some(item))
+            .condition_expression(format!("attribute_not_exists({key})"))
+            .build()?;
+        let more = self
+            .update(table, org, "1")
+            .condition_expression(format!("attribute_not_exists({count}) OR {count} < :most"))
+            .expression_attribute_values(":most", AttributeValue::N(most.to_string()))
+            .build()?;
+        let mut items = vec![
+            TransactWriteItem::builder().put(put).build(),
+            TransactWriteItem::builder().update(more).build(),
+        ];
+        items.extend(alongside);
+        transact(client, items).await
+    }
+
+    /// There is one thing less.
+    pub(crate) fn one_less(self, table: &str, org: OrganizationId) -> Result<TransactWriteItem> {
+        let less = self.update(table, org, "-1").build()?;
+        Ok(TransactWriteItem::builder().update(less).build())
+    }
+
+    fn update(
+        self,
+        table: &str,
+        org: OrganizationId,
+        more: &str,
+    ) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
+        Update::builder()
+            .table_name(table)
+            .key(self.key, string(format_args!("~count/{org}")))
+            .update_expression(format!("ADD {} :more", self.count))
+            .expression_attribute_values(":more", AttributeValue::N(more.to_owned()))
+    }
+}
