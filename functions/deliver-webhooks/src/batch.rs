@@ -66,7 +66,9 @@ impl Batch {
                 let change = Arc::new(Change::Report(change));
                 add(changes, change, receipt, |change| change.key());
             }
-            Work::Call(called) => add(&mut self.calls, called, receipt, |called| called.key()),
+            Work::Call(called) => {
+                add(&mut self.calls, called, receipt, |called| called.key());
+            }
             Work::Due(due) => {
                 let key = WebhookKey {
                     org: due.org,
@@ -75,11 +77,10 @@ impl Batch {
                 let of_webhook = self.due.entry(key).or_default();
                 for id in due.due {
                     let at = due.at.clone();
+                    let due = Due { id, at: at.clone() };
+                    let due = add(of_webhook, due, receipt.share(), |due| due.id);
                     // One that is due by now, as one message says, need not wait until what another one says.
-                    if let Some((known, _)) = of_webhook.iter_mut().find(|(it, _)| it.id == id) {
-                        known.at = at.clone().min(known.at.take());
-                    }
-                    add(of_webhook, Due { id, at }, receipt.share(), |due| due.id);
+                    due.at = at.min(due.at.take());
                 }
                 receipt.settle();
             }
@@ -196,20 +197,27 @@ async fn leave(calls: Vec<(Called, Receipt)>, delivering: &Delivering) {
     }
 }
 
-/// Adds a thing that a message asks for, once: what tells it from others is its `key`.
+/// Adds a thing that a message asks for, once: what tells it from others is its `key`. Gives the one that stays.
 fn add<T, K: PartialEq>(
     things: &mut Vec<(T, Receipt)>,
     thing: T,
     receipt: Receipt,
     key: impl Fn(&T) -> K,
-) {
-    match things
-        .iter_mut()
-        .find(|(known, _)| key(known) == key(&thing))
-    {
-        Some((_, receipts)) => receipts.join(receipt),
-        None => things.push((thing, receipt)),
-    }
+) -> &mut T {
+    let place = things
+        .iter()
+        .position(|(known, _)| key(known) == key(&thing));
+    let place = match place {
+        Some(place) => {
+            things[place].1.join(receipt);
+            place
+        }
+        None => {
+            things.push((thing, receipt));
+            things.len() - 1
+        }
+    };
+    &mut things[place].0
 }
 
 async fn of_changes(

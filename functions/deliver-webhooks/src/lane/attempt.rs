@@ -3,7 +3,7 @@
 use domain::delivery::DeliveryState;
 use domain::delivery::attempt::Attempt;
 use domain::webhook::health::Verdict;
-use domain::webhook::schedule::Schedule;
+use domain::webhook::schedule::End;
 use outbound::format::{Outgoing, event_names};
 use store::deliveries::lease::{Leased, Next, Outcome};
 use time::{Duration, OffsetDateTime};
@@ -62,16 +62,10 @@ impl Running<'_> {
         let outcome = match verdict.due_again(now, &policy) {
             None => Outcome::Delivered,
             Some(_) if is_unwanted && has_been_tried => Outcome::GivenUp(DeliveryState::Rejected),
-            Some(_) if policy.schedule == Schedule::Standard && policy.is_exhausted() => {
-                Outcome::GivenUp(DeliveryState::Failed)
-            }
+            Some(_) if policy.end() == Some(End::GiveUp) => Outcome::GivenUp(DeliveryState::Failed),
             Some(due_at) => Outcome::Failed(Next {
                 due_at,
-                // Another schedule begins with the first failure under it.
-                failures: match policy.schedule {
-                    Schedule::Hourly => 0,
-                    Schedule::Codescoring | Schedule::Standard => delivery.failures + 1,
-                },
+                failures: policy.counted(),
                 unwanted,
             }),
         };

@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use super::schedule::{RetryPolicy, Schedule};
+use super::schedule::{End, RetryPolicy};
 use crate::date::timestamp;
 
 /// A batch that has worked for so long may not know of a failure that another one has recorded in the meantime.
@@ -362,7 +362,7 @@ fn fail(
             reason: DisabledReason::NoSuccess,
             failing_since: Some(since.clone()),
         });
-    } else if policy.schedule == Schedule::Codescoring && policy.is_exhausted() {
+    } else if policy.end() == Some(End::Disable) {
         effects.push(Effect::Disable {
             reason: DisabledReason::RetriesExhausted,
             failing_since: None,

@@ -45,6 +45,15 @@ const STANDARD: [u64; 9] = [
     24 * HOUR,
 ];
 
+/// What happens when a delivery has failed as often as its schedule has it tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its webhook is disabled.
+    Disable,
+    /// It stays failed.
+    GiveUp,
+}
+
 impl Schedule {
     /// Every schedule.
     pub const ALL: [Self; 3] = [Self::Hourly, Self::Codescoring, Self::Standard];
@@ -64,6 +73,15 @@ impl Schedule {
             Self::Hourly => &[],
             Self::Codescoring => &CODESCORING,
             Self::Standard => &STANDARD,
+        }
+    }
+
+    /// What its end is, if it has one.
+    const fn end(self) -> Option<End> {
+        match self {
+            Self::Hourly => None,
+            Self::Codescoring => Some(End::Disable),
+            Self::Standard => Some(End::GiveUp),
         }
     }
 
@@ -147,11 +165,20 @@ impl RetryPolicy {
         }
     }
 
-    /// Whether the schedule has no further attempt after this failure.
-    pub fn is_exhausted(&self) -> bool {
+    /// What happens after this failure, if the schedule has no further attempt.
+    pub fn end(&self) -> Option<End> {
         let waits = self.schedule.waits();
         let at = usize::try_from(self.failures).unwrap_or(usize::MAX);
-        !waits.is_empty() && at >= waits.len()
+        self.schedule.end().filter(|_| at >= waits.len())
+    }
+
+    /// How often the delivery has failed after this failure. A schedule without an end counts none, so that another one begins
+    /// with the first failure under it.
+    pub fn counted(&self) -> u32 {
+        match self.schedule.end() {
+            None => 0,
+            Some(_) => self.failures.saturating_add(1),
+        }
     }
 
     /// When a delivery is due that failed at `now`, and whose receiver wants to be left alone `until` then. In rounds that is what
@@ -183,22 +210,24 @@ mod tests {
         for failures in [0, 1, 1000] {
             let policy = policy.after(failures);
             assert_eq!(policy.wait(), Duration::from_secs(50 * MINUTE));
-            assert!(!policy.is_exhausted());
+            assert_eq!((policy.end(), policy.counted()), (None, 0));
         }
     }
 
     #[test]
     fn each_failure_has_its_wait_until_the_schedule_is_at_its_end() {
-        for (schedule, waits, in_all) in [
+        for (schedule, waits, in_all, end) in [
             (
                 Schedule::Codescoring,
                 &CODESCORING[..],
                 87 * HOUR + 36 * MINUTE,
+                End::Disable,
             ),
             (
                 Schedule::Standard,
                 &STANDARD[..],
                 75 * HOUR + 35 * MINUTE + 5,
+                End::GiveUp,
             ),
         ] {
             let policy = RetryLimits::default().with(schedule);
@@ -206,13 +235,14 @@ mod tests {
             for (failures, seconds) in (0..).zip(waits) {
                 let policy = policy.after(failures);
                 assert_eq!(policy.wait(), Duration::from_secs(*seconds));
-                assert!(!policy.is_exhausted(), "{schedule:?} {failures}");
+                assert_eq!(policy.end(), None, "{schedule:?} {failures}");
+                assert_eq!(policy.counted(), failures + 1);
                 sum += policy.wait();
             }
             assert_eq!(sum, Duration::from_secs(in_all), "{schedule:?}");
             let last = u32::try_from(waits.len()).unwrap();
-            assert!(policy.after(last).is_exhausted());
-            assert!(policy.after(u32::MAX).is_exhausted());
+            assert_eq!(policy.after(last).end(), Some(end));
+            assert_eq!(policy.after(u32::MAX).end(), Some(end));
         }
     }
 

@@ -1,4 +1,4 @@
-use super::super::schedule::RetryLimits;
+use super::super::schedule::{RetryLimits, Schedule};
 use super::*;
 use time::macros::datetime;
 
