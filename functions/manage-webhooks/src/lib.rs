@@ -24,7 +24,7 @@ use web::api::{ApiError, ErrorCode};
 use web::query::Query;
 
 pub use crate::deliveries::DELIVERIES_PARAMETERS;
-pub use crate::sources::CALLS_PARAMETERS;
+pub use crate::sources::calls::CALLS_PARAMETERS;
 pub use crate::state::Managing;
 pub use crate::tokens::TOKENS_PARAMETERS;
 
@@ -74,7 +74,7 @@ pub const CALLS_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}
 pub fn router(managing: Managing) -> Router {
     let with_query = Router::new()
         .route(DELIVERIES_PATH, get(deliveries::list))
-        .route(CALLS_PATH, get(sources::calls))
+        .route(CALLS_PATH, get(sources::calls::list))
         .route(
             TOKENS_PATH,
             get(tokens::list).merge(post(tokens::create).route_layer(from_fn(without_query))),

@@ -14,8 +14,9 @@ use outbound::format::is_reserved;
 use serde_json::Value;
 use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
-use web::fields::{Fields, invalid, project_key, text};
-use web::text::{did_you_mean, shortened};
+use web::fields::{Fields, invalid, one_of, project_key, text};
+use web::json;
+use web::text::shortened;
 
 /// The fields of a webhook. The first ones can be set; the others are ignored, so that what was read can be sent back.
 const FIELDS: [&str; 21] = [
@@ -214,13 +215,19 @@ pub(crate) fn rotate(
     rotated.map_err(|reason| ApiError::new(ErrorCode::TooManySecrets, reason.to_string()))
 }
 
-/// Reads the body of a rotation: the new secret, if one is given.
-pub(crate) fn read_secret(body: Value) -> Result<Option<WebhookSecret>, ApiError> {
-    let mut fields = Fields::of(body, String::new(), &["secret"])?;
-    fields
-        .optional("secret")
-        .map(|value| secret(&value))
-        .transpose()
+/// Reads the body of a rotation, which may be empty: the new secret, and whether it was generated since none is given.
+pub(crate) fn new_secret(body: &[u8]) -> Result<(WebhookSecret, bool), ApiError> {
+    let given = match body {
+        [] => None,
+        body => {
+            let mut fields = Fields::of(json::parse_object(body)?, String::new(), &["secret"])?;
+            fields.optional("secret").map(|value| secret(&value))
+        }
+    };
+    Ok(match given.transpose()? {
+        Some(secret) => (secret, false),
+        None => (WebhookSecret::generate()?, true),
+    })
 }
 
 pub(crate) fn given(value: Option<Option<Value>>, name: &str) -> Result<Value, ApiError> {
@@ -270,28 +277,19 @@ pub(crate) fn secret(value: &Value) -> Result<WebhookSecret, ApiError> {
 }
 
 fn format(value: &Value) -> Result<Format, ApiError> {
-    one_of(value, "format", Format::ALL.map(|it| (it.as_str(), it)))
+    let known = Format::ALL.map(|it| (it.as_str(), it));
+    one_of(value, ErrorCode::InvalidField, "format", "format", &known)
 }
 
 fn schedule(value: &Value) -> Result<Schedule, ApiError> {
-    one_of(value, "schedule", Schedule::ALL.map(|it| (it.as_str(), it)))
-}
-
-/// One of several things by its name.
-fn one_of<T: Copy, const N: usize>(
-    value: &Value,
-    field: &str,
-    known: [(&'static str, T); N],
-) -> Result<T, ApiError> {
-    let name = value
-        .as_str()
-        .ok_or_else(|| invalid(ErrorCode::InvalidField, field, "must be text"))?;
-    let found = known.iter().find(|(of, _)| *of == name);
-    found.map(|(_, it)| *it).ok_or_else(|| {
-        let hint = did_you_mean(name, &known.map(|(of, _)| of));
-        let message = format!("'{}' is no {field}{hint}", shortened(name));
-        invalid(ErrorCode::InvalidField, field, &message)
-    })
+    let known = Schedule::ALL.map(|it| (it.as_str(), it));
+    one_of(
+        value,
+        ErrorCode::InvalidField,
+        "schedule",
+        "schedule",
+        &known,
+    )
 }
 
 /// The projects, in either form; `None` when neither is given.
@@ -348,17 +346,11 @@ fn events(value: Value) -> Result<BTreeSet<Event>, ApiError> {
             "must not be empty; leave it out for those that the format is told of unasked";
         return Err(invalid(ErrorCode::InvalidEvent, "events", message));
     }
-    let names: Vec<&str> = Event::all().map(Event::as_str).collect();
+    let known: Vec<(&str, Event)> = Event::all().map(|it| (it.as_str(), it)).collect();
     let mut events = BTreeSet::new();
     for (position, value) in values.iter().enumerate() {
         let path = format!("events[{position}]");
-        let name = value.as_str().unwrap_or_default();
-        let event = Event::all().find(|it| it.as_str() == name);
-        let event = event.ok_or_else(|| {
-            let hint = did_you_mean(name, &names);
-            let message = format!("'{}' is no event{hint}", shortened(name));
-            invalid(ErrorCode::InvalidEvent, &path, &message)
-        })?;
+        let event = one_of(value, ErrorCode::InvalidEvent, &path, "event", &known)?;
         if !events.insert(event) {
             return Err(invalid(ErrorCode::InvalidEvent, &path, "stands twice"));
         }

@@ -15,10 +15,10 @@ use store::dynamodb::Changed;
 use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode};
 use web::cursor::Scope;
-use web::fields::{Fields, invalid};
+use web::fields::{Fields, invalid, one_of};
 use web::json;
 use web::query::Query;
-use web::text::{did_you_mean, shortened};
+use web::text::shortened;
 
 use crate::access::{Call, Caller, ManageTokens};
 use crate::body::TokenBody;
@@ -138,17 +138,11 @@ fn rights(value: &Value) -> Result<BTreeSet<Right>, ApiError> {
         let message = "must be an array of at least one right";
         invalid(ErrorCode::InvalidRight, "rights", message)
     })?;
-    let names = Right::ALL.map(Right::as_str);
+    let known = Right::ALL.map(|it| (it.as_str(), it));
     let mut rights = BTreeSet::new();
     for (position, value) in values.iter().enumerate() {
         let path = format!("rights[{position}]");
-        let name = value.as_str().unwrap_or_default();
-        let right = Right::ALL.into_iter().find(|right| right.as_str() == name);
-        let right = right.ok_or_else(|| {
-            let hint = did_you_mean(name, &names);
-            let message = format!("'{}' is no right{hint}", shortened(name));
-            invalid(ErrorCode::InvalidRight, &path, &message)
-        })?;
+        let right = one_of(value, ErrorCode::InvalidRight, &path, "right", &known)?;
         if !rights.insert(right) {
             return Err(invalid(ErrorCode::InvalidRight, &path, "stands twice"));
         }

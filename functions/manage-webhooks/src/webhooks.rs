@@ -12,7 +12,6 @@ use domain::delivery::attempt::Attempt;
 use domain::delivery::{Delivery, DeliveryId};
 use domain::organization::OrganizationId;
 use domain::webhook::health::{DisabledReason, Health};
-use domain::webhook::secret::WebhookSecret;
 use domain::webhook::url::WebhookUrl;
 use domain::webhook::{Disabled, Settings, Webhook, WebhookId, WebhookKey};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -31,7 +30,7 @@ use web::json;
 use crate::access::{Call, Caller, ManageWebhooks};
 use crate::body::{AttemptBody, WebhookBody};
 use crate::precondition::Precondition;
-use crate::settings::{Draft, Mode, read, read_secret, rotate as rotate_secret};
+use crate::settings::{Draft, Mode, new_secret, read, rotate as rotate_secret};
 use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::{Target, webhook_not_found};
 
@@ -300,15 +299,7 @@ impl Managing {
         attempt: idempotency::Attempt,
         now: OffsetDateTime,
     ) -> Result<Answer, ApiError> {
-        let given = match body {
-            [] => None,
-            body => read_secret(json::parse_object(body)?)?,
-        };
-        let is_generated = given.is_none();
-        let secret = match given {
-            Some(secret) => secret,
-            None => WebhookSecret::generate()?,
-        };
+        let (secret, is_generated) = new_secret(body)?;
         let change = |webhook: &mut Webhook| {
             let before = webhook.settings.clone();
             rotate_secret(&mut webhook.settings.secrets, secret.clone(), now)?;

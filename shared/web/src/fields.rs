@@ -131,6 +131,29 @@ fn whole_number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(written_as_float)
 }
 
+/// One of several things by its name; `what` they are is for the error.
+///
+/// # Errors
+/// With this code: it is no text, or none of the names.
+pub fn one_of<T: Copy>(
+    value: &Value,
+    code: ErrorCode,
+    path: &str,
+    what: &str,
+    known: &[(&str, T)],
+) -> Result<T, ApiError> {
+    let name = value
+        .as_str()
+        .ok_or_else(|| invalid(code, path, "must be text"))?;
+    let found = known.iter().find(|(of, _)| *of == name);
+    found.map(|(_, it)| *it).ok_or_else(|| {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let hint = did_you_mean(name, &names);
+        let message = format!("'{}' is no {what}{hint}", shortened(name));
+        invalid(code, path, &message)
+    })
+}
+
 /// A text of 1 to `max` characters, none of them a control character.
 pub fn text(value: Value, path: &str, max: usize) -> Result<String, ApiError> {
     match value {

@@ -1,0 +1,64 @@
+//! Sources as answers show them.
+
+use domain::organization::OrganizationId;
+use domain::source::{Source, SourceId, SourceKind};
+use serde::Serialize;
+use time::OffsetDateTime;
+use web::base::BaseUrl;
+
+#[derive(Serialize)]
+pub(super) struct SourcesBody {
+    pub(super) sources: Vec<SourceBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SourceBody {
+    id: SourceId,
+    organization_id: OrganizationId,
+    kind: SourceKind,
+    name: String,
+    projects: Vec<String>,
+    enabled: bool,
+    /// What is entered where the calls come from.
+    url: String,
+    has_secret: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_secret_until: Option<String>,
+    created_at: String,
+    updated_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_call_at: Option<String>,
+    /// Only when we made it, and only in the answer to the call that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+impl SourceBody {
+    pub(super) fn of(source: &Source, base: &BaseUrl, now: OffsetDateTime) -> Self {
+        let settings = &source.settings;
+        Self {
+            id: source.id,
+            organization_id: source.org,
+            kind: source.kind,
+            name: settings.name.clone(),
+            projects: settings.projects.clone(),
+            enabled: settings.enabled,
+            url: format!("{}/events/{}", base.0, source.id),
+            has_secret: settings.secrets.secret.is_some(),
+            previous_secret_until: settings.secrets.previous_until(now).map(str::to_owned),
+            created_at: source.created_at.clone(),
+            updated_at: source.updated_at.clone(),
+            last_call_at: source.last_call_at.clone(),
+            secret: None,
+        }
+    }
+
+    pub(super) fn with_secret(mut self, source: &Source, is_generated: bool) -> Self {
+        let secret = source.settings.secrets.secret.as_ref();
+        self.secret = secret
+            .filter(|_| is_generated)
+            .map(|it| it.reveal().to_owned());
+        self
+    }
+}

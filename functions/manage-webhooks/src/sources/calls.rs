@@ -1,0 +1,145 @@
+//! What a source was told.
+
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use domain::analysis::AnalysisEvent;
+use domain::source::call::{Call as Received, CallId, Outcome};
+use serde::Serialize;
+use store::calls::Position;
+use web::api::{self, ApiError};
+use web::cursor::Scope;
+use web::query::Query;
+
+use crate::access::{Call, ReadCalls};
+use crate::state::Managing;
+
+/// The query parameters of a source's calls.
+pub const CALLS_PARAMETERS: [&str; 2] = ["limit", "cursor"];
+
+/// When a page of calls has so many bytes of bodies, as JSON has them, it ends: a buffered answer of Lambda ends at 6 MB.
+const MAX_PAGE_BYTES: usize = 2_000_000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CallsBody {
+    calls: Vec<CallBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CallBody {
+    id: CallId,
+    received_at: String,
+    outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<AnalysisEvent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    branch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_id: Option<String>,
+    /// What was sent, for who may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<String>,
+}
+
+impl CallBody {
+    fn of(call: Received, payload: Option<String>) -> Self {
+        Self {
+            id: call.id,
+            received_at: call.received_at,
+            outcome: call.outcome,
+            reason: call.reason,
+            event: call.event,
+            project: call.project,
+            branch: call.branch,
+            task_id: call.task,
+            payload,
+        }
+    }
+}
+
+/// What a source was told, the newest first.
+pub(crate) async fn list(
+    State(managing): State<Managing>,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ReadCalls>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, ApiError> {
+    let source = managing.source(&caller, &target).await?;
+    let query = Query::parse(raw.as_deref(), &CALLS_PARAMETERS)?;
+    let scope = Scope::new(&serde_json::json!(["calls", source.id]));
+    let limit = query.limit()?;
+    let after = query
+        .optional("cursor")?
+        .map(|cursor| scope.open(cursor, Position::parse))
+        .transpose()?;
+    let (page, has_more) = managing
+        .calls
+        .page(source.id, after.as_ref(), limit)
+        .await?;
+    // DynamoDB takes its time to delete what has expired.
+    let page: Vec<Received> = page.into_iter().filter(|it| !it.is_expired(now)).collect();
+    let (calls, last) = match caller.may_manage {
+        true => managing.with_payloads(page, has_more).await?,
+        false => {
+            let last = page.last().filter(|_| has_more).map(Position::of);
+            let calls = page.into_iter().map(|call| CallBody::of(call, None));
+            (calls.collect(), last)
+        }
+    };
+    let body = CallsBody {
+        next_cursor: last.map(|last| scope.seal(last.as_str())),
+        calls,
+    };
+    api::json(StatusCode::OK, &body)
+}
+
+impl Managing {
+    /// Calls with what was sent; as many as fit into an answer, and behind which one to go on.
+    async fn with_payloads(
+        &self,
+        page: Vec<Received>,
+        has_more: bool,
+    ) -> Result<(Vec<CallBody>, Option<Position>), ApiError> {
+        /// So many are read at a time. DynamoDB gives 16 MB at the most, in any case.
+        const AT_ONCE: usize = 10;
+        let mut calls = Vec::new();
+        let (mut bytes, mut last) = (0, None);
+        let count = page.len();
+        let mut page = page.into_iter().peekable();
+        while page.peek().is_some() && bytes < MAX_PAGE_BYTES {
+            let some: Vec<Received> = page.by_ref().take(AT_ONCE).collect();
+            let keys: Vec<_> = some.iter().map(Received::key).collect();
+            let mut read = self.calls.get_all(&keys).await?;
+            for call in some {
+                if bytes >= MAX_PAGE_BYTES {
+                    break;
+                }
+                let at = read.iter().position(|(it, _)| it.id == call.id);
+                let payload = at.map(|at| read.swap_remove(at).1);
+                bytes += payload.as_ref().map_or(0, |it| length_in_json(it));
+                last = Some(Position::of(&call));
+                calls.push(CallBody::of(call, payload));
+            }
+        }
+        let is_cut_short = calls.len() < count;
+        Ok((calls, last.filter(|_| has_more || is_cut_short)))
+    }
+}
+
+/// How many bytes a text has as JSON, where a control character has six.
+fn length_in_json(text: &str) -> usize {
+    let escaped = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
+    text.len() + 5 * text.as_bytes().iter().filter(|it| escaped(it)).count()
+}

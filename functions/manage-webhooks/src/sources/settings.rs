@@ -1,0 +1,140 @@
+//! What an administrator sends to describe a source.
+
+use domain::source::{MAX_PATTERNS, Source, SourceKind, SourceSettings};
+use domain::webhook::secret::{Secrets, WebhookSecret};
+use serde_json::Value;
+use time::OffsetDateTime;
+use web::api::{ApiError, ErrorCode};
+use web::fields::{Fields, invalid, one_of, project_key, text};
+
+use crate::settings::{Mode, given, rotate as rotate_secret, secret};
+
+/// The fields of a source. The first ones can be set; the others are ignored, so that what was read can be sent back.
+const FIELDS: [&str; 13] = [
+    "name",
+    "kind",
+    "projects",
+    "enabled",
+    "secret",
+    "id",
+    "organizationId",
+    "url",
+    "hasSecret",
+    "previousSecretUntil",
+    "createdAt",
+    "updatedAt",
+    "lastCallAt",
+];
+/// The longest name in characters, as that of a webhook.
+const MAX_NAME: usize = 100;
+
+/// What a source is to be.
+pub(super) struct Draft {
+    pub(super) kind: SourceKind,
+    pub(super) settings: SourceSettings,
+    pub(super) is_secret_generated: bool,
+}
+
+impl Draft {
+    /// Reads a source. `current` is what it has been.
+    pub(super) fn read(
+        body: Value,
+        current: Option<&Source>,
+        mode: Mode,
+        now: OffsetDateTime,
+    ) -> Result<Self, ApiError> {
+        let mut fields = Fields::of(body, String::new(), &FIELDS)?;
+        let kept = current.filter(|_| mode == Mode::Patch);
+        let name = match (fields.nullable("name"), kept) {
+            (None, Some(kept)) => kept.settings.name.clone(),
+            (value, _) => text(given(value, "name")?, "name", MAX_NAME)?,
+        };
+        let kind = match (fields.nullable("kind"), kept) {
+            (None, Some(kept)) => kept.kind,
+            (value, _) => kind(&given(value, "kind")?)?,
+        };
+        if current.is_some_and(|current| current.kind != kind) {
+            let message = "cannot be changed; make another source";
+            return Err(invalid(ErrorCode::InvalidField, "kind", message));
+        }
+        let projects = match (fields.nullable("projects"), kept) {
+            (None, Some(kept)) => kept.settings.projects.clone(),
+            (value, _) => value.flatten().map_or(Ok(Vec::new()), patterns)?,
+        };
+        let enabled = match (fields.nullable("enabled").flatten(), kept) {
+            (None, Some(kept)) => kept.settings.enabled,
+            (None, None) => true,
+            (Some(Value::Bool(enabled)), _) => enabled,
+            (Some(_), _) => {
+                let message = "must be true or false";
+                return Err(invalid(ErrorCode::InvalidField, "enabled", message));
+            }
+        };
+        let given_secret = fields.optional("secret").map(|value| secret(&value));
+        let given_secret = given_secret.transpose()?;
+        let is_secret_generated = given_secret.is_none() && current.is_none();
+        let secrets = match (given_secret, current) {
+            (Some(secret), None) => Secrets::new(Some(secret)),
+            (None, None) => Secrets::new(Some(WebhookSecret::generate()?)),
+            (given, Some(current)) => {
+                let mut secrets = current.settings.secrets.clone();
+                if let Some(secret) = given {
+                    rotate_secret(&mut secrets, secret, now)?;
+                }
+                secrets
+            }
+        };
+        Ok(Self {
+            kind,
+            settings: SourceSettings {
+                name,
+                projects,
+                enabled,
+                secrets,
+            },
+            is_secret_generated,
+        })
+    }
+}
+
+fn kind(value: &Value) -> Result<SourceKind, ApiError> {
+    let known = SourceKind::ALL.map(|it| (it.as_str(), it));
+    one_of(
+        value,
+        ErrorCode::InvalidField,
+        "kind",
+        "kind of source",
+        &known,
+    )
+}
+
+/// Keys of projects, or beginnings of them with a `*` behind.
+fn patterns(value: Value) -> Result<Vec<String>, ApiError> {
+    let Value::Array(values) = value else {
+        let message = "must be an array of projects' keys, with '*' for any ending";
+        return Err(invalid(ErrorCode::InvalidField, "projects", message));
+    };
+    if values.len() > MAX_PATTERNS {
+        let message = format!("there may be at most {MAX_PATTERNS}");
+        return Err(invalid(ErrorCode::InvalidField, "projects", &message));
+    }
+    let mut patterns = Vec::with_capacity(values.len());
+    for (position, value) in values.into_iter().enumerate() {
+        let path = format!("projects[{position}]");
+        let beginning = value.as_str().and_then(|it| it.strip_suffix('*'));
+        let pattern = match beginning.map(str::to_owned) {
+            Some(beginning) if beginning.is_empty() => "*".to_owned(),
+            // By the key's own rule a beginning may also be a number.
+            Some(beginning) => {
+                project_key(Value::String(format!("{beginning}x")), &path)?;
+                format!("{beginning}*")
+            }
+            None => project_key(value, &path)?,
+        };
+        if patterns.contains(&pattern) {
+            return Err(invalid(ErrorCode::InvalidField, &path, "stands twice"));
+        }
+        patterns.push(pattern);
+    }
+    Ok(patterns)
+}
