@@ -40,7 +40,7 @@ pub struct ReportStore {
 pub struct Position(String);
 
 impl Position {
-    /// The position of a report with this version, first upload ([`timestamp`]) and id.
+    /// The position of a report with this version, first upload ([`timestamp`](domain::date::timestamp)) and id.
     pub fn new(version: &Version, first_upload_date: &str, id: ReportId) -> Self {
         Self(format!("{}/{first_upload_date}/{id}", version.sort_key()))
     }
