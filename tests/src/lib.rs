@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod api;
+pub mod at_once;
 pub mod bucket;
 pub mod contract;
 pub mod deployment;

@@ -1,4 +1,4 @@
-//! A source, and who calls it as `SonarQube` does.
+//! A source, and who calls it as `SonarQube` and `CodeScoring` do.
 
 use domain::organization::OrganizationId;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -13,8 +13,10 @@ use crate::api::{Api, Reply, text};
 pub struct Source {
     /// Its id.
     pub id: String,
-    /// What calls are signed with.
+    /// What calls are signed with, or the token that they bring.
     pub secret: String,
+    /// Whether it is called by `CodeScoring`.
+    pub is_codescoring: bool,
 }
 
 impl Source {
@@ -23,13 +25,26 @@ impl Source {
         Self::create_with(api, org, json!({})).await
     }
 
+    /// Makes a source that `CodeScoring` calls, with some settings of its own.
+    pub async fn codescoring_with(api: &Api, org: OrganizationId, mut settings: Value) -> Self {
+        settings["kind"] = json!("codescoring");
+        Self::create_with(api, org, settings).await
+    }
+
+    /// The same, for all projects.
+    pub async fn codescoring(api: &Api, org: OrganizationId) -> Self {
+        Self::codescoring_with(api, org, json!({})).await
+    }
+
     /// Makes a source with some settings of its own.
     pub async fn create_with(api: &Api, org: OrganizationId, settings: Value) -> Self {
         let mut body = json!({"name": "test", "kind": "sonarqube"});
         body.as_object_mut()
             .unwrap()
             .extend(settings.as_object().unwrap().clone());
-        let given = body["secret"].as_str().map(str::to_owned);
+        let is_codescoring = body["kind"] == "codescoring";
+        let shared = if is_codescoring { "token" } else { "secret" };
+        let given = body[shared].as_str().map(str::to_owned);
         let reply = api.manage(org, "POST", "/sources", Some(body)).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
         let created = reply.json();
@@ -37,13 +52,22 @@ impl Source {
         assert!(text(&created["url"]).ends_with(&format!("/events/{id}")));
         Self {
             id,
-            secret: given.unwrap_or_else(|| text(&created["secret"])),
+            secret: given.unwrap_or_else(|| text(&created[shared])),
+            is_codescoring,
         }
     }
 
     /// The path that is called.
     pub fn path(&self) -> String {
         format!("/events/{}", self.id)
+    }
+
+    /// The header that proves who calls.
+    pub fn proof(&self, body: &[u8]) -> (&'static str, String) {
+        match self.is_codescoring {
+            true => ("x-codescoring-authentication", self.secret.clone()),
+            false => ("x-sonar-webhook-hmac-sha256", signature(&self.secret, body)),
+        }
     }
 
     /// Calls it, signed.
@@ -53,12 +77,12 @@ impl Source {
 
     /// Calls it, signed and with further headers.
     pub async fn call_with(&self, api: &Api, body: &[u8], headers: &[(&str, &str)]) -> Reply {
-        let signature = signature(&self.secret, body);
+        let (name, proof) = self.proof(body);
         let mut request = api
             .request("POST", &self.path())
             .header("content-type", "application/json; charset=utf-8")
             .header("user-agent", "SonarQube/2026.3")
-            .header("x-sonar-webhook-hmac-sha256", signature)
+            .header(name, proof)
             .body(body.to_vec());
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -73,6 +97,19 @@ impl Source {
         assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
         reply.json()["calls"].as_array().unwrap().clone()
     }
+}
+
+/// A call of `CodeScoring` with these events.
+pub fn events_of<T: AsRef<str>>(events: &[T]) -> String {
+    let events: Vec<&str> = events.iter().map(AsRef::as_ref).collect();
+    format!(r#"{{"events": [{}]}}"#, events.join(", "))
+}
+
+/// An event of `CodeScoring`, as Django writes it, with the number of a project.
+pub fn event_of(trigger: &str, project: u32) -> String {
+    format!(
+        r#"{{"created_at": "2026-02-10T09:51:17.482913+00:00", "trigger": "{trigger}", "payload": {{"project_id": {project}, "project_name": "Shop {project} ä"}}}}"#
+    )
 }
 
 /// The signature of a body, in lower-case hexadecimal digits.

@@ -21,10 +21,11 @@ use receive_events::Receiving;
 use reqwest::StatusCode;
 use retry_webhooks::Retrying;
 use serde_json::{Value, json};
+use tests::at_once::AtOnce;
 use tests::failures::{Failures, Seam};
 use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::{files, metadata};
-use tests::source::{Source, call_of, signature};
+use tests::source::{Source, call_of, event_of, events_of};
 use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
 use tower::ServiceExt as _;
@@ -40,7 +41,7 @@ struct Process {
 impl Process {
     fn of(system: &System, failures: &Failures) -> Self {
         let stack = &system.stack;
-        let clients = |function: &str| failures.clients(&stack.clients[function]);
+        let clients = |function: &str| AtOnce.of(failures.clients(&stack.clients[function]));
         let publisher = clients("PublishReport");
         Self {
             publishing: Publishing {
@@ -144,14 +145,11 @@ impl World {
         panic!("{version} could not be published");
     }
 
-    /// Calls a source as `SonarQube` does, which never repeats it. Gives whether the call was taken.
-    async fn call(&mut self, broken: Option<Break>, source: &Source, task: &str) -> bool {
-        let body = call_of(task);
+    /// Calls a source once: `SonarQube` never repeats a call. Gives whether it was taken.
+    async fn call(&mut self, broken: Option<Break>, source: &Source, body: String) -> bool {
+        let (name, proof) = source.proof(body.as_bytes());
         let request = Request::post(source.path())
-            .header(
-                "x-sonar-webhook-hmac-sha256",
-                signature(&source.secret, body.as_bytes()),
-            )
+            .header(name, proof)
             .body(Body::from(body))
             .unwrap();
         let receiving = self.process().receiving.clone();
@@ -289,14 +287,16 @@ async fn live(broken: Option<Break>) -> usize {
     calls
 }
 
-/// The same of calls of a source, in both formats.
+/// The same of calls of sources, in each format.
 async fn live_with_calls(broken: Option<Break>) -> usize {
     let mut world = World::new(broken).await;
     let source = Source::create(&world.system, world.org).await;
-    let receivers = [flaky(404).await, flaky(503).await];
+    let codescoring = Source::codescoring(&world.system, world.org).await;
+    let receivers = [flaky(404).await, flaky(503).await, flaky(503).await];
     let settings = [
         json!({"name": "ours", "events": ["analysis.completed"], "schedule": "codescoring"}),
         json!({"name": "SonarQube's", "format": "sonarqube"}),
+        json!({"name": "CodeScoring's", "format": "codescoring", "token": "a token"}),
     ];
     let mut webhooks = Vec::new();
     for (receiver, mut settings) in receivers.iter().zip(settings) {
@@ -306,8 +306,14 @@ async fn live_with_calls(broken: Option<Break>) -> usize {
     let start = OffsetDateTime::now_utc();
 
     let mut taken = BTreeSet::new();
-    if world.call(broken, &source, "AZ1").await {
+    if world.call(broken, &source, call_of("AZ1")).await {
         taken.insert("AZ1".to_owned());
+    }
+    let events = ["clones_analysis_started", "clones_analysis_finished"];
+    let mut passed_on = BTreeSet::new();
+    let body = events_of(&events.map(|trigger| event_of(trigger, 7)));
+    if world.call(broken, &codescoring, body).await {
+        passed_on.extend(events.map(str::to_owned));
     }
     world.publish(broken, "1.0").await;
     world.consume(broken, start).await;
@@ -318,7 +324,17 @@ async fn live_with_calls(broken: Option<Break>) -> usize {
         world.round(None, start + Duration::HOUR * hours).await;
     }
 
-    for (receiver, webhook) in receivers.iter().zip(&webhooks) {
+    let context = format!("{broken:?}");
+    let received = receivers[2].take();
+    let events = received.iter().flat_map(|message| {
+        let body = message.json();
+        body["events"].as_array().cloned().unwrap_or_default()
+    });
+    let triggers: BTreeSet<String> = events.map(|event| text(&event["trigger"])).collect();
+    assert!(triggers.is_superset(&passed_on), "{context}: {triggers:?}");
+    assert!(triggers.contains("security_report_published"), "{context}");
+    check_deliveries(&world, &received, &webhooks[2], &context).await;
+    for (receiver, webhook) in receivers.iter().zip(&webhooks).take(2) {
         let received = receiver.take();
         let tasks = received.iter().flat_map(|message| {
             let body = message.json();
@@ -330,7 +346,6 @@ async fn live_with_calls(broken: Option<Break>) -> usize {
         let tasks: BTreeSet<String> = tasks
             .filter_map(|call| Some(call["taskId"].as_str()?.to_owned()))
             .collect();
-        let context = format!("{broken:?}");
         assert!(tasks.is_superset(&taken), "{context}: {tasks:?}, {taken:?}");
         check_deliveries(&world, &received, webhook, &context).await;
     }

@@ -1,36 +1,44 @@
 //! From messages of the queue to what there is to do for each webhook.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
+use domain::delivery::message::Message;
 use domain::event::{Change, ChangeKey};
 use domain::organization::OrganizationId;
-use domain::webhook::{Webhook, WebhookKey};
+use domain::report::change::ReportChange;
+use domain::webhook::{Webhook, WebhookId, WebhookKey};
 use futures_util::future::join_all;
 use outbound::format;
-use store::queue::work::{Called, Replay, Work};
+use store::queue::work::{Called, Gathered, News, Replay, Work};
+use time::OffsetDateTime;
 
 use crate::lane::{Due, Lane, Task, What};
 use crate::receipt::{Receipt, Records};
 use crate::state::Delivering;
 
-/// When so many bytes of calls are read, the others are left to another batch: each webhook that wants a call gets a message that
-/// has its body. Ten calls of 256 KiB may come on top.
+/// When so many bytes of calls are read, the others are left to another batch: each webhook that wants a call gets messages that
+/// have its body. Four calls of 1 MiB may come on top.
 const MAX_CALL_BYTES: usize = 4 << 20;
 /// So many calls are read at a time.
-const CALLS_AT_A_TIME: usize = 10;
+const CALLS_AT_A_TIME: usize = 4;
 
-/// A change, and the messages of the queue that told of it.
-type Told = (Arc<Change>, Receipt);
+/// A change, and whom it is to be told.
+#[derive(Debug)]
+struct Told {
+    change: Arc<Change>,
+    /// The webhook, if it is for one: then it has gathered.
+    only: Option<WebhookId>,
+}
 
 /// Messages by what they ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// In the order in which they came, each once.
-    changes: BTreeMap<OrganizationId, Vec<Told>>,
-    /// Calls of sources, each once, whose bodies have not been read.
-    calls: Vec<(Called, Receipt)>,
+    changes: BTreeMap<OrganizationId, Vec<(Told, Receipt)>>,
+    /// Calls of sources, each once, whose bodies have not been read; and for which webhook alone.
+    calls: Vec<((Called, Option<WebhookId>), Receipt)>,
     /// In the order in which they came, which is that of their `dueAt`: what has waited longest is tried first, so that one
     /// that always fails does not keep the others from being tried.
     due: BTreeMap<WebhookKey, Vec<(Due, Receipt)>>,
@@ -61,14 +69,12 @@ impl Batch {
 
     fn add(&mut self, work: Work, receipt: Receipt) {
         match work {
-            Work::Change(change) => {
-                let changes = self.changes.entry(change.org).or_default();
-                let change = Arc::new(Change::Report(change));
-                add(changes, change, receipt, |change| change.key());
-            }
-            Work::Call(called) => {
-                add(&mut self.calls, called, receipt, |called| called.key());
-            }
+            Work::Change(change) => self.add_change(change, None, receipt),
+            Work::Call(called) => self.add_call(called, None, receipt),
+            Work::Gathered(Gathered { webhook, news }) => match news {
+                News::Change(change) => self.add_change(change, Some(webhook), receipt),
+                News::Call(called) => self.add_call(called, Some(webhook), receipt),
+            },
             Work::Due(due) => {
                 let key = WebhookKey {
                     org: due.org,
@@ -88,30 +94,47 @@ impl Batch {
         }
     }
 
+    fn add_change(&mut self, change: Box<ReportChange>, only: Option<WebhookId>, receipt: Receipt) {
+        let changes = self.changes.entry(change.org).or_default();
+        let change = Arc::new(Change::Report(change));
+        let told = Told { change, only };
+        add(changes, told, receipt, |told| {
+            (told.change.key(), told.only)
+        });
+    }
+
+    fn add_call(&mut self, called: Called, only: Option<WebhookId>, receipt: Receipt) {
+        add(
+            &mut self.calls,
+            (called, only),
+            receipt,
+            |(called, only)| (called.key(), *only),
+        );
+    }
+
     /// Reads what sources were told. Messages of what cannot be read come again.
     async fn read_calls(&mut self, delivering: &Delivering) {
         let mut calls = std::mem::take(&mut self.calls);
         // Before reports: of an analysis, what SonarQube says itself is more.
-        let mut told: BTreeMap<OrganizationId, Vec<Told>> = BTreeMap::new();
+        let mut told: BTreeMap<OrganizationId, Vec<(Told, Receipt)>> = BTreeMap::new();
         let mut bytes = 0;
         while !calls.is_empty() && bytes < MAX_CALL_BYTES {
             let some: Vec<_> = calls.drain(..CALLS_AT_A_TIME.min(calls.len())).collect();
             let read = some
                 .iter()
-                .map(|(called, _)| delivering.calls.get(called.key()));
+                .map(|((called, _), _)| delivering.calls.get(called.key()));
             let read = join_all(read).await;
-            for ((called, receipt), read) in some.into_iter().zip(read) {
+            for (((called, only), receipt), read) in some.into_iter().zip(read) {
                 match read {
                     Ok(Some((call, body))) => {
                         bytes += body.len();
-                        match call.change(body) {
-                            Some(change) => {
-                                let told = told.entry(called.org).or_default();
-                                told.push((Arc::new(change.into()), receipt));
-                            }
-                            // Somebody has put it on the queue by hand.
-                            None => receipt.settle(),
+                        let told = told.entry(called.org).or_default();
+                        for change in call.changes(body) {
+                            let change = Arc::new(change);
+                            told.push((Told { change, only }, receipt.share()));
                         }
+                        // The changes stand for it; it has none if somebody has put it on the queue by hand.
+                        receipt.settle();
                     }
                     // Its time is over.
                     Ok(None) => receipt.settle(),
@@ -126,13 +149,17 @@ impl Batch {
     }
 
     /// What there is to do for each webhook. Messages for which that cannot be told come again.
-    pub(crate) async fn lanes(mut self, delivering: &Delivering) -> BTreeMap<WebhookKey, Lane> {
+    pub(crate) async fn lanes(
+        mut self,
+        delivering: &Delivering,
+        now: OffsetDateTime,
+    ) -> BTreeMap<WebhookKey, Lane> {
         self.read_calls(delivering).await;
         let mut lanes = BTreeMap::new();
         // A loop, since a closure over references makes a future that is not `Send` enough.
         let mut of_organizations = Vec::new();
         for (org, changes) in self.changes {
-            of_organizations.push(of_changes(delivering, org, changes));
+            of_organizations.push(of_changes(delivering, org, changes, now));
         }
         for result in join_all(of_organizations).await {
             match result {
@@ -184,8 +211,15 @@ impl Batch {
 }
 
 /// Leaves calls to another batch.
-async fn leave(calls: Vec<(Called, Receipt)>, delivering: &Delivering) {
-    let works: Vec<Work> = calls.iter().map(|(it, _)| Work::Call(*it)).collect();
+async fn leave(calls: Vec<((Called, Option<WebhookId>), Receipt)>, delivering: &Delivering) {
+    let work = |(called, only): &(Called, Option<WebhookId>)| match *only {
+        None => Work::Call(*called),
+        Some(webhook) => Work::Gathered(Gathered {
+            webhook,
+            news: News::Call(*called),
+        }),
+    };
+    let works: Vec<Work> = calls.iter().map(|(call, _)| work(call)).collect();
     match delivering.queue.send(&works).await {
         Ok(()) => {
             for (_, receipt) in calls {
@@ -223,15 +257,34 @@ fn add<T, K: PartialEq>(
 async fn of_changes(
     delivering: &Delivering,
     org: OrganizationId,
-    changes: Vec<Told>,
+    changes: Vec<(Told, Receipt)>,
+    now: OffsetDateTime,
 ) -> anyhow::Result<Vec<Lane>> {
     let mut lanes = Vec::new();
+    let mut gathering = Vec::new();
     let (webhooks, unreadable) = delivering.webhooks.all_and_unreadable(org).await?;
     for webhook in webhooks {
-        lanes.push(of_webhook(webhook, &changes)?);
+        let is_wanted = |told: &Told| {
+            told.only.is_none_or(|it| it == webhook.id) && webhook.wants(&told.change)
+        };
+        let mut wanted: Vec<&(Told, Receipt)> =
+            changes.iter().filter(|(told, _)| is_wanted(told)).collect();
+        let format = webhook.settings.wanted.format;
+        if let Some(at) = delivering.limits.gathered_at(format, webhook.id, now) {
+            let fresh = wanted.extract_if(.., |(told, _)| told.only.is_none());
+            let news = distinct(fresh.map(|(told, _)| News::of(&told.change)));
+            let works = news.into_iter().map(|news| {
+                let webhook = webhook.id;
+                Work::Gathered(Gathered { webhook, news })
+            });
+            let wait = (at - now).try_into().unwrap_or_default();
+            gathering.extend(works.map(|work| (work, wait)));
+        }
+        lanes.push(of_webhook(webhook, &wanted)?);
     }
+    delivering.queue.send_later(&gathering).await?;
     if unreadable == 0 {
-        // From here on the lanes stand for the messages.
+        // From here on the lanes, and what gathers, stand for the messages.
         for (_, receipt) in changes {
             receipt.settle();
         }
@@ -247,20 +300,34 @@ async fn of_changes(
     Ok(lanes)
 }
 
-fn of_webhook(webhook: Webhook, changes: &[Told]) -> anyhow::Result<Lane> {
-    let wanted = changes.iter().filter(|(change, _)| webhook.wants(change));
-    let wanted: Vec<Arc<Change>> = wanted.map(|(change, _)| Arc::clone(change)).collect();
-    let receipt_of = |keys: &[ChangeKey]| {
-        let of_message = changes
-            .iter()
-            .filter(|(change, _)| keys.contains(&change.key()));
-        Receipt::joined(of_message.map(|(_, receipt)| receipt.share()))
+/// Each once: several changes may come by one call, and then they stand together.
+fn distinct(news: impl Iterator<Item = News>) -> Vec<News> {
+    let mut news: Vec<News> = news.collect();
+    news.dedup();
+    news
+}
+
+fn of_webhook(webhook: Webhook, wanted: &[&(Told, Receipt)]) -> anyhow::Result<Lane> {
+    let mut changes = Vec::new();
+    let mut receipts: HashMap<ChangeKey, Vec<&Receipt>> = HashMap::new();
+    for (told, receipt) in wanted {
+        let of_change = receipts.entry(told.change.key()).or_default();
+        // It may be told to all, and to this one alone.
+        if of_change.is_empty() {
+            changes.push(Arc::clone(&told.change));
+        }
+        of_change.push(receipt);
+    }
+    let receipt_of = |message: &Message| {
+        let keys = message.keys();
+        let receipts = keys.iter().flat_map(|key| &receipts[key]);
+        Receipt::joined(receipts.map(|receipt| receipt.share()))
     };
-    let messages = format::messages(webhook.settings.wanted.format, webhook.org, &wanted)?;
+    let messages = format::messages(webhook.settings.wanted.format, webhook.org, &changes)?;
     let tasks: Vec<Task> = messages
         .into_iter()
         .map(|message| Task {
-            receipt: receipt_of(&message.keys()),
+            receipt: receipt_of(&message),
             what: What::New(message),
         })
         .collect();

@@ -51,7 +51,7 @@ pub async fn handle(
     let mut batch = Batch::read(event, &mut records);
     let replays = std::mem::take(&mut batch.replays);
 
-    let lanes = batch.lanes(delivering).await;
+    let lanes = batch.lanes(delivering, now).await;
     let slots = Semaphore::new(MAX_CONCURRENT);
     let tally = Tally::default();
     let running = lanes

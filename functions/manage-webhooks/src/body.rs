@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::delivery::attempt::{Attempt, AttemptError, AttemptSummary};
-use domain::delivery::{Delivery, DeliveryId, DeliveryState};
+use domain::delivery::{About, Delivery, DeliveryId, DeliveryState};
 use domain::event::Event;
 use domain::organization::OrganizationId;
 use domain::token::{Right, Token, TokenId};
@@ -25,6 +25,7 @@ pub(crate) struct WebhookBody {
     has_secret: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_secret_until: Option<String>,
+    has_token: bool,
     /// The only one of `projects`.
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
@@ -73,6 +74,7 @@ impl WebhookBody {
             url: settings.url.masked(),
             has_secret: settings.secrets.secret.is_some(),
             previous_secret_until,
+            has_token: settings.token.is_some(),
             project: settings.wanted.only_project().map(str::to_owned),
             projects: settings.wanted.projects.clone(),
             events: settings.wanted.events.clone(),
@@ -118,6 +120,9 @@ pub(crate) struct DeliverySummaryBody {
     /// The same.
     #[serde(skip_serializing_if = "Option::is_none")]
     analyses: Option<u32>,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    codescoring_events: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
     created_at: String,
@@ -130,17 +135,15 @@ pub(crate) struct DeliverySummaryBody {
 
 impl DeliverySummaryBody {
     pub(crate) fn of(delivery: &Delivery, now: OffsetDateTime) -> Self {
+        let of = |about| (delivery.about() == about).then_some(delivery.changes);
         Self {
             id: delivery.id,
             webhook_id: delivery.webhook,
             state: delivery.state,
             events: delivery.events.clone(),
-            reports: if delivery.is_of_analyses() {
-                0
-            } else {
-                delivery.changes
-            },
-            analyses: delivery.is_of_analyses().then_some(delivery.changes),
+            reports: of(About::Reports).unwrap_or_default(),
+            analyses: of(About::Analyses),
+            codescoring_events: of(About::CodescoringEvents),
             project: delivery.project.clone(),
             created_at: delivery.created_at.clone(),
             // While somebody tries it, the attribute is about the claim.

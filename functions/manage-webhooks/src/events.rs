@@ -1,5 +1,7 @@
 //! `GET /webhook-events`: what webhooks can be told of.
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::analysis::AnalysisEvent;
@@ -7,6 +9,7 @@ use domain::event;
 use domain::event::TEST_EVENT;
 use domain::organization::OrganizationId;
 use domain::report::change::ReportEvent;
+use outbound::format::codescoring;
 use outbound::format::reports::{analysis_sample, sample};
 use serde::Serialize;
 use serde_json::Value;
@@ -23,8 +26,8 @@ struct Events {
 
 #[derive(Serialize)]
 struct Event {
-    name: &'static str,
-    description: &'static str,
+    name: String,
+    description: Cow<'static, str>,
     /// The body of a message.
     sample: Value,
 }
@@ -32,24 +35,27 @@ struct Event {
 pub(crate) async fn list() -> Result<Response, ApiError> {
     let org = SAMPLE_ORGANIZATION;
     let event = |it: event::Event| Event {
-        name: it.as_str(),
-        description: describe(it),
-        sample: match it {
+        name: it.as_str().to_owned(),
+        description: describe(&it),
+        sample: match &it {
             event::Event::Report(event) => sample(org, event.as_str(), None).body,
-            event::Event::Analysis(event) => analysis_sample(org, event),
+            event::Event::Analysis(event) => analysis_sample(org, *event),
+            event::Event::Codescoring(trigger) => codescoring::sample(trigger),
         },
     };
     let test = Event {
-        name: TEST_EVENT,
-        description: "A test call. It is sent when an administrator asks for it, and no webhook filters it.",
+        name: TEST_EVENT.to_owned(),
+        description:
+            "A test call. It is sent when an administrator asks for it, and no webhook filters it."
+                .into(),
         sample: sample(org, TEST_EVENT, None).body,
     };
     let events = event::Event::all().map(event).chain([test]).collect();
     api::json(StatusCode::OK, &Events { events })
 }
 
-fn describe(event: event::Event) -> &'static str {
-    match event {
+fn describe(event: &event::Event) -> Cow<'static, str> {
+    let text = match event {
         event::Event::Report(ReportEvent::Published) => "A report is announced for the first time.",
         event::Event::Report(ReportEvent::Updated) => {
             "A later revision of a report that was announced before. Revisions that could not be announced one by one are announced as the newest of them."
@@ -63,5 +69,13 @@ fn describe(event: event::Event) -> &'static str {
         event::Event::Analysis(AnalysisEvent::GateChanged) => {
             "SonarQube has called a source: somebody has changed issues, and with them the quality gate of an analysis. Only webhooks that name this event are told of it."
         }
-    }
+        event::Event::Codescoring(trigger) => {
+            let trigger = trigger.name();
+            return format!(
+                "CodeScoring has called a source, with the trigger {trigger}. Only webhooks of the format codescoring are told of it."
+            )
+            .into();
+        }
+    };
+    text.into()
 }

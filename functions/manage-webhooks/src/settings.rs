@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::{HeaderName, HeaderValue, header};
+use domain::analysis::MAX_KEY;
 use domain::event::Event;
 use domain::webhook::format::Format;
 use domain::webhook::schedule::Schedule;
@@ -19,10 +20,11 @@ use web::json;
 use web::text::shortened;
 
 /// The fields of a webhook. The first ones can be set; the others are ignored, so that what was read can be sent back.
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 23] = [
     "name",
     "url",
     "secret",
+    "token",
     "project",
     "projects",
     "events",
@@ -34,6 +36,7 @@ const FIELDS: [&str; 21] = [
     "organizationId",
     "hasSecret",
     "previousSecretUntil",
+    "hasToken",
     "disabledReason",
     "disabledAt",
     "failingSince",
@@ -46,6 +49,8 @@ const HEADER_FIELDS: [&str; 2] = ["name", "value"];
 
 /// The longest name in characters (`SonarQube`).
 const MAX_NAME: usize = 100;
+/// The shortest token of a source in characters, as the shortest secret.
+const MIN_TOKEN: usize = 16;
 /// How many headers of its own a webhook may have.
 const MAX_HEADERS: usize = 10;
 /// The longest name of a header in characters.
@@ -92,11 +97,6 @@ pub(crate) fn read(
         (None, Some(kept)) => kept.url.clone(),
         (value, _) => url(&given(value, "url")?, current)?,
     };
-    let given_projects = projects(fields.nullable("project"), fields.nullable("projects"))?;
-    let projects = match (given_projects, kept) {
-        (None, Some(kept)) => kept.wanted.projects.clone(),
-        (given, _) => given.unwrap_or_default(),
-    };
     let format = match (fields.nullable("format"), kept) {
         (None, Some(kept)) => kept.wanted.format,
         (value, _) => value
@@ -104,6 +104,15 @@ pub(crate) fn read(
             .map(|value| format(&value))
             .transpose()?
             .unwrap_or_default(),
+    };
+    let given_projects = projects(
+        fields.nullable("project"),
+        fields.nullable("projects"),
+        project_of(format == Format::Codescoring),
+    )?;
+    let projects = match (given_projects, kept) {
+        (None, Some(kept)) => kept.wanted.projects.clone(),
+        (given, _) => given.unwrap_or_default(),
     };
     let schedule = match (fields.nullable("schedule"), kept) {
         (None, Some(kept)) => kept.schedule,
@@ -117,7 +126,7 @@ pub(crate) fn read(
         (None, Some(kept)) => kept.wanted.events.clone(),
         (value, _) => value.flatten().map(events).transpose()?.unwrap_or_default(),
     };
-    if let Some(event) = events.iter().find(|event| !format.takes(**event)) {
+    if let Some(event) = events.iter().find(|event| !format.takes(event)) {
         let message = format!(
             "messages of the format '{}' do not tell of '{}'",
             format.as_str(),
@@ -139,6 +148,7 @@ pub(crate) fn read(
             .transpose()?
             .unwrap_or_default(),
     };
+    let token = token(fields.nullable("token"), format, stored)?;
     let enabled = match fields.nullable("enabled") {
         None => (mode != Mode::Patch).then_some(true),
         Some(value) => Some(boolean(value)?),
@@ -154,7 +164,7 @@ pub(crate) fn read(
                 secret: Some(current),
                 ..
             }) if value == current.reveal() => Ok(current.clone()),
-            _ => secret(&value),
+            _ => Sharing::Secret.read(&value),
         })
         .transpose()?;
 
@@ -177,6 +187,7 @@ pub(crate) fn read(
         name,
         url,
         secrets,
+        token,
         wanted: Wanted {
             projects,
             events,
@@ -215,19 +226,94 @@ pub(crate) fn rotate(
     rotated.map_err(|reason| ApiError::new(ErrorCode::TooManySecrets, reason.to_string()))
 }
 
-/// Reads the body of a rotation, which may be empty: the new secret, and whether it was generated since none is given.
-pub(crate) fn new_secret(body: &[u8]) -> Result<(WebhookSecret, bool), ApiError> {
-    let given = match body {
-        [] => None,
-        body => {
-            let mut fields = Fields::of(json::parse_object(body)?, String::new(), &["secret"])?;
-            fields.optional("secret").map(|value| secret(&value))
+/// By what two sides know each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// By a secret, which signs.
+    Secret,
+    /// By a token, which is sent.
+    Token,
+}
+
+impl Sharing {
+    /// The field in which it is given, and shown once.
+    pub(crate) const fn field(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Token => "token",
         }
-    };
-    Ok(match given.transpose()? {
-        Some(secret) => (secret, false),
-        None => (WebhookSecret::generate()?, true),
-    })
+    }
+
+    /// Reads one that somebody has chosen.
+    pub(crate) fn read(self, value: &Value) -> Result<WebhookSecret, ApiError> {
+        let refused = |reason: &str| invalid(ErrorCode::InvalidSecret, self.field(), reason);
+        let text = value.as_str().ok_or_else(|| refused("must be text"))?;
+        match self {
+            Self::Secret => WebhookSecret::parse(text).map_err(|it| refused(&it.to_string())),
+            Self::Token => {
+                WebhookSecret::parse_token(text, MIN_TOKEN).map_err(|it| refused(&it.to_string()))
+            }
+        }
+    }
+
+    /// A new one.
+    pub(crate) fn generate(self) -> anyhow::Result<WebhookSecret> {
+        match self {
+            Self::Secret => WebhookSecret::generate(),
+            Self::Token => WebhookSecret::generate_token(),
+        }
+    }
+
+    /// Reads the body of a rotation, which may be empty: the new one, and whether it was generated since none is given.
+    pub(crate) fn rotation(self, body: &[u8]) -> Result<(WebhookSecret, bool), ApiError> {
+        let given = match body {
+            [] => None,
+            body => {
+                let known = [self.field()];
+                let mut fields = Fields::of(json::parse_object(body)?, String::new(), &known)?;
+                fields.optional(self.field()).map(|value| self.read(&value))
+            }
+        };
+        Ok(match given.transpose()? {
+            Some(secret) => (secret, false),
+            None => (self.generate()?, true),
+        })
+    }
+}
+
+/// The token of a webhook, in the format that has one. `stored` is what the webhook has been, if that went to the same host.
+fn token(
+    given: Option<Option<Value>>,
+    format: Format,
+    stored: Option<&Settings>,
+) -> Result<Option<WebhookSecret>, ApiError> {
+    const NAME: &str = Sharing::Token.field();
+    let refused = |reason: &str| invalid(ErrorCode::InvalidSecret, NAME, reason);
+    // One that is taken away is not kept.
+    let stored = stored.filter(|_| given != Some(None));
+    match given.flatten() {
+        Some(_) if !format.has_token() => {
+            let message = format!("a webhook of the format '{}' has none", format.as_str());
+            Err(refused(&message))
+        }
+        Some(value) => {
+            let text = value.as_str().ok_or_else(|| refused("must be text"))?;
+            // Its length is the receiver's matter.
+            let token = WebhookSecret::parse_token(text, 1);
+            token.map(Some).map_err(|it| refused(&it.to_string()))
+        }
+        None if !format.has_token() => Ok(None),
+        None => match stored.and_then(|stored| stored.token.clone()) {
+            Some(token) => Ok(Some(token)),
+            None => {
+                let message = format!(
+                    "{NAME}: is required for the format '{}', and with a url of another host",
+                    format.as_str()
+                );
+                Err(ApiError::new(ErrorCode::MissingField, message).parameter(NAME))
+            }
+        },
+    }
 }
 
 pub(crate) fn given(value: Option<Option<Value>>, name: &str) -> Result<Value, ApiError> {
@@ -268,14 +354,6 @@ fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError
     }
 }
 
-pub(crate) fn secret(value: &Value) -> Result<WebhookSecret, ApiError> {
-    let text = value
-        .as_str()
-        .ok_or_else(|| invalid(ErrorCode::InvalidSecret, "secret", "must be text"))?;
-    WebhookSecret::parse(text)
-        .map_err(|reason| invalid(ErrorCode::InvalidSecret, "secret", &reason.to_string()))
-}
-
 fn format(value: &Value) -> Result<Format, ApiError> {
     let known = Format::ALL.map(|it| (it.as_str(), it));
     one_of(value, ErrorCode::InvalidField, "format", "format", &known)
@@ -292,17 +370,32 @@ fn schedule(value: &Value) -> Result<Schedule, ApiError> {
     )
 }
 
+/// Reads how a project is called.
+pub(crate) type ReadProject = fn(Value, &str) -> Result<String, ApiError>;
+
+/// How a project is called: by its key, as `SonarQube` has it, and with `CodeScoring` as anybody likes, or by a number.
+pub(crate) fn project_of(is_codescoring: bool) -> ReadProject {
+    match is_codescoring {
+        true => |value, path| text(value, path, MAX_KEY),
+        false => project_key,
+    }
+}
+
 /// The projects, in either form; `None` when neither is given.
 fn projects(
     one: Option<Option<Value>>,
     several: Option<Option<Value>>,
+    read: ReadProject,
 ) -> Result<Option<BTreeSet<String>>, ApiError> {
     let one = one.map(|value| {
-        let key = value.map(|value| project_key(value, "project"));
+        let key = value.map(|value| read(value, "project"));
         Ok::<_, ApiError>(BTreeSet::from_iter(key.transpose()?))
     });
     let one = one.transpose()?;
-    let several = several.map(|value| several_projects(value.unwrap_or(Value::Array(Vec::new()))));
+    let several = several.map(|value| {
+        let values = value.unwrap_or(Value::Array(Vec::new()));
+        several_projects(values, read)
+    });
     let several = several.transpose()?;
     match (one, several) {
         // What was read can be sent back.
@@ -314,7 +407,7 @@ fn projects(
     }
 }
 
-fn several_projects(value: Value) -> Result<BTreeSet<String>, ApiError> {
+fn several_projects(value: Value, read: ReadProject) -> Result<BTreeSet<String>, ApiError> {
     let Value::Array(values) = value else {
         let message = "must be an array of projects' keys";
         return Err(invalid(ErrorCode::InvalidField, "projects", message));
@@ -326,7 +419,7 @@ fn several_projects(value: Value) -> Result<BTreeSet<String>, ApiError> {
     let mut projects = BTreeSet::new();
     for (position, value) in values.into_iter().enumerate() {
         let path = format!("projects[{position}]");
-        if !projects.insert(project_key(value, &path)?) {
+        if !projects.insert(read(value, &path)?) {
             return Err(invalid(ErrorCode::InvalidField, &path, "stands twice"));
         }
     }
@@ -346,12 +439,13 @@ fn events(value: Value) -> Result<BTreeSet<Event>, ApiError> {
             "must not be empty; leave it out for those that the format is told of unasked";
         return Err(invalid(ErrorCode::InvalidEvent, "events", message));
     }
-    let known: Vec<(&str, Event)> = Event::all().map(|it| (it.as_str(), it)).collect();
+    let all: Vec<Event> = Event::all().collect();
+    let known: Vec<(&str, &Event)> = all.iter().map(|it| (it.as_str(), it)).collect();
     let mut events = BTreeSet::new();
     for (position, value) in values.iter().enumerate() {
         let path = format!("events[{position}]");
         let event = one_of(value, ErrorCode::InvalidEvent, &path, "event", &known)?;
-        if !events.insert(event) {
+        if !events.insert(event.clone()) {
             return Err(invalid(ErrorCode::InvalidEvent, &path, "stands twice"));
         }
     }

@@ -22,12 +22,12 @@ use web::json;
 
 use crate::access::{Call, Caller, ManageSources};
 use crate::precondition::Precondition;
-use crate::settings::{Mode, new_secret, rotate as rotate_secret};
+use crate::settings::{Mode, rotate as rotate_secret};
 use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::{Target, source_not_found};
 
 use self::body::{SourceBody, SourcesBody};
-use self::settings::Draft;
+use self::settings::{Draft, sharing};
 
 /// How often a change is tried, when others win.
 const MAX_TRIES: usize = 5;
@@ -127,7 +127,8 @@ pub(crate) async fn rotate(
 ) -> Result<Response, ApiError> {
     let body = json::bytes(body, MAX_BODY_BYTES).await?;
     let first = async |attempt: Attempt| {
-        let (secret, is_generated) = new_secret(&body)?;
+        let kind = managing.source(&caller, &target).await?.kind;
+        let (secret, is_generated) = sharing(kind).rotation(&body)?;
         let change =
             |source: &mut Source| rotate_secret(&mut source.settings.secrets, secret.clone(), now);
         let answer = |source: &Source| {

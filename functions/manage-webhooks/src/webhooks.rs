@@ -30,7 +30,7 @@ use web::json;
 use crate::access::{Call, Caller, ManageWebhooks};
 use crate::body::{AttemptBody, WebhookBody};
 use crate::precondition::Precondition;
-use crate::settings::{Draft, Mode, new_secret, read, rotate as rotate_secret};
+use crate::settings::{Draft, Mode, Sharing, read, rotate as rotate_secret};
 use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::{Target, webhook_not_found};
 
@@ -299,7 +299,7 @@ impl Managing {
         attempt: idempotency::Attempt,
         now: OffsetDateTime,
     ) -> Result<Answer, ApiError> {
-        let (secret, is_generated) = new_secret(body)?;
+        let (secret, is_generated) = Sharing::Secret.rotation(body)?;
         let change = |webhook: &mut Webhook| {
             let before = webhook.settings.clone();
             rotate_secret(&mut webhook.settings.secrets, secret.clone(), now)?;
@@ -485,7 +485,7 @@ impl Managing {
         settings: &Settings,
         now: OffsetDateTime,
     ) -> Result<TestBody, ApiError> {
-        let outgoing = Outgoing::test(DeliveryId::at(now).to_string(), org, settings);
+        let outgoing = Outgoing::test(DeliveryId::at(now).to_string(), org, settings, now);
         let headers = outgoing.headers(settings, now)?;
         let payload = String::from_utf8_lossy(&outgoing.body).into_owned();
         let signing = settings.secrets.signing(now);

@@ -1,7 +1,8 @@
-//! `/events/{sourceId}`: what `SonarQube` calls when something has happened.
+//! `/events/{sourceId}`: what `SonarQube` and `CodeScoring` call when something has happened.
 //!
-//! `SonarQube` makes each call once, waits ten seconds for an answer, and never repeats it. So a call is stored before it is
-//! answered, together with its mark in the outbox; after that nothing loses it.
+//! `SonarQube` makes each call once, waits ten seconds for an answer, and never repeats it. `CodeScoring` repeats, and forgets what
+//! happens while it has given up. So a call is stored before it is answered, together with its mark in the outbox; after that nothing
+//! loses it.
 //!
 //! *Invariant:* of a call nothing is believed but that it came, by whoever knows the source's secret, and nothing in it is ever
 //! called.
@@ -10,13 +11,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::post;
+use domain::codescoring::TOKEN_HEADER;
 use domain::event::{EVENTS_HEADER, TEST_EVENT};
 use domain::source::call::{Call, CallId, HOPS_HEADER, MAX_HOPS, Outcome};
-use domain::source::{Source, SourceId};
+use domain::source::{Source, SourceId, SourceKind};
 use runtime::config::Environment;
 use runtime::metrics::{Metric, Metrics};
 use serde::Serialize;
@@ -34,9 +36,13 @@ pub const EVENTS_PATH: &str = "/events/{sourceId}";
 /// What API Gateway passes on: that path with a slash at the end too, as somebody may enter it, and what is no source's.
 const EVERY_PATH: &str = "/events/{*sourceId}";
 
-/// How large a call may be, in bytes. One has some 2 kB, and some hundred more for each condition of the quality gate and each
-/// property of the analysis.
+/// How large a call of `SonarQube` may be, in bytes. One has some 2 kB, and some hundred more for each condition of the quality gate
+/// and each property of the analysis.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The same for `CodeScoring`, whose calls have many events when they were repeated for long.
+pub const MAX_EVENTS_BODY_BYTES: usize = 1024 * 1024;
+/// Of a call that cannot be read so many bytes are kept.
+const KEPT_OF_REFUSED: usize = MAX_BODY_BYTES;
 
 /// By which `SonarQube` signs (`WebhookCallerImpl` in its source).
 const SIGNATURE: &str = "x-sonar-webhook-hmac-sha256";
@@ -127,15 +133,26 @@ impl Receiving {
         now: OffsetDateTime,
     ) -> Result<Response, ApiError> {
         let hops = hops(headers)?;
-        let body = json::bytes(body, MAX_BODY_BYTES).await?;
+        let body = json::bytes(body, MAX_EVENTS_BODY_BYTES).await?;
         let source = self.source(source, headers, &body, now).await?;
+        let most = match source.kind {
+            SourceKind::Sonarqube => MAX_BODY_BYTES,
+            SourceKind::Codescoring => MAX_EVENTS_BODY_BYTES,
+        };
+        if body.len() > most {
+            return Err(json::too_large(most));
+        }
         let call = Call::new(&source, &body, hops, now);
         let call = if is_test(headers) {
             call.as_test()
         } else {
             call
         };
-        let text = String::from_utf8_lossy(&body);
+        let kept = match call.outcome {
+            Outcome::Refused => &body[..body.len().min(KEPT_OF_REFUSED)],
+            Outcome::Accepted | Outcome::Ignored => &body,
+        };
+        let text = String::from_utf8_lossy(kept);
         let call = match self.calls.store(&call, &text, now).await? {
             Stored::New => call,
             Stored::Known(known) => *known,
@@ -148,6 +165,11 @@ impl Receiving {
             source = %source.id, call = %call.id, outcome = call.outcome.as_str(),
             "source {} was called: {}", source.id, call.outcome.as_str()
         );
+        // There is nothing to be done for a trial.
+        let status = match call.is_trial() {
+            true => StatusCode::OK,
+            false => StatusCode::ACCEPTED,
+        };
         match call.reason {
             Some(reason) if call.outcome == Outcome::Refused => {
                 Err(ApiError::new(ErrorCode::InvalidJson, reason))
@@ -157,7 +179,7 @@ impl Receiving {
                     id: call.id,
                     outcome: call.outcome,
                 };
-                api::json(StatusCode::ACCEPTED, &received)
+                api::json(status, &received)
             }
         }
     }
@@ -179,13 +201,9 @@ impl Receiving {
             Err(_) => None,
         };
         let source = source.filter(|source| source.settings.enabled);
-        let signature = headers.get(SIGNATURE).and_then(|it| it.to_str().ok());
-        let (source, signature) = source.zip(signature).ok_or_else(not_verified)?;
-        let mut secrets = source.settings.secrets.signing(now);
-        match secrets.any(|secret| secret.verifies_body(body, signature)) {
-            true => Ok(source.clone()),
-            false => Err(not_verified()),
-        }
+        source
+            .filter(|source| is_verified(source, headers, body, now))
+            .ok_or_else(not_verified)
     }
 
     /// Puts a call on the queue. If that fails, the mark is still there, and the sweep does it.
@@ -211,6 +229,22 @@ impl Receiving {
             tracing::warn!(source = %source.id, "{error:#}");
         }
     }
+}
+
+/// Whether a call is by whoever knows what the source shares with it.
+fn is_verified(source: &Source, headers: &HeaderMap, body: &[u8], now: OffsetDateTime) -> bool {
+    let mut secrets = source.settings.secrets.signing(now);
+    let proof = match source.kind {
+        SourceKind::Sonarqube => headers.get(SIGNATURE),
+        SourceKind::Codescoring => headers.get(TOKEN_HEADER),
+    };
+    let Some(proof) = proof.map(HeaderValue::as_bytes) else {
+        return false;
+    };
+    secrets.any(|secret| match source.kind {
+        SourceKind::Sonarqube => secret.verifies_body(body, proof),
+        SourceKind::Codescoring => secret.is(proof),
+    })
 }
 
 /// Through how many stacks of this product a call has come.
@@ -241,6 +275,6 @@ fn is_test(headers: &HeaderMap) -> bool {
 }
 
 fn not_verified() -> ApiError {
-    let message = "there is no such source, or the signature is not that of its secret";
+    let message = "there is no such source, or the signature or token is not its own";
     ApiError::new(ErrorCode::InvalidSignature, message)
 }

@@ -43,18 +43,18 @@ pub const MAX_KEY: usize = 400;
 #[serde(rename_all = "camelCase")]
 pub struct Analysis {
     /// The background task. A call that tells of a quality gate has none.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "crate::lenient")]
     pub task_id: Option<String>,
     /// When the analysis was made, as the call has it. A task that failed early has none.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "crate::lenient")]
     pub analysed_at: Option<String>,
     /// When what the call tells of happened, as it has it.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "crate::lenient")]
     pub changed_at: Option<String>,
     /// The project.
     pub project: Project,
     /// The branch.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "crate::lenient")]
     pub branch: Option<Branch>,
 }
 
@@ -69,19 +69,11 @@ pub struct Project {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Branch {
     /// Its name, or the key of a pull request.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "crate::lenient")]
     pub name: Option<String>,
     /// Whether it is the main one.
-    #[serde(default, rename = "isMain", deserialize_with = "lenient")]
+    #[serde(default, rename = "isMain", deserialize_with = "crate::lenient")]
     pub is_main: Option<bool>,
-}
-
-/// A field that is as it should be, or is taken for absent: what is not looked at any further must not lose a call.
-fn lenient<'de, D: serde::Deserializer<'de>, T: serde::de::DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
 }
 
 /// Why a text is no call of `SonarQube`.

@@ -125,6 +125,15 @@ impl DeliveryState {
     }
 }
 
+/// What a message tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "these are events of Event")]
+pub enum About {
+    Reports,
+    Analyses,
+    CodescoringEvents,
+}
+
 /// A delivery as it is stored, without its message and its attempts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -139,7 +148,7 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// The events in its message.
     pub events: BTreeSet<Event>,
-    /// How many changes its message tells of: of reports or of analyses, as its events say.
+    /// How many changes its message tells of; of what, [`Delivery::about`] says.
     #[serde(rename = "reports")]
     pub changes: u32,
     /// Through how many stacks of this product what it tells of has come before.
@@ -206,11 +215,13 @@ impl Delivery {
         }
     }
 
-    /// Whether its message tells of analyses, and not of reports: none tells of both.
-    pub fn is_of_analyses(&self) -> bool {
-        self.events
-            .iter()
-            .any(|it| matches!(it, Event::Analysis(_)))
+    /// What its message tells of: none tells of two kinds of things.
+    pub fn about(&self) -> About {
+        match self.events.first() {
+            Some(Event::Analysis(_)) => About::Analyses,
+            Some(Event::Codescoring(_)) => About::CodescoringEvents,
+            Some(Event::Report(_)) | None => About::Reports,
+        }
     }
 
     /// Whether the newest change of its message lies so far back at `now`.

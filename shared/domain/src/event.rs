@@ -1,10 +1,13 @@
 //! What webhooks are told of.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::analysis::{AnalysisChange, AnalysisEvent};
+use crate::codescoring::{CodescoringChange, Trigger};
 use crate::organization::OrganizationId;
 use crate::report::ReportId;
 use crate::report::change::{ReportChange, ReportEvent};
@@ -18,27 +21,32 @@ pub const TEST_EVENT: &str = "report.test";
 pub const EVENTS_HEADER: &str = "x-webhook-event";
 
 /// What can happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Event {
     /// To a report.
     Report(ReportEvent),
     /// To an analysis.
     Analysis(AnalysisEvent),
+    /// In `CodeScoring`.
+    Codescoring(Trigger),
 }
 
 impl Event {
-    /// Every event.
+    /// Every event that is known.
     pub fn all() -> impl Iterator<Item = Self> {
         let reports = ReportEvent::ALL.into_iter().map(Self::Report);
-        reports.chain(AnalysisEvent::ALL.into_iter().map(Self::Analysis))
+        let analyses = AnalysisEvent::ALL.into_iter().map(Self::Analysis);
+        let triggers = Trigger::all().map(Self::Codescoring);
+        reports.chain(analyses).chain(triggers)
     }
 
     /// The event's name.
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Report(event) => event.as_str(),
             Self::Analysis(event) => event.as_str(),
+            Self::Codescoring(trigger) => trigger.as_str(),
         }
     }
 }
@@ -50,6 +58,8 @@ pub enum Change {
     Report(Box<ReportChange>),
     /// To an analysis.
     Analysis(Box<AnalysisChange>),
+    /// In `CodeScoring`.
+    Codescoring(Box<CodescoringChange>),
 }
 
 /// What tells one change from another.
@@ -64,10 +74,16 @@ pub enum ChangeKey {
     },
     /// A call of a source.
     Call { source: SourceId, call: CallId },
+    /// An event of a call that may have several, by its position.
+    Event {
+        source: SourceId,
+        call: CallId,
+        position: u32,
+    },
 }
 
 impl ChangeKey {
-    /// The same as bytes, of two lengths, so that none of one kind is one of the other.
+    /// The same as bytes, of a length for each kind, so that none of one kind is one of the other.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let of = |id: Uuid| id.into_bytes().to_vec();
         match *self {
@@ -75,6 +91,16 @@ impl ChangeKey {
                 report, revision, ..
             } => [of(report.uuid()), revision.to_be_bytes().to_vec()].concat(),
             Self::Call { source, call } => [of(source.uuid()), of(call.uuid())].concat(),
+            Self::Event {
+                source,
+                call,
+                position,
+            } => [
+                of(source.uuid()),
+                of(call.uuid()),
+                position.to_be_bytes().to_vec(),
+            ]
+            .concat(),
         }
     }
 }
@@ -91,12 +117,19 @@ impl From<AnalysisChange> for Change {
     }
 }
 
+impl From<CodescoringChange> for Change {
+    fn from(change: CodescoringChange) -> Self {
+        Self::Codescoring(Box::new(change))
+    }
+}
+
 impl Change {
     /// What happened.
     pub fn event(&self) -> Event {
         match self {
             Self::Report(change) => Event::Report(change.event),
             Self::Analysis(change) => Event::Analysis(change.event),
+            Self::Codescoring(change) => Event::Codescoring(change.trigger.clone()),
         }
     }
 
@@ -105,14 +138,24 @@ impl Change {
         match self {
             Self::Report(change) => change.org,
             Self::Analysis(change) => change.org,
+            Self::Codescoring(change) => change.org,
         }
     }
 
-    /// The key of the project that it concerns.
-    pub fn project(&self) -> &str {
+    /// The project that it concerns, if it concerns one: its key, or what `CodeScoring` calls it.
+    pub fn project(&self) -> Option<&str> {
         match self {
-            Self::Report(change) => &change.details.project_key,
-            Self::Analysis(change) => &change.analysis.project.key,
+            Self::Report(change) => Some(&change.details.project_key),
+            Self::Analysis(change) => Some(&change.analysis.project.key),
+            Self::Codescoring(change) => change.project.name(),
+        }
+    }
+
+    /// Whether it concerns one of these projects, under any name that it is known by.
+    pub fn is_of(&self, projects: &BTreeSet<String>) -> bool {
+        match self {
+            Self::Codescoring(change) => change.project.names().any(|it| projects.contains(it)),
+            _ => self.project().is_some_and(|it| projects.contains(it)),
         }
     }
 
@@ -121,6 +164,7 @@ impl Change {
         match self {
             Self::Report(change) => change.stored_at(),
             Self::Analysis(change) => change.stored_at(),
+            Self::Codescoring(change) => change.stored_at(),
         }
     }
 
@@ -129,6 +173,7 @@ impl Change {
         match self {
             Self::Report(_) => 0,
             Self::Analysis(change) => change.hops,
+            Self::Codescoring(change) => change.hops,
         }
     }
 
@@ -143,6 +188,11 @@ impl Change {
             Self::Analysis(change) => ChangeKey::Call {
                 source: change.source,
                 call: change.call,
+            },
+            Self::Codescoring(change) => ChangeKey::Event {
+                source: change.source,
+                call: change.call,
+                position: change.position,
             },
         }
     }
@@ -159,6 +209,9 @@ mod tests {
             assert_eq!(json, format!("\"{}\"", event.as_str()));
             assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
         }
+        assert_eq!(Event::all().count(), 36);
+        let new = serde_json::from_str::<Event>("\"codescoring.new\"").unwrap();
+        assert_eq!(new, Event::Codescoring(Trigger::named("new")));
         assert!(serde_json::from_str::<Event>("\"report.gone\"").is_err());
     }
 }

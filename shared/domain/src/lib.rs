@@ -7,6 +7,7 @@
 //! sources, which know organizations.
 
 pub mod analysis;
+pub mod codescoring;
 pub mod date;
 pub mod delivery;
 pub mod event;
@@ -19,6 +20,14 @@ pub mod source;
 pub mod token;
 pub mod version;
 pub mod webhook;
+
+/// A field that is as it should be, or is taken for absent: what is not looked at any further must not lose a call.
+pub(crate) fn lenient<'de, D: serde::Deserializer<'de>, T: serde::de::DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let value = <serde_json::Value as serde::Deserialize>::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
+}
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
 pub(crate) fn is_zero(count: &u32) -> bool {

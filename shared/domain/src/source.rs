@@ -23,21 +23,25 @@ crate::uuid_id! {
 }
 
 /// What calls a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
     /// `SonarQube`, Server or Cloud, by its webhooks.
+    #[default]
     Sonarqube,
+    /// `CodeScoring`, by its webhooks.
+    Codescoring,
 }
 
 impl SourceKind {
     /// Every kind.
-    pub const ALL: [Self; 1] = [Self::Sonarqube];
+    pub const ALL: [Self; 2] = [Self::Sonarqube, Self::Codescoring];
 
     /// The kind's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sonarqube => "sonarqube",
+            Self::Codescoring => "codescoring",
         }
     }
 }
@@ -72,13 +76,13 @@ pub struct Source {
 pub struct SourceSettings {
     /// Its name for a reader.
     pub name: String,
-    /// The projects whose calls count, by their keys; one that ends with `*` stands for all that begin like it. Without any,
+    /// The projects whose calls count, by their keys or as `CodeScoring` calls them; one that ends with `*` stands for all that begin like it. Without any,
     /// all do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<String>,
     /// Whether calls are taken.
     pub enabled: bool,
-    /// What its calls are signed with.
+    /// What its calls are signed with, or the tokens that `CodeScoring` sends.
     #[serde(flatten)]
     pub secrets: Secrets,
 }
@@ -86,8 +90,14 @@ pub struct SourceSettings {
 impl Source {
     /// Whether a call about this project counts.
     pub fn includes(&self, project: &str) -> bool {
+        self.includes_any([project])
+    }
+
+    /// Whether a call about a project with these names counts. One about no project counts if all do.
+    pub fn includes_any<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
         let projects = &self.settings.projects;
-        projects.is_empty() || projects.iter().any(|pattern| matches(pattern, project))
+        let is_included = |name| projects.iter().any(|pattern| matches(pattern, name));
+        projects.is_empty() || names.into_iter().any(is_included)
     }
 
     /// Whether a call at `now` is to be noted with the source.

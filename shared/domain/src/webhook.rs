@@ -18,7 +18,7 @@ use crate::event::Change;
 use crate::organization::OrganizationId;
 use crate::webhook::health::{Admission, DisabledReason, Health, admission};
 use crate::webhook::schedule::Schedule;
-use crate::webhook::secret::Secrets;
+use crate::webhook::secret::{Secrets, WebhookSecret};
 use crate::webhook::url::WebhookUrl;
 use crate::webhook::wanted::Wanted;
 
@@ -81,6 +81,9 @@ pub struct Settings {
     /// What its messages are signed with.
     #[serde(flatten)]
     pub secrets: Secrets,
+    /// What its messages say in [`TOKEN_HEADER`](crate::codescoring::TOKEN_HEADER), in the format that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<WebhookSecret>,
     /// What it is told of, and in which form.
     #[serde(flatten)]
     pub wanted: Wanted,
@@ -185,8 +188,10 @@ impl Webhook {
 impl Settings {
     /// Whether messages reach the same receiver, and are the same to it.
     pub fn is_same_receiver(&self, other: &Self) -> bool {
-        let (ours, theirs) = (&self.secrets.secret, &other.secrets.secret);
-        (&self.url, &self.headers, ours) == (&other.url, &other.headers, theirs)
+        self.url == other.url
+            && self.headers == other.headers
+            && self.secrets.secret == other.secrets.secret
+            && self.token == other.token
     }
 }
 

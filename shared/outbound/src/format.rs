@@ -1,5 +1,7 @@
 //! What messages look like: their bodies by format, and the headers that every attempt gets.
 
+pub mod batch;
+pub mod codescoring;
 pub mod reports;
 pub mod sonarqube;
 
@@ -8,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::analysis::AnalysisEvent;
+use domain::codescoring::TOKEN_HEADER;
 use domain::delivery::message::Message;
 use domain::event::{Change, EVENTS_HEADER, Event, TEST_EVENT};
 use domain::organization::OrganizationId;
@@ -37,6 +40,7 @@ pub fn messages(
     match format {
         Format::Reports => reports::messages(org, changes),
         Format::Sonarqube => sonarqube::messages(changes),
+        Format::Codescoring => codescoring::messages(changes),
     }
 }
 
@@ -56,20 +60,24 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A test call for a webhook with these settings.
-    pub fn test(id: String, org: OrganizationId, settings: &Settings) -> Self {
+    /// A test call at `now` for a webhook with these settings.
+    pub fn test(id: String, org: OrganizationId, settings: &Settings, now: OffsetDateTime) -> Self {
         let project = settings.wanted.only_project();
         let (body, project) = match settings.wanted.format {
             Format::Reports => {
                 let sample = reports::sample(org, TEST_EVENT, project);
-                (sample.body, sample.project)
+                (sample.body, Some(sample.project))
             }
-            Format::Sonarqube => sonarqube::sample(AnalysisEvent::Completed, project),
+            Format::Sonarqube => {
+                let (body, project) = sonarqube::sample(AnalysisEvent::Completed, project);
+                (body, Some(project))
+            }
+            Format::Codescoring => (codescoring::test(now), None),
         };
         Self {
             id,
             events: TEST_EVENT.to_owned(),
-            project: Some(project),
+            project,
             hops: 0,
             body: body.to_string().into(),
         }
@@ -80,6 +88,8 @@ impl Outgoing {
     /// Ours win over the administrator's own, which are refused before they could be named like one of ours.
     pub fn headers(&self, settings: &Settings, now: OffsetDateTime) -> anyhow::Result<HeaderMap> {
         let seconds = now.unix_timestamp();
+        // CodeScoring's receivers know nothing of SonarQube.
+        let is_sonar = settings.wanted.format != Format::Codescoring;
         let signatures: Vec<String> = settings
             .secrets
             .signing(now)
@@ -95,11 +105,18 @@ impl Outgoing {
         headers.insert(WEBHOOK_TIMESTAMP, seconds.into());
         if let Some(secret) = &settings.secrets.secret {
             headers.insert(WEBHOOK_SIGNATURE, signatures.join(" ").parse()?);
-            // This header has room for one signature only, so it is that of the current secret.
-            headers.insert(SONAR_SIGNATURE, secret.sign_body(&self.body).parse()?);
+            if is_sonar {
+                // This header has room for one signature only, so it is that of the current secret.
+                headers.insert(SONAR_SIGNATURE, secret.sign_body(&self.body).parse()?);
+            }
+        }
+        if let Some(token) = &settings.token {
+            let mut value = HeaderValue::from_str(token.reveal())?;
+            value.set_sensitive(true);
+            headers.insert(TOKEN_HEADER, value);
         }
         // SonarQube's keys fit into a header; what else somebody may call one does not.
-        if let Some(Ok(project)) = self.project.as_ref().map(|it| it.parse()) {
+        if is_sonar && let Some(Ok(project)) = self.project.as_ref().map(|it| it.parse()) {
             headers.insert(SONAR_PROJECT, project);
         }
         headers.insert(WEBHOOK_EVENT, self.events.parse()?);
@@ -142,6 +159,7 @@ const RESERVED: &[&str] = &[
     "from",
     "range",
     HOPS_HEADER,
+    TOKEN_HEADER,
     "user-agent",
     // The state of a browser, which we are not; the second one belongs into answers.
     "cookie",
@@ -228,7 +246,7 @@ pub fn is_ours(headers: &HeaderMap) -> bool {
 
 /// The names of events as they stand in `X-Webhook-Event`: a list (RFC 9110, section 5.6.1), almost always of one.
 pub fn event_names(events: &BTreeSet<Event>) -> String {
-    let names: Vec<&str> = events.iter().map(|event| event.as_str()).collect();
+    let names: Vec<&str> = events.iter().map(Event::as_str).collect();
     names.join(", ")
 }
 

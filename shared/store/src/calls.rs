@@ -1,20 +1,23 @@
 //! The table of calls: what sources were told, byte for byte.
 //!
+//! A body that is too long for an item lies beside its call, in pieces, which are written in one transaction with it.
+//!
 //! *Invariant:* a call that webhooks are to be told of is stored with its `unannounced` mark, in one write, before it is answered.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use domain::organization::OrganizationId;
 use domain::source::SourceId;
 use domain::source::call::{Call, CallId, CallKey, Outcome};
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
 use crate::dynamodb::{
-    Item, Unreadable, batch_get, changed, get_item, query_all, query_page, single, string,
+    Changed, Item, Unreadable, changed, get_item, query_all, query_page, single, string, transact,
 };
 use crate::error::{Context as _, Error, Result, describe};
 use crate::mark;
@@ -25,6 +28,13 @@ pub const BY_TIME: &str = "by-time";
 
 /// The body of a call, in its item.
 const BODY: &str = "body";
+/// In how many items beside it the body lies instead.
+const PIECES: &str = "pieces";
+/// A packed body that is no larger, in bytes, lies in the call's item. An item of DynamoDB has at most 400 KB, and what else a call has
+/// takes up to 60 kB: the positions of thousands of events.
+const MAX_BODY: usize = 300_000;
+/// How many bytes a piece has at the most.
+const MAX_PIECE: usize = 350_000;
 
 /// The table of calls.
 #[derive(Clone, Debug)]
@@ -80,55 +90,107 @@ impl CallStore {
     pub async fn store(&self, call: &Call, body: &str, now: OffsetDateTime) -> Result<Stored> {
         let context = || format!("store a call of source {}", call.source);
         let mut item: Item = to_item(call).context("make the item of a call")?;
-        item.insert(BODY.to_owned(), Packed::of(body)?.attribute());
+        let packed = Packed::of(body)?;
+        let mut pieces = Vec::new();
+        if packed.fits(MAX_BODY) {
+            item.insert(BODY.to_owned(), packed.attribute());
+        } else {
+            pieces = packed.pieces(MAX_PIECE).collect();
+            item.insert(
+                PIECES.to_owned(),
+                AttributeValue::N(pieces.len().to_string()),
+            );
+        }
         item.insert("receivedOrder".to_owned(), string(Position::of(call).0));
         if call.outcome == Outcome::Accepted {
             item.extend(mark::of(call.id.uuid(), now));
         }
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            // DynamoDB takes its time to delete what has expired.
-            .condition_expression("attribute_not_exists(id) OR expiresAt <= :now")
-            .expression_attribute_values(
-                ":now",
-                AttributeValue::N(now.unix_timestamp().to_string()),
-            );
-        match single!(put, PutItemError) {
-            Ok(_) => Ok(Stored::New),
-            Err(PutItemError::ConditionalCheckFailedException(_)) => {
-                let known = self.get(call.key()).await?;
-                let (known, _) = known
-                    .context("it is there, and is not")
-                    .with_context(context)?;
-                Ok(if known == *call {
-                    // The SDK has asked twice, and the answer to the first time was lost.
-                    Stored::New
-                } else {
-                    Stored::Known(Box::new(known))
-                })
-            }
-            Err(error) => Err(describe(error)).with_context(context),
+        if self
+            .put_new(item, call, pieces, now)
+            .await
+            .with_context(context)?
+            == Changed::Stored
+        {
+            return Ok(Stored::New);
         }
+        let known = self.get(call.key()).await?;
+        let (known, _) = known
+            .context("it is there, and is not")
+            .with_context(context)?;
+        Ok(if known == *call {
+            // The SDK has asked twice, and the answer to the first time was lost.
+            Stored::New
+        } else {
+            Stored::Known(Box::new(known))
+        })
+    }
+
+    /// Puts a call's item where none is, and the pieces of its body with it.
+    async fn put_new(
+        &self,
+        item: Item,
+        call: &Call,
+        pieces: Vec<Packed>,
+        now: OffsetDateTime,
+    ) -> Result<Changed> {
+        // DynamoDB takes its time to delete what has expired.
+        const NEW: &str = "attribute_not_exists(id) OR expiresAt <= :now";
+        let unix = AttributeValue::N(now.unix_timestamp().to_string());
+        if pieces.is_empty() {
+            let put = self.client.put_item().table_name(&self.table);
+            let put = put
+                .set_item(Some(item))
+                .condition_expression(NEW)
+                .expression_attribute_values(":now", unix);
+            return match single!(put, PutItemError) {
+                Ok(_) => Ok(Changed::Stored),
+                Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
+                Err(error) => Err(describe(error)),
+            };
+        }
+        let put = Put::builder().table_name(&self.table).set_item(Some(item));
+        let put = put
+            .condition_expression(NEW)
+            .expression_attribute_values(":now", unix);
+        let mut items = vec![TransactWriteItem::builder().put(put.build()?).build()];
+        for (number, piece) in (0..).zip(pieces) {
+            let mut item = piece_key(call.key(), number);
+            item.insert(BODY.to_owned(), piece.attribute());
+            let expires_at = AttributeValue::N(call.expires_at.to_string());
+            item.insert("expiresAt".to_owned(), expires_at);
+            let put = Put::builder().table_name(&self.table).set_item(Some(item));
+            items.push(TransactWriteItem::builder().put(put.build()?).build());
+        }
+        transact(&self.client, items).await
     }
 
     /// The call as it is now, and its body.
     pub async fn get(&self, key: CallKey) -> Result<Option<(Call, String)>> {
+        let context = || format!("get a call of source {}", key.source);
         let item = get_item(&self.client, &self.table, table_key(key)).await;
-        let item = item.with_context(|| format!("get a call of source {}", key.source))?;
-        let read = item.map(|item| self.unreadable.counting(read(item)));
-        read.transpose()
-            .with_context(|| format!("read call {} of source {}", key.id, key.source))
+        let Some(mut item) = item.with_context(context)? else {
+            return Ok(None);
+        };
+        if let Some(count) = item.remove(PIECES) {
+            let body = self.body_of(key, &count).await.with_context(context)?;
+            item.insert(BODY.to_owned(), body.attribute());
+        }
+        let read = self.unreadable.counting(read(item));
+        let context = || format!("read call {} of source {}", key.id, key.source);
+        read.with_context(context).map(Some)
     }
 
-    /// Those of the calls that exist, with their bodies, in no particular order.
-    pub async fn get_all(&self, keys: &[CallKey]) -> Result<Vec<(Call, String)>> {
-        let keys = keys.iter().copied().map(table_key);
-        let items = batch_get(&self.client, &self.table, keys).await;
-        let items = items.context("get calls")?;
-        Ok(self.unreadable.rest_by(Some(items), "call", read).collect())
+    /// The body of a call that lies beside it, in so many pieces.
+    async fn body_of(&self, key: CallKey, count: &AttributeValue) -> Result<Packed> {
+        let count = count.as_n().ok().and_then(|count| count.parse().ok());
+        let count: u32 = count.context("a call does not say in how many pieces it is")?;
+        let pieces = (0..count).map(async |number| {
+            let item = get_item(&self.client, &self.table, piece_key(key, number)).await?;
+            // They are written together, and DynamoDB deletes them one after the other when their time is over.
+            let piece = item.and_then(|mut item| item.remove(BODY));
+            Packed::read(piece.context("a piece of a call is missing")?)
+        });
+        Ok(Packed::joined(try_join_all(pieces).await?))
     }
 
     /// Records that the call is on the queue.
@@ -211,8 +273,17 @@ fn read(mut item: Item) -> Result<(Call, String)> {
 }
 
 fn table_key(key: CallKey) -> Item {
+    key_of(key.source, &key.id)
+}
+
+/// `~` lies behind every character of an id.
+fn piece_key(key: CallKey, number: u32) -> Item {
+    key_of(key.source, &format!("~{}/{number}", key.id))
+}
+
+fn key_of(source: SourceId, id: &impl ToString) -> Item {
     Item::from([
-        ("source".to_owned(), string(key.source)),
-        ("id".to_owned(), string(key.id)),
+        ("source".to_owned(), string(source)),
+        ("id".to_owned(), AttributeValue::S(id.to_string())),
     ])
 }

@@ -26,7 +26,7 @@ const WITH_DICTIONARY: u8 = 1;
 /// first byte.
 const DICTIONARY: &[u8] = br#"{"kind":"timeout","message":"the receiver did not answer within 10 seconds"}{"kind":"connect","message":"no connection: connection refused"}"status":404,"response":"Not Found","error":{"kind":"status","message":"the receiver answered 500"},"responseError":{"kind":"status":503,<html><head><title></title></head><body>{"message":"{"error":"{"ok":true}"sonar.analysis.buildNumber":"https://"branch":"main","qualityGate":"ERROR"},"taskId":"scmRevision":""properties":{"sonar.analysis."report.updated","revision":2,"report.deleted","revision":"deletedAt":"{"organizationId":"00000000-0000-0000-0000-000000000001","reports":[{"projectName":"","id":"","reportType":"OWASP Top 10","reportVersion":2021,"reportType":"CWE Top 25","reportVersion":2024,"projectVersion":"1.0.0","date":"2026-01-01T00:00:00+0000","uploadDate":"2026-11-26T00:00:00.0000000+00:00","vulnerabilitiesCount":0,"securityRating":"A","event":"report.published","revision":1,"projectKey":"","branch":"main","qualityGate":"OK","properties":{"sonar.analysis.buildNumber":""},"scmRevision":""}]}{"number":1,"at":"2026-11-26T00:00:00.0000000+00:00","durationMs":100,"status":204,"response":"","requestHeaders":{"authorization":"***","content-type":"application/json; charset=utf-8","user-agent":"SonarQube-Reports/0.1.0","webhook-id":"019ac0b3-","webhook-signature":"v1,","webhook-timestamp":"17","x-sonar-webhook-hmac-sha256":"","x-sonarqube-project":"","x-webhook-event":"report.published"}}"#;
 
-/// Nothing that was packed is larger, in bytes: a body has one report at least, of up to 128 KiB.
+/// Nothing that was packed is larger, in bytes: a call of `CodeScoring` has up to 1 MiB.
 const MAX_TEXT: usize = 1 << 20;
 
 /// A text as it is stored.
@@ -92,6 +92,16 @@ impl Packed {
 
     pub(crate) fn fits(&self, most: usize) -> bool {
         self.0.len() <= most
+    }
+
+    /// The same in pieces of at most so many bytes.
+    pub(crate) fn pieces(&self, most: usize) -> impl Iterator<Item = Self> {
+        self.0.chunks(most).map(|piece| Self(piece.to_vec()))
+    }
+
+    /// What was in [`Packed::pieces`].
+    pub(crate) fn joined(pieces: Vec<Self>) -> Self {
+        Self(pieces.into_iter().flat_map(|piece| piece.0).collect())
     }
 
     /// As DynamoDB has it.

@@ -224,11 +224,12 @@ impl WebhookStore {
 
     /// An update of every attribute but those of the health, which changes by itself.
     fn replacement(&self, webhook: &Webhook, forgotten: Forgotten) -> Result<Update> {
-        const OPTIONAL: [&str; 9] = [
+        const OPTIONAL: [&str; 10] = [
             // Of former versions: a secret that signs no more.
             "previousSecret",
             "previousSecrets",
             "secret",
+            "token",
             "project",
             "projects",
             "events",

@@ -31,15 +31,18 @@ pub async fn bytes(body: Body, max: usize) -> Result<Bytes, ApiError> {
     to_bytes(body, max)
         .await
         .map_err(|error| match error.source() {
-            Some(source) if source.is::<LengthLimitError>() => ApiError::new(
-                ErrorCode::BodyTooLarge,
-                format!("the body may have at most {max} bytes"),
-            ),
+            Some(source) if source.is::<LengthLimitError>() => too_large(max),
             _ => ApiError::new(
                 ErrorCode::InvalidJson,
                 "the body could not be read to its end",
             ),
         })
+}
+
+/// Says that a body has more than `max` bytes.
+pub fn too_large(max: usize) -> ApiError {
+    let message = format!("the body may have at most {max} bytes");
+    ApiError::new(ErrorCode::BodyTooLarge, message)
 }
 
 /// Reads a JSON object.

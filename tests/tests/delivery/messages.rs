@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::report::{QualityGateStatus, Report};
-use outbound::format::reports::{MAX_BODY_BYTES, MAX_REPORTS};
+use outbound::format::batch::{MAX_BODY_BYTES, MAX_CHANGES};
 use serde_json::json;
 use store::queue::work::Work;
 use tests::receiver::{
@@ -187,7 +187,7 @@ async fn a_message_tells_of_50_reports_at_the_most() {
     let (system, receiver) = (System::start().await, Receiver::start().await);
     let (org, now) = (organization(), OffsetDateTime::now_utc());
     system.webhook(org, &receiver.url).await;
-    let reports = stored(&system, org, 2 * MAX_REPORTS as u64 + 1).await;
+    let reports = stored(&system, org, 2 * MAX_CHANGES as u64 + 1).await;
     let works = reports.iter().map(published).map(Work::change);
     assert!(
         handle(&system.stack.delivering, works, now)

@@ -125,7 +125,7 @@ impl World {
         let asked = queued.filter(|work| match work {
             Work::Replay(_) => true,
             Work::Due(due) => due.at.is_none(),
-            Work::Change(_) | Work::Call(_) => false,
+            Work::Change(_) | Work::Call(_) | Work::Gathered(_) => false,
         });
         self.queue = asked.map(|work| (self.now, work)).collect();
         // A replay makes a schedule begin anew.

@@ -263,7 +263,7 @@ async fn what_is_refused_is_counted() {
     let call = async |body, secret: &str| call_at(&path, body, secret).await;
     assert_eq!(call(b"{".to_vec(), &source.secret).await, 400);
     assert_eq!(call(b"{}".to_vec(), "wrong").await, 401);
-    assert_eq!(call(vec![b' '; 300_000], "wrong").await, 413);
+    assert_eq!(call(vec![b' '; 300_000], &source.secret).await, 413);
     assert_eq!(call(call_of("1").into_bytes(), &source.secret).await, 202);
     let figures = records.figures();
     let sum = |name: &str| figures.iter().filter(|it| it.contains_key(name)).count();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use domain::codescoring::TRIGGERS;
 use domain::organization::OrganizationId;
 use domain::token::{Right, Token, TokenSecret};
 use identity::{IdentityOptions, IdentityProvider, Role};
@@ -500,20 +501,23 @@ async fn anybody_may_see_what_can_be_told_of() {
     let events = reply.json();
     let events = events["events"].as_array().unwrap();
     let names: Vec<_> = events.iter().map(|event| &event["name"]).collect();
-    assert_eq!(
-        names,
-        [
-            "report.published",
-            "report.updated",
-            "report.deleted",
-            "analysis.completed",
-            "quality_gate.changed",
-            "report.test"
-        ]
-    );
+    let triggers = TRIGGERS.map(|trigger| format!("codescoring.{trigger}"));
+    let ours = [
+        "report.published",
+        "report.updated",
+        "report.deleted",
+        "analysis.completed",
+        "quality_gate.changed",
+    ];
+    let known = ours.map(str::to_owned).into_iter().chain(triggers);
+    let known: Vec<String> = known.chain(["report.test".to_owned()]).collect();
+    assert_eq!(names, known.iter().collect::<Vec<_>>());
     for event in events {
         let sample = &event["sample"];
         let [reports, analyses] = ["reports", "analyses"].map(|of| &sample[of][0]["event"]);
-        assert!([reports, analyses].contains(&&event["name"]), "{sample}");
+        let trigger = sample["events"][0]["trigger"].as_str().unwrap_or_default();
+        let trigger = serde_json::json!(format!("codescoring.{trigger}"));
+        let told = [reports, analyses, &trigger];
+        assert!(told.contains(&&event["name"]), "{sample}");
     }
 }

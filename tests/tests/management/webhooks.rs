@@ -51,6 +51,7 @@ async fn a_webhook_has_defaults_and_a_secret_that_is_shown_once() {
         "name": "n",
         "url": URL,
         "hasSecret": true,
+        "hasToken": false,
         "headers": [],
         "format": "reports",
         "schedule": "hourly",

@@ -6,6 +6,9 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use web::base::BaseUrl;
 
+use super::settings::sharing;
+use crate::settings::Sharing;
+
 #[derive(Serialize)]
 pub(super) struct SourcesBody {
     pub(super) sources: Vec<SourceBody>,
@@ -32,6 +35,9 @@ pub(super) struct SourceBody {
     /// Only when we made it, and only in the answer to the call that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+    /// The same, of the kind that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
 }
 
 impl SourceBody {
@@ -51,14 +57,19 @@ impl SourceBody {
             updated_at: source.updated_at.clone(),
             last_call_at: source.last_call_at.clone(),
             secret: None,
+            token: None,
         }
     }
 
     pub(super) fn with_secret(mut self, source: &Source, is_generated: bool) -> Self {
         let secret = source.settings.secrets.secret.as_ref();
-        self.secret = secret
+        let revealed = secret
             .filter(|_| is_generated)
             .map(|it| it.reveal().to_owned());
+        match sharing(source.kind) {
+            Sharing::Secret => self.secret = revealed,
+            Sharing::Token => self.token = revealed,
+        }
         self
     }
 }

@@ -3,8 +3,10 @@
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::analysis::AnalysisEvent;
+use domain::event::Event;
+use domain::source::SourceKind;
 use domain::source::call::{Call as Received, CallId, Outcome};
+use futures_util::future::join_all;
 use serde::Serialize;
 use store::calls::Position;
 use web::api::{self, ApiError};
@@ -37,7 +39,10 @@ struct CallBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<AnalysisEvent>,
+    event: Option<Event>,
+    /// How many, of the kind that may have several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_count: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +62,8 @@ impl CallBody {
             outcome: call.outcome,
             reason: call.reason,
             event: call.event,
+            event_count: (call.kind == SourceKind::Codescoring && call.outcome != Outcome::Refused)
+                .then_some(call.events),
             project: call.project,
             branch: call.branch,
             task_id: call.task,
@@ -112,7 +119,7 @@ impl Managing {
         page: Vec<Received>,
         has_more: bool,
     ) -> Result<(Vec<CallBody>, Option<Position>), ApiError> {
-        /// So many are read at a time. DynamoDB gives 16 MB at the most, in any case.
+        /// So many are read at a time. Each may have a megabyte.
         const AT_ONCE: usize = 10;
         let mut calls = Vec::new();
         let (mut bytes, mut last) = (0, None);
@@ -120,14 +127,17 @@ impl Managing {
         let mut page = page.into_iter().peekable();
         while page.peek().is_some() && bytes < MAX_PAGE_BYTES {
             let some: Vec<Received> = page.by_ref().take(AT_ONCE).collect();
-            let keys: Vec<_> = some.iter().map(Received::key).collect();
-            let mut read = self.calls.get_all(&keys).await?;
-            for call in some {
+            let read = join_all(some.iter().map(|call| self.calls.get(call.key()))).await;
+            for (call, read) in some.into_iter().zip(read) {
                 if bytes >= MAX_PAGE_BYTES {
                     break;
                 }
-                let at = read.iter().position(|(it, _)| it.id == call.id);
-                let payload = at.map(|at| read.swap_remove(at).1);
+                let payload = match read {
+                    Ok(read) => read.map(|(_, body)| body),
+                    // It is counted, and the others can be shown.
+                    Err(error) if error.is_unreadable() => None,
+                    Err(error) => return Err(error.into()),
+                };
                 bytes += payload.as_ref().map_or(0, |it| length_in_json(it));
                 last = Some(Position::of(&call));
                 calls.push(CallBody::of(call, payload));

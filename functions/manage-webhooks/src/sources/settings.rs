@@ -1,21 +1,22 @@
 //! What an administrator sends to describe a source.
 
 use domain::source::{MAX_PATTERNS, Source, SourceKind, SourceSettings};
-use domain::webhook::secret::{Secrets, WebhookSecret};
+use domain::webhook::secret::Secrets;
 use serde_json::Value;
 use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
-use web::fields::{Fields, invalid, one_of, project_key, text};
+use web::fields::{Fields, invalid, one_of, text};
 
-use crate::settings::{Mode, given, rotate as rotate_secret, secret};
+use crate::settings::{Mode, ReadProject, Sharing, given, project_of, rotate as rotate_secret};
 
 /// The fields of a source. The first ones can be set; the others are ignored, so that what was read can be sent back.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "name",
     "kind",
     "projects",
     "enabled",
     "secret",
+    "token",
     "id",
     "organizationId",
     "url",
@@ -59,7 +60,10 @@ impl Draft {
         }
         let projects = match (fields.nullable("projects"), kept) {
             (None, Some(kept)) => kept.settings.projects.clone(),
-            (value, _) => value.flatten().map_or(Ok(Vec::new()), patterns)?,
+            (value, _) => match value.flatten() {
+                Some(value) => patterns(value, project_of(kind == SourceKind::Codescoring))?,
+                None => Vec::new(),
+            },
         };
         let enabled = match (fields.nullable("enabled").flatten(), kept) {
             (None, Some(kept)) => kept.settings.enabled,
@@ -70,12 +74,20 @@ impl Draft {
                 return Err(invalid(ErrorCode::InvalidField, "enabled", message));
             }
         };
-        let given_secret = fields.optional("secret").map(|value| secret(&value));
-        let given_secret = given_secret.transpose()?;
+        let sharing = sharing(kind);
+        for other in [Sharing::Secret, Sharing::Token] {
+            if other != sharing && fields.optional(other.field()).is_some() {
+                let (kind, field) = (kind.as_str(), sharing.field());
+                let message = format!("a source of the kind '{kind}' has a '{field}' instead");
+                return Err(invalid(ErrorCode::InvalidField, other.field(), &message));
+            }
+        }
+        let given_secret = fields.optional(sharing.field());
+        let given_secret = given_secret.map(|value| sharing.read(&value)).transpose()?;
         let is_secret_generated = given_secret.is_none() && current.is_none();
         let secrets = match (given_secret, current) {
             (Some(secret), None) => Secrets::new(Some(secret)),
-            (None, None) => Secrets::new(Some(WebhookSecret::generate()?)),
+            (None, None) => Secrets::new(Some(sharing.generate()?)),
             (given, Some(current)) => {
                 let mut secrets = current.settings.secrets.clone();
                 if let Some(secret) = given {
@@ -108,10 +120,18 @@ fn kind(value: &Value) -> Result<SourceKind, ApiError> {
     )
 }
 
-/// Keys of projects, or beginnings of them with a `*` behind.
-fn patterns(value: Value) -> Result<Vec<String>, ApiError> {
+/// By what a source of this kind and who calls it know each other.
+pub(super) const fn sharing(kind: SourceKind) -> Sharing {
+    match kind {
+        SourceKind::Sonarqube => Sharing::Secret,
+        SourceKind::Codescoring => Sharing::Token,
+    }
+}
+
+/// Projects, or beginnings of how they are called with a `*` behind.
+fn patterns(value: Value, read: ReadProject) -> Result<Vec<String>, ApiError> {
     let Value::Array(values) = value else {
-        let message = "must be an array of projects' keys, with '*' for any ending";
+        let message = "must be an array of projects, with '*' for any ending";
         return Err(invalid(ErrorCode::InvalidField, "projects", message));
     };
     if values.len() > MAX_PATTERNS {
@@ -126,10 +146,10 @@ fn patterns(value: Value) -> Result<Vec<String>, ApiError> {
             Some(beginning) if beginning.is_empty() => "*".to_owned(),
             // By the key's own rule a beginning may also be a number.
             Some(beginning) => {
-                project_key(Value::String(format!("{beginning}x")), &path)?;
+                read(Value::String(format!("{beginning}x")), &path)?;
                 format!("{beginning}*")
             }
-            None => project_key(value, &path)?,
+            None => read(value, &path)?,
         };
         if patterns.contains(&pattern) {
             return Err(invalid(ErrorCode::InvalidField, &path, "stands twice"));

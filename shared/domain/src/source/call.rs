@@ -1,12 +1,16 @@
 //! Calls of a source, and what came of them.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use super::{Source, SourceId};
-use crate::analysis::{Analysis, AnalysisChange, AnalysisEvent, MAX_KEY};
+use super::{Source, SourceId, SourceKind};
+use crate::analysis::{Analysis, AnalysisChange, MAX_KEY};
+use crate::codescoring::{self, CodescoringChange, CodescoringEvent};
 use crate::date::timestamp;
+use crate::event::{Change, Event};
 use crate::organization::OrganizationId;
 
 /// How long calls are kept.
@@ -68,13 +72,20 @@ pub struct CallKey {
 pub enum Outcome {
     /// Webhooks are told of it.
     Accepted,
-    /// It is about a project that the source leaves out, or was a test call.
+    /// It is about projects that the source leaves out, or was a test call.
     Ignored,
     /// It could not be read.
     Refused,
 }
 
 impl Outcome {
+    const fn accepted_if(is_told: bool) -> Self {
+        match is_told {
+            true => Self::Accepted,
+            false => Self::Ignored,
+        }
+    }
+
     /// The outcome's name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -95,6 +106,9 @@ pub struct Call {
     pub id: CallId,
     /// Whose source that is.
     pub org: OrganizationId,
+    /// Who calls that.
+    #[serde(default)]
+    pub kind: SourceKind,
     /// When it came, in the form of [`timestamp`].
     pub received_at: String,
     /// What came of it.
@@ -102,10 +116,16 @@ pub struct Call {
     /// Why, if it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What it tells of.
+    /// What it tells of, if that is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub event: Option<AnalysisEvent>,
-    /// The key of the project.
+    pub event: Option<Event>,
+    /// How many events it has, of the kind that may have several.
+    #[serde(default, skip_serializing_if = "crate::is_zero")]
+    pub events: u32,
+    /// The positions of those that nobody is told of: the source leaves out their projects, or they only try it out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<u32>,
+    /// The project, if it is about one: its key, or what `CodeScoring` calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// The branch, or the pull request.
@@ -121,37 +141,114 @@ pub struct Call {
     pub expires_at: i64,
 }
 
-impl Call {
-    /// What a body that came at `now` is to a source.
-    pub fn new(source: &Source, body: &[u8], hops: u32, now: OffsetDateTime) -> Self {
-        let analysis = Analysis::read(body);
-        let id = match &analysis {
-            Ok(analysis) => CallId::about(analysis, body),
-            Err(_) => CallId::of("body", [body]),
+/// What a body says, as far as it is recorded.
+struct Told {
+    id: CallId,
+    outcome: Outcome,
+    reason: Option<String>,
+    event: Option<Event>,
+    events: u32,
+    left_out: Vec<u32>,
+    project: Option<String>,
+    branch: Option<String>,
+    task: Option<String>,
+}
+
+impl Told {
+    /// One that cannot be read.
+    fn refused(body: &[u8], reason: &impl ToString) -> Self {
+        Self {
+            id: CallId::of("body", [body]),
+            outcome: Outcome::Refused,
+            reason: Some(reason.to_string()),
+            event: None,
+            events: 0,
+            left_out: Vec::new(),
+            project: None,
+            branch: None,
+            task: None,
+        }
+    }
+
+    fn of_analysis(source: &Source, body: &[u8]) -> Self {
+        let analysis = match Analysis::read(body) {
+            Ok(analysis) => analysis,
+            Err(error) => return Self::refused(body, &error),
         };
-        let (outcome, reason) = match &analysis {
-            Ok(analysis) if source.includes(&analysis.project.key) => (Outcome::Accepted, None),
-            Ok(_) => (Outcome::Ignored, None),
-            Err(error) => (Outcome::Refused, Some(error.to_string())),
-        };
-        let analysis = analysis.ok();
         // What lists show. What is longer than any of SonarQube's stands in the body only.
-        let of = |field: fn(&Analysis) -> Option<&str>| {
-            let text = analysis.as_ref().and_then(field);
+        let shown = |text: Option<&str>| {
             let text = text.filter(|text| text.chars().count() <= MAX_KEY);
             text.map(str::to_owned)
         };
+        let is_included = source.includes(&analysis.project.key);
+        Self {
+            id: CallId::about(&analysis, body),
+            outcome: Outcome::accepted_if(is_included),
+            reason: None,
+            event: Some(Event::Analysis(analysis.event())),
+            events: 0,
+            left_out: Vec::new(),
+            project: shown(Some(&analysis.project.key)),
+            branch: shown(analysis.branch_name()),
+            task: shown(analysis.task_id.as_deref()),
+        }
+    }
+
+    fn of_events(source: &Source, body: &[u8]) -> Self {
+        let events = match codescoring::events(body) {
+            Ok(events) => events,
+            Err(error) => return Self::refused(body, &error),
+        };
+        let is_told = |event: &CodescoringEvent<'_>| {
+            !event.is_test() && source.includes_any(event.project.names())
+        };
+        let left_out = (0..).zip(&events).filter(|(_, event)| !is_told(event));
+        let left_out: Vec<u32> = left_out.map(|(position, _)| position).collect();
+        let is_told = left_out.len() < events.len();
+        let first = events.first();
+        let event = first.map(|it| &it.trigger);
+        let project = first.and_then(|it| it.project.name());
+        let has_other_event = events.iter().any(|it| Some(&it.trigger) != event);
+        let has_other_project = events.iter().any(|it| it.project.name() != project);
+        Self {
+            id: CallId::of("events", [body]),
+            outcome: Outcome::accepted_if(is_told),
+            reason: None,
+            event: event
+                .filter(|_| !has_other_event)
+                .cloned()
+                .map(Event::Codescoring),
+            events: u32::try_from(events.len()).unwrap_or(u32::MAX),
+            // Of one that nobody is told of all are.
+            left_out: if is_told { left_out } else { Vec::new() },
+            project: project.filter(|_| !has_other_project).map(str::to_owned),
+            branch: None,
+            task: None,
+        }
+    }
+}
+
+impl Call {
+    /// What a body that came at `now` is to a source.
+    pub fn new(source: &Source, body: &[u8], hops: u32, now: OffsetDateTime) -> Self {
+        let told = match source.kind {
+            SourceKind::Sonarqube => Told::of_analysis(source, body),
+            SourceKind::Codescoring => Told::of_events(source, body),
+        };
         Self {
             source: source.id,
-            id,
+            id: told.id,
             org: source.org,
+            kind: source.kind,
             received_at: timestamp(now),
-            outcome,
-            reason,
-            event: analysis.as_ref().map(Analysis::event),
-            project: of(|it| Some(&it.project.key)),
-            branch: of(Analysis::branch_name),
-            task: of(|it| it.task_id.as_deref()),
+            outcome: told.outcome,
+            reason: told.reason,
+            event: told.event,
+            events: told.events,
+            left_out: told.left_out,
+            project: told.project,
+            branch: told.branch,
+            task: told.task,
             hops,
             expires_at: (now + RETENTION).unix_timestamp(),
         }
@@ -182,11 +279,25 @@ impl Call {
         self.expires_at <= now.unix_timestamp()
     }
 
-    /// The change that webhooks are told of, if they are.
-    pub fn change(&self, body: String) -> Option<AnalysisChange> {
-        if self.outcome != Outcome::Accepted {
-            return None;
+    /// Whether it says of itself that it only tries the source out, as `CodeScoring` does.
+    pub fn is_trial(&self) -> bool {
+        matches!(&self.event, Some(Event::Codescoring(trigger)) if trigger.is_test())
+    }
+
+    /// The changes that webhooks are told of, if they are.
+    pub fn changes(&self, body: String) -> Vec<Change> {
+        match (self.outcome, self.kind) {
+            (Outcome::Ignored | Outcome::Refused, _) => Vec::new(),
+            (Outcome::Accepted, SourceKind::Sonarqube) => {
+                self.analysis(body).map(Change::from).into_iter().collect()
+            }
+            (Outcome::Accepted, SourceKind::Codescoring) => {
+                self.events(&body).map(Change::from).collect()
+            }
         }
+    }
+
+    fn analysis(&self, body: String) -> Option<AnalysisChange> {
         let analysis = Analysis::read(body.as_bytes()).ok()?;
         Some(AnalysisChange {
             event: analysis.event(),
@@ -199,11 +310,31 @@ impl Call {
             payload: body,
         })
     }
+
+    fn events(&self, body: &str) -> impl Iterator<Item = CodescoringChange> {
+        let events = codescoring::events(body.as_bytes()).unwrap_or_default();
+        let left_out: HashSet<u32> = self.left_out.iter().copied().collect();
+        let told = (0..)
+            .zip(events)
+            .filter(move |(position, _)| !left_out.contains(position));
+        told.map(|(position, event)| CodescoringChange {
+            trigger: event.trigger,
+            project: event.project,
+            org: self.org,
+            source: self.source,
+            call: self.id,
+            position,
+            received_at: self.received_at.clone(),
+            hops: self.hops,
+            text: event.text.to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::AnalysisEvent;
     use serde_json::{Value, json};
     use time::macros::datetime;
 
@@ -261,7 +392,9 @@ mod tests {
             (Some("acme:shop"), Some("main"), Some("AZ1"))
         );
         let text = String::from_utf8(body.to_vec()).unwrap();
-        let change = accepted.change(text.clone()).unwrap();
+        let [Change::Analysis(change)] = &accepted.changes(text.clone())[..] else {
+            panic!("it is one, of an analysis");
+        };
         assert_eq!(
             (change.event, &change.payload),
             (AnalysisEvent::Completed, &text)
@@ -273,10 +406,67 @@ mod tests {
             (ignored.outcome, ignored.id),
             (Outcome::Ignored, accepted.id)
         );
-        assert_eq!(ignored.change(text), None);
+        assert_eq!(ignored.changes(text), []);
         let refused = Call::new(&source(&[]), b"{", 0, NOW);
         assert_eq!(refused.outcome, Outcome::Refused);
         assert!(refused.reason.unwrap().contains("not JSON"));
         assert_eq!(refused.project, None);
+    }
+
+    fn source_of_codescoring(projects: &[&str]) -> Source {
+        Source {
+            kind: SourceKind::Codescoring,
+            ..source(projects)
+        }
+    }
+
+    #[test]
+    fn a_call_with_several_events_is_as_many_changes() {
+        let body = r#"{"events":[{"trigger":"clones_analysis_started","payload":{"project_id":7,"project_name":"Shop"}},
+            {"trigger":"test","payload":{}}, {"trigger":"sca_policy_has_been_triggered","payload":{"project_id":8}},
+            {"trigger":"ml_model_user_secrets_purged","payload":{}}]}"#;
+        for (projects, told) in [
+            (&[][..], vec![0, 2, 3]),
+            (&["Shop"], vec![0]),
+            (&["7", "8"], vec![0, 2]),
+            (&["Sh*", "8"], vec![0, 2]),
+            (&["*"], vec![0, 2]),
+            (&["Other"], vec![]),
+        ] {
+            let call = Call::new(&source_of_codescoring(projects), body.as_bytes(), 1, NOW);
+            assert_eq!(call.outcome, Outcome::accepted_if(!told.is_empty()));
+            assert_eq!((call.events, &call.event, &call.project), (4, &None, &None));
+            let changes = call.changes(body.to_owned());
+            let positions = changes.iter().map(|change| match change {
+                Change::Codescoring(change) => (change.position, change.hops),
+                _ => panic!("it is none of CodeScoring"),
+            });
+            let told = told.into_iter().map(|position| (position, 1));
+            assert!(positions.eq(told), "{projects:?}");
+            let stored = serde_json::to_string(&call).unwrap();
+            assert_eq!(serde_json::from_str::<Call>(&stored).unwrap(), call);
+        }
+    }
+
+    #[test]
+    fn what_events_have_in_common_is_shown() {
+        let of = |body: &str| Call::new(&source_of_codescoring(&[]), body.as_bytes(), 0, NOW);
+        let one = r#"{"trigger":"t","payload":{"project_id":7,"project_name":"Shop"}}"#;
+        let call = of(&format!(r#"{{"events":[{one},{one}]}}"#));
+        let trigger = codescoring::Trigger::named("t");
+        assert_eq!(
+            (call.event, call.project, call.events),
+            (
+                Some(Event::Codescoring(trigger)),
+                Some("Shop".to_owned()),
+                2
+            )
+        );
+        let test = of(r#"{"events":[{"trigger":"test","payload":{}}]}"#);
+        assert!(test.is_trial() && test.outcome == Outcome::Ignored);
+        let none = of(r#"{"events":[]}"#);
+        assert!(!none.is_trial() && none.outcome == Outcome::Ignored);
+        let refused = of(r#"{"taskId":"AZ1","project":{"key":"a"}}"#);
+        assert_eq!(refused.outcome, Outcome::Refused);
     }
 }

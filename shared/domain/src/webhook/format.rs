@@ -1,8 +1,11 @@
 //! The forms that messages to webhooks have.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::AnalysisEvent;
+use crate::codescoring;
 use crate::event::Event;
 use crate::report::change::ReportEvent;
 
@@ -15,6 +18,8 @@ pub enum Format {
     Reports,
     /// `SonarQube`'s: one call for each analysis, as `SonarQube` makes it itself.
     Sonarqube,
+    /// `CodeScoring`'s: the events of a few seconds in one message, as `CodeScoring` sends them itself.
+    Codescoring,
 }
 
 /// Statuses by which receivers of `SonarQube`'s calls say of one call that they have no use for it, and would say so again.
@@ -22,27 +27,43 @@ const NOT_WANTED: [u16; 5] = [400, 404, 413, 415, 422];
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 2] = [Self::Reports, Self::Sonarqube];
+    pub const ALL: [Self; 3] = [Self::Reports, Self::Sonarqube, Self::Codescoring];
 
     /// The format's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Reports => "reports",
             Self::Sonarqube => "sonarqube",
+            Self::Codescoring => "codescoring",
         }
     }
 
     /// Whether messages of this format can tell of an event.
-    pub const fn takes(self, event: Event) -> bool {
-        match self {
-            Self::Reports => true,
+    pub const fn takes(self, event: &Event) -> bool {
+        match (self, event) {
             // SonarQube has no call for what is gone.
-            Self::Sonarqube => !matches!(event, Event::Report(ReportEvent::Deleted)),
+            (Self::Sonarqube, Event::Report(ReportEvent::Deleted)) => false,
+            (_, Event::Report(_)) => true,
+            (_, Event::Analysis(_)) => !matches!(self, Self::Codescoring),
+            (_, Event::Codescoring(_)) => matches!(self, Self::Codescoring),
         }
     }
 
+    /// For how long changes gather before they are sent, if they do so for longer than in the queue.
+    pub const fn gathers_for(self) -> Option<Duration> {
+        match self {
+            Self::Codescoring => Some(codescoring::WINDOW),
+            Self::Reports | Self::Sonarqube => None,
+        }
+    }
+
+    /// Whether a webhook has a token, by which its receiver knows us.
+    pub const fn has_token(self) -> bool {
+        matches!(self, Self::Codescoring)
+    }
+
     /// Whether a webhook has to have a secret. Many receivers of `SonarQube`'s calls know of none, and some refuse a signature
-    /// that they did not ask for.
+    /// that they did not ask for; those of `CodeScoring`'s know the token.
     pub const fn needs_secret(self) -> bool {
         matches!(self, Self::Reports)
     }
@@ -56,7 +77,7 @@ impl Format {
     /// Whether a webhook is told of an event that names none. In our own format only of those that there were from the
     /// beginning: receivers that have never heard of deleting would take a report that was deleted for one that is there, and of
     /// analyses they know nothing.
-    pub const fn is_told_unasked(self, event: Event) -> bool {
+    pub const fn is_told_unasked(self, event: &Event) -> bool {
         match self {
             Self::Reports => matches!(
                 event,
@@ -67,6 +88,12 @@ impl Format {
                 event,
                 Event::Report(ReportEvent::Published | ReportEvent::Updated)
                     | Event::Analysis(AnalysisEvent::Completed)
+            ),
+            // Of what a version adds, too.
+            Self::Codescoring => matches!(
+                event,
+                Event::Report(ReportEvent::Published | ReportEvent::Updated)
+                    | Event::Codescoring(_)
             ),
         }
     }

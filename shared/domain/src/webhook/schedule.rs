@@ -5,6 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::WebhookId;
+use super::format::Format;
+
 /// A webhook's retry schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -141,6 +144,27 @@ impl RetryLimits {
             limits: self,
             failures: 0,
         }
+    }
+
+    /// When a webhook is told of what is taken off the queue at `now`, if that is to gather: at the end of a window, and windows
+    /// follow each other, so that all that falls into one is told then. Those of webhooks begin at times of their own.
+    ///
+    /// The queue waits for whole seconds. What is to gather for less gathers there, as all else does.
+    pub fn gathered_at(
+        self,
+        format: Format,
+        webhook: WebhookId,
+        now: OffsetDateTime,
+    ) -> Option<OffsetDateTime> {
+        let window = format.gathers_for()? / self.time_factor.max(1);
+        if window < Duration::from_secs(1) {
+            return None;
+        }
+        let window = i128::try_from(window.as_nanos()).ok()?;
+        let (_, of_webhook) = webhook.uuid().as_u64_pair();
+        let into = (now.unix_timestamp_nanos() + i128::from(of_webhook)).rem_euclid(window);
+        let left = u64::try_from(window - into).ok()?;
+        Some(now + Duration::from_nanos(left))
     }
 }
 

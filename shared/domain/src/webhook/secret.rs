@@ -59,6 +59,17 @@ pub enum InvalidSecret {
     KeyLength(usize),
 }
 
+/// Why a text is not taken as a token. The messages are for who chose it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidToken {
+    /// See the message.
+    #[error("has {0} characters and must have {1} to {MAX_CHARACTERS}")]
+    Length(usize, usize),
+    /// See the message.
+    #[error("must have visible ASCII characters only, with spaces only between them")]
+    Characters,
+}
+
 /// What is shared with the other side: the secret that signs, and those before that sign too for a while.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -193,6 +204,36 @@ impl WebhookSecret {
         Ok(Self(text.to_owned()))
     }
 
+    /// A new random token: a text that proves who sends it by being sent.
+    pub fn generate_token() -> anyhow::Result<Self> {
+        let mut bytes = [0; RANDOM_BYTES];
+        getrandom::fill(&mut bytes).context("get random bytes for a token")?;
+        Ok(Self(hex::encode(bytes)))
+    }
+
+    /// Takes a token that somebody chose, of `least` characters or more.
+    pub fn parse_token(text: &str, least: usize) -> Result<Self, InvalidToken> {
+        let characters = text.chars().count();
+        if !(least..=MAX_CHARACTERS).contains(&characters) {
+            return Err(InvalidToken::Length(characters, least));
+        }
+        // What a header can have (RFC 9110, section 5.5), and every server takes as it is.
+        let is_visible = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if !is_visible || text.trim() != text {
+            return Err(InvalidToken::Characters);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Whether it is the token that somebody has sent. How long that takes says nothing of the one that would be right.
+    pub fn is(&self, given: &[u8]) -> bool {
+        let mut ours = mac(b"token");
+        ours.update(self.0.as_bytes());
+        let mut theirs = mac(b"token");
+        theirs.update(given);
+        theirs.verify(&ours.finalize().into_bytes()).is_ok()
+    }
+
     /// The secret, to be shown once to who asked for it.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -222,7 +263,7 @@ impl WebhookSecret {
 
     /// Whether a body is signed as `SonarQube` signs, in hexadecimal digits of either case. How long that takes says nothing of
     /// the signature that would be right.
-    pub fn verifies_body(&self, body: &[u8], signature: &str) -> bool {
+    pub fn verifies_body(&self, body: &[u8], signature: &[u8]) -> bool {
         let mut mac = mac(self.0.as_bytes());
         mac.update(body);
         hex::decode(signature).is_ok_and(|given| mac.verify_slice(&given).is_ok())
@@ -261,6 +302,35 @@ mod tests {
         assert_eq!(secret.key().len(), 32);
         assert_eq!(format!("{secret:?}"), "WebhookSecret([redacted])");
         assert_ne!(secret, WebhookSecret::generate().unwrap());
+    }
+
+    #[test]
+    fn a_token_is_of_visible_characters_and_known_by_all_of_them() {
+        let generated = WebhookSecret::generate_token().unwrap();
+        assert_eq!(
+            WebhookSecret::parse_token(generated.reveal(), 16),
+            Ok(generated.clone())
+        );
+        assert_ne!(generated, WebhookSecret::generate_token().unwrap());
+        let parse = |text: &str, least| WebhookSecret::parse_token(text, least).map(|_| ());
+        for (text, least, expected) in [
+            ("", 1, Err(InvalidToken::Length(0, 1))),
+            ("a", 1, Ok(())),
+            (&"a".repeat(15), 16, Err(InvalidToken::Length(15, 16))),
+            (&"a".repeat(200), 16, Ok(())),
+            (&"a".repeat(201), 16, Err(InvalidToken::Length(201, 16))),
+            ("a ~!b", 1, Ok(())),
+            (" a", 1, Err(InvalidToken::Characters)),
+            ("a\nb", 1, Err(InvalidToken::Characters)),
+            ("ä", 1, Err(InvalidToken::Characters)),
+        ] {
+            assert_eq!(parse(text, least), expected, "{text:?}");
+        }
+        let token = WebhookSecret::parse_token("a token", 1).unwrap();
+        assert!(token.is(b"a token"));
+        for other in [&b""[..], b"a toke", b"a token ", b"A token", b"a tokem"] {
+            assert!(!token.is(other), "{other:?}");
+        }
     }
 
     #[test]

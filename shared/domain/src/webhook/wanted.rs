@@ -14,7 +14,7 @@ pub const MAX_PROJECTS: usize = 10;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct Wanted {
-    /// The keys of the projects, at most [`MAX_PROJECTS`]; without any, all.
+    /// The projects, by their keys or as `CodeScoring` calls them; at most [`MAX_PROJECTS`]; without any, all.
     pub projects: BTreeSet<String>,
     /// The events; without any, those that the format is told of unasked.
     pub events: BTreeSet<Event>,
@@ -73,11 +73,11 @@ impl Wanted {
     pub fn includes(&self, change: &Change) -> bool {
         let event = change.event();
         let is_wanted = if self.events.is_empty() {
-            self.format.is_told_unasked(event)
+            self.format.is_told_unasked(&event)
         } else {
             self.events.contains(&event)
         };
-        is_wanted && (self.projects.is_empty() || self.projects.contains(change.project()))
+        is_wanted && (self.projects.is_empty() || change.is_of(&self.projects))
     }
 }
 

@@ -15,14 +15,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::sonarqube;
-
-/// How many reports or analyses one message tells of at the most. They are stored in one transaction with their message, and DynamoDB
-/// takes 100 actions in one.
-pub const MAX_REPORTS: usize = 50;
-/// How large a body may become, in bytes, before a further report goes into another message. An item of DynamoDB has at
-/// most 400 KB; a report alone has up to 128 KiB, and a call of `SonarQube` up to 256 KiB.
-pub const MAX_BODY_BYTES: usize = 200_000;
+use super::{batch, sonarqube};
 
 /// The key of the project that a test call tells of, unless the webhook is for one project only.
 pub(super) const TEST_PROJECT: &str = "test";
@@ -40,43 +33,13 @@ pub fn messages(org: OrganizationId, changes: &[Arc<Change>]) -> anyhow::Result<
                 let entry = AnalysisEntry::of(analysis)?;
                 analyses.push((change, serde_json::value::to_raw_value(&entry)?));
             }
+            // No webhook of this format is told of these.
+            Change::Codescoring(_) => {}
         }
     }
-    let mut messages = gathered(org, "reports", reports)?;
-    messages.extend(gathered(org, "analyses", analyses)?);
-    Ok(messages)
-}
-
-/// As few messages of these entries as the limits allow.
-fn gathered(
-    org: OrganizationId,
-    of: &'static str,
-    entries: Vec<(&Arc<Change>, Box<RawValue>)>,
-) -> anyhow::Result<Vec<Message>> {
-    let mut messages = Vec::new();
-    let (mut changes, mut gathered) = (Vec::new(), Vec::new());
-    let frame = serde_json::to_string(&Body {
-        org,
-        of,
-        entries: &[],
-    })?;
-    let mut size = frame.len();
-    for (change, entry) in entries {
-        let length = entry.get().len();
-        // With the comma before it.
-        let is_full = gathered.len() == MAX_REPORTS || size + 1 + length > MAX_BODY_BYTES;
-        if is_full && !gathered.is_empty() {
-            messages.push(message(org, of, &gathered, std::mem::take(&mut changes))?);
-            gathered.clear();
-            size = frame.len();
-        }
-        size += length + usize::from(!gathered.is_empty());
-        changes.push(Arc::clone(change));
-        gathered.push(entry);
-    }
-    if !gathered.is_empty() {
-        messages.push(message(org, of, &gathered, changes)?);
-    }
+    let body = |of| move |entries: &[_]| serde_json::to_string(&Body { org, of, entries });
+    let mut messages = batch::messages(reports, body("reports"))?;
+    messages.extend(batch::messages(analyses, body("analyses"))?);
     Ok(messages)
 }
 
@@ -199,21 +162,4 @@ impl<'a> AnalysisEntry<'a> {
             payload: serde_json::from_str(&change.payload)?,
         })
     }
-}
-
-fn message(
-    org: OrganizationId,
-    of: &'static str,
-    entries: &[Box<RawValue>],
-    changes: Vec<Arc<Change>>,
-) -> anyhow::Result<Message> {
-    let project = changes[0].project();
-    let is_common = changes.iter().all(|change| change.project() == project);
-    Ok(Message {
-        body: serde_json::to_string(&Body { org, of, entries })?,
-        events: changes.iter().map(|change| change.event()).collect(),
-        told: None,
-        project: is_common.then(|| project.to_owned()),
-        changes,
-    })
 }

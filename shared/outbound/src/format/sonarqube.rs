@@ -27,10 +27,11 @@ const PROPERTIES: &str = "sonar.analysis.";
 /// # Errors
 /// A call cannot be written as JSON.
 pub fn messages(changes: &[Arc<Change>]) -> anyhow::Result<Vec<Message>> {
-    changes.iter().map(message).collect()
+    let messages = changes.iter().map(message);
+    messages.filter_map(Result::transpose).collect()
 }
 
-fn message(change: &Arc<Change>) -> anyhow::Result<Message> {
+fn message(change: &Arc<Change>) -> anyhow::Result<Option<Message>> {
     let (body, told) = match &**change {
         Change::Analysis(analysis) => {
             let told = match analysis.event {
@@ -43,6 +44,8 @@ fn message(change: &Arc<Change>) -> anyhow::Result<Message> {
             };
             (analysis.payload.clone(), told)
         }
+        // No webhook of this format is told of these.
+        Change::Codescoring(_) => return Ok(None),
         Change::Report(report) => {
             let keys = identity(report).keys();
             let unless = keys.first().cloned();
@@ -52,13 +55,13 @@ fn message(change: &Arc<Change>) -> anyhow::Result<Message> {
             )
         }
     };
-    Ok(Message {
+    Ok(Some(Message {
         body,
         changes: vec![Arc::clone(change)],
         events: [change.event()].into(),
-        project: Some(change.project().to_owned()),
+        project: change.project().map(str::to_owned),
         told,
-    })
+    }))
 }
 
 /// A call about an analysis that does not exist, and the key of its project: for a test call and for the documentation.

@@ -5,6 +5,7 @@
 
 use domain::date::timestamp;
 use domain::delivery::{DeliveryId, DeliveryState};
+use domain::event::Change;
 use domain::organization::OrganizationId;
 use domain::report::change::ReportChange;
 use domain::source::SourceId;
@@ -21,7 +22,7 @@ const VERSION: u32 = 1;
 /// So much of an unknown kind is repeated, in characters.
 const MAX_KIND: usize = 50;
 /// The kinds, as they stand in messages.
-const KINDS: [&str; 4] = ["change", "call", "due", "replay"];
+const KINDS: [&str; 5] = ["change", "call", "gathered", "due", "replay"];
 
 /// A message on the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub enum Work {
     Change(Box<ReportChange>),
     /// A source was called: its organization's webhooks are to be told.
     Call(Called),
+    /// One webhook is to be told of it, together with what else has happened in the meantime.
+    Gathered(Gathered),
     /// Deliveries are due: each is to be tried again.
     Due(DueDeliveries),
     /// Deliveries are to be made due.
@@ -84,6 +87,45 @@ impl Called {
         CallKey {
             source: self.source,
             id: self.call,
+        }
+    }
+}
+
+/// Something that one webhook is to be told of: the others are told by other messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gathered {
+    /// Which webhook.
+    pub webhook: WebhookId,
+    /// What it is to be told of.
+    #[serde(flatten)]
+    pub news: News,
+}
+
+/// What there is to be told, by a message of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum News {
+    /// A report was published or updated.
+    Change(Box<ReportChange>),
+    /// A source was called.
+    Call(Called),
+}
+
+impl News {
+    /// The message that brings a change. Several changes may come by the same call.
+    pub fn of(change: &Change) -> Self {
+        let call = |org, source, call| Self::Call(Called { org, source, call });
+        match change {
+            Change::Report(change) => Self::Change(change.clone()),
+            Change::Analysis(change) => call(change.org, change.source, change.call),
+            Change::Codescoring(change) => call(change.org, change.source, change.call),
+        }
+    }
+
+    fn org(&self) -> OrganizationId {
+        match self {
+            Self::Change(change) => change.org,
+            Self::Call(called) => called.org,
         }
     }
 }
@@ -207,6 +249,7 @@ impl Work {
         match self {
             Self::Change(change) => change.org,
             Self::Call(called) => called.org,
+            Self::Gathered(gathered) => gathered.news.org(),
             Self::Due(due) => due.org,
             Self::Replay(replay) => replay.org,
         }
@@ -245,9 +288,15 @@ mod tests {
             source: "00000000-0000-4000-8000-000000000004".parse().unwrap(),
             call: "00000000-0000-8000-8000-000000000005".parse().unwrap(),
         };
+        let gathered = |news| Work::Gathered(Gathered { webhook, news });
+        for news in [News::Change(change.clone()), News::Call(called)] {
+            let work = gathered(news);
+            assert_eq!(Work::from_json(&work.to_json()).unwrap(), work);
+        }
         let works = [
             Work::Change(change),
             Work::Call(called),
+            gathered(News::Call(called)),
             Work::Due(due),
             Work::Replay(replay),
         ];
@@ -281,7 +330,7 @@ mod tests {
             (r#"{"kind":"due"}"#, "missing field `v`"),
             (
                 r#"{"kind":"duty","v":1}"#,
-                "no kind 'duty'; known are change, call, due, replay",
+                "no kind 'duty'; known are change, call, gathered, due, replay",
             ),
             (
                 r#"{"kind":"due","v":2}"#,

@@ -1,0 +1,365 @@
+//! What `CodeScoring` tells of by its webhooks (its documentation, "Webhooks").
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::analysis::MAX_KEY;
+use crate::organization::OrganizationId;
+use crate::source::SourceId;
+use crate::source::call::CallId;
+
+/// The header with the token, which is all that proves who calls.
+pub const TOKEN_HEADER: &str = "x-codescoring-authentication";
+/// `CodeScoring` gathers what happens within so long into one call.
+pub const WINDOW: Duration = Duration::from_secs(5);
+/// How many events a call may have. Calls that failed are gathered into one, and 10,000 of the shortest events are a megabyte.
+pub const MAX_EVENTS: usize = 10_000;
+/// How large an event may be, in bytes: as large as a call of `SonarQube`. One has some hundred.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
+
+/// Before the trigger, in the name of the event.
+const PREFIX: &str = "codescoring.";
+/// The trigger of a test call.
+const TEST: &str = "test";
+/// What stands for a trigger whose name is none.
+const UNKNOWN: &str = "unknown";
+/// How many characters the name of a trigger may have. The longest that is known has 43.
+const MAX_TRIGGER: usize = 100;
+
+/// The triggers that are documented.
+pub const TRIGGERS: [&str; 31] = [
+    "sca_policy_has_been_triggered",
+    "osa_policy_has_been_triggered",
+    "project_sca_analysis_started",
+    "project_sca_analysis_finished",
+    "project_sca_analysis_cancelled",
+    "project_sca_analysis_failed",
+    "container_image_sca_analysis_started",
+    "container_image_sca_analysis_finished",
+    "container_image_sca_analysis_cancelled",
+    "container_image_sca_analysis_failed",
+    "clones_analysis_started",
+    "clones_analysis_finished",
+    "clones_analysis_cancelled",
+    "clones_analysis_failed",
+    "authors_analysis_started",
+    "authors_analysis_finished",
+    "authors_analysis_failed",
+    "authors_analysis_cancelled",
+    "cloning_of_repository_started",
+    "cloning_of_repository_finished",
+    "cloning_of_repository_failed",
+    "project_secrets_analysis_started",
+    "project_secrets_analysis_finished",
+    "project_secrets_analysis_cancelled",
+    "project_secrets_analysis_failed",
+    "ml_model_user_secrets_training_run_started",
+    "ml_model_user_secrets_training_run_finished",
+    "ml_model_user_secrets_training_run_cancelled",
+    "ml_model_user_secrets_training_run_failed",
+    "ml_model_user_secrets_accepted",
+    "ml_model_user_secrets_purged",
+];
+
+/// Something that can happen in `CodeScoring`, by its trigger. Versions of it add triggers, so there are others than those that are
+/// known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Trigger(String);
+
+/// A text is not the name of an event of `CodeScoring`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it does not begin with '{PREFIX}'")]
+pub struct NoTrigger;
+
+impl Trigger {
+    /// Every trigger that is documented.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TRIGGERS.into_iter().map(Self::named)
+    }
+
+    /// The trigger with this name: letters, digits, `_`, `-` and `.`, since it stands in a header and in lists of names. Any other
+    /// text is an unknown trigger, and no reason to lose what has happened.
+    pub fn named(name: &str) -> Self {
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let is_name = (1..=MAX_TRIGGER).contains(&name.len()) && name.chars().all(is_letter);
+        Self(format!("{PREFIX}{}", if is_name { name } else { UNKNOWN }))
+    }
+
+    /// The name of the event: `codescoring.` and the trigger.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The trigger, as `CodeScoring` calls it.
+    pub fn name(&self) -> &str {
+        self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
+    }
+
+    /// Whether it tries a webhook out.
+    pub(crate) fn is_test(&self) -> bool {
+        self.name() == TEST
+    }
+}
+
+impl TryFrom<String> for Trigger {
+    type Error = NoTrigger;
+
+    fn try_from(text: String) -> Result<Self, NoTrigger> {
+        match text.starts_with(PREFIX) {
+            true => Ok(Self(text)),
+            false => Err(NoTrigger),
+        }
+    }
+}
+
+impl From<Trigger> for String {
+    fn from(trigger: Trigger) -> Self {
+        trigger.0
+    }
+}
+
+/// Which project an event is about, if it is about one: most have a name and a number, some have the number only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Project {
+    #[serde(rename = "project_name", default, deserialize_with = "name")]
+    name: Option<String>,
+    #[serde(rename = "project_id", default, deserialize_with = "id")]
+    id: Option<String>,
+}
+
+impl Project {
+    /// What it is known by, the name first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.name, &self.id].into_iter().flatten().map(|it| &**it)
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> Option<&str> {
+        self.names().next()
+    }
+}
+
+fn name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text: Option<String> = crate::lenient(deserializer)?;
+    // One that is longer can be nobody's filter, and would fill lists.
+    Ok(text.filter(|it| !it.is_empty() && it.chars().count() <= MAX_KEY))
+}
+
+fn id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let number: Option<u64> = crate::lenient(deserializer)?;
+    Ok(number.map(|number| number.to_string()))
+}
+
+/// An event of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodescoringEvent<'a> {
+    /// What happened.
+    pub trigger: Trigger,
+    /// To which project.
+    pub project: Project,
+    /// The event as it stands in the call, a JSON object.
+    pub text: &'a str,
+}
+
+impl CodescoringEvent<'_> {
+    /// Whether it tries a webhook out, and tells of nothing.
+    pub fn is_test(&self) -> bool {
+        self.trigger.is_test()
+    }
+}
+
+/// Why a text is no call of `CodeScoring`.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEvents {
+    /// It is not UTF-8.
+    #[error("the body is not UTF-8")]
+    NoText,
+    /// It is not JSON.
+    #[error("the body is not JSON: {0}")]
+    NoJson(serde_json::Error),
+    /// It has no array `events`.
+    #[error("the body has no array 'events'")]
+    NoArray,
+    /// There are more than may be.
+    #[error("the body has {0} events and may have {MAX_EVENTS}")]
+    TooMany(usize),
+    /// See the message.
+    #[error("events[{0}] is no object")]
+    NoObject(usize),
+    /// See the message.
+    #[error("events[{0}] has more than {MAX_EVENT_BYTES} bytes")]
+    TooLarge(usize),
+}
+
+/// Reads the body of a call. Of an event only its trigger and its project are looked at, and they may be missing.
+///
+/// # Errors
+/// See [`NoEvents`].
+pub fn events(body: &[u8]) -> Result<Vec<CodescoringEvent<'_>>, NoEvents> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        events: Vec<&'a RawValue>,
+    }
+    let text = std::str::from_utf8(body).map_err(|_| NoEvents::NoText)?;
+    // An array would be taken for the fields in their order.
+    if text.trim_start().starts_with('[') {
+        return Err(NoEvents::NoArray);
+    }
+    let Body { events } = serde_json::from_str(text).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => NoEvents::NoArray,
+        _ => NoEvents::NoJson(error),
+    })?;
+    if events.len() > MAX_EVENTS {
+        return Err(NoEvents::TooMany(events.len()));
+    }
+    let events = events.into_iter().map(RawValue::get).enumerate();
+    events
+        .map(|(position, text)| event(position, text))
+        .collect()
+}
+
+fn event(position: usize, text: &str) -> Result<CodescoringEvent<'_>, NoEvents> {
+    #[derive(Default, Deserialize)]
+    struct Event {
+        #[serde(default, deserialize_with = "crate::lenient")]
+        trigger: Option<String>,
+        #[serde(default, deserialize_with = "crate::lenient")]
+        payload: Option<Project>,
+    }
+    if !text.starts_with('{') {
+        return Err(NoEvents::NoObject(position));
+    }
+    if text.len() > MAX_EVENT_BYTES {
+        return Err(NoEvents::TooLarge(position));
+    }
+    // What is nested too deeply to be looked at is passed on all the same.
+    let event: Event = serde_json::from_str(text).unwrap_or_default();
+    Ok(CodescoringEvent {
+        trigger: Trigger::named(&event.trigger.unwrap_or_default()),
+        project: event.payload.unwrap_or_default(),
+        text,
+    })
+}
+
+/// An event that webhooks are to be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodescoringChange {
+    /// What happened.
+    pub trigger: Trigger,
+    /// To which project.
+    pub project: Project,
+    /// Whose source was told.
+    pub org: OrganizationId,
+    /// The source.
+    pub source: SourceId,
+    /// The call.
+    pub call: CallId,
+    /// Where the event stands in the call, from 0.
+    pub position: u32,
+    /// When the call came, in the form of [`crate::date::timestamp`].
+    pub received_at: String,
+    /// Through how many stacks of this product it had come.
+    pub hops: u32,
+    /// The event as it stands in the call.
+    pub text: String,
+}
+
+impl CodescoringChange {
+    /// When it was stored, unless somebody has written that by hand and it is no time.
+    pub fn stored_at(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(&self.received_at, &Rfc3339).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_for_its_trigger_and_project_and_kept_as_it_is() {
+        let body = r#" {"more": 1, "events":[ {"trigger" : "test","payload":{}},
+            {"created_at":"x","trigger":"project_sca_analysis_finished","payload":{"project_id":7,"project_name":"Shop\u0026"}},
+            {"trigger":"new_one","payload":{"project_id":8,"project_name":""}}, {"trigger":["a"],"payload":[]}, {} ]}"#;
+        let events = events(body.as_bytes()).unwrap();
+        let read: Vec<_> = events
+            .iter()
+            .map(|it| (it.trigger.as_str(), it.project.names().collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(
+            read,
+            [
+                ("codescoring.test", vec![]),
+                (
+                    "codescoring.project_sca_analysis_finished",
+                    vec!["Shop&", "7"]
+                ),
+                ("codescoring.new_one", vec!["8"]),
+                ("codescoring.unknown", vec![]),
+                ("codescoring.unknown", vec![]),
+            ]
+        );
+        assert!(events[0].is_test() && !events[1].is_test());
+        assert_eq!(events[0].text, r#"{"trigger" : "test","payload":{}}"#);
+    }
+
+    #[test]
+    fn a_name_that_could_not_stand_in_a_header_is_unknown() {
+        let longest = "a".repeat(MAX_TRIGGER);
+        for name in ["a", "A-1_b.c", &longest] {
+            assert_eq!(Trigger::named(name).name(), name);
+        }
+        let longer = "a".repeat(MAX_TRIGGER + 1);
+        for name in ["", "a b", "a,b", "ä", "a\n", &longer] {
+            assert_eq!(Trigger::named(name).name(), UNKNOWN, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_call_says_why() {
+        let many = |count| format!("{{\"events\":[{}]}}", vec!["{}"; count].join(","));
+        let large = |length| {
+            let frame = r#"{"a":""}"#.len();
+            format!(
+                r#"{{"events":[{{}},{{"a":"{}"}}]}}"#,
+                "a".repeat(length - frame)
+            )
+        };
+        assert_eq!(
+            events(many(MAX_EVENTS).as_bytes()).unwrap().len(),
+            MAX_EVENTS
+        );
+        assert!(events(large(MAX_EVENT_BYTES).as_bytes()).is_ok());
+        for (body, reason) in [
+            ("", "the body is not JSON"),
+            ("{\"events\":[}", "the body is not JSON"),
+            ("{}", "no array 'events'"),
+            ("[[{}]]", "no array 'events'"),
+            (r#"{"events":{}}"#, "no array 'events'"),
+            (r#"{"events":[{},[]]}"#, "events[1] is no object"),
+            (&many(MAX_EVENTS + 1), "10001 events and may have 10000"),
+            (
+                &large(MAX_EVENT_BYTES + 1),
+                "events[1] has more than 262144 bytes",
+            ),
+        ] {
+            let error = events(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert!(matches!(
+            events(b"{\"events\":[\"\xff\"]}"),
+            Err(NoEvents::NoText)
+        ));
+        let deep = format!(
+            r#"{{"events":[{{"trigger":"t","payload":{}1{}}}]}}"#,
+            "[".repeat(500),
+            "]".repeat(500)
+        );
+        assert_eq!(events(deep.as_bytes()).unwrap()[0].trigger.name(), UNKNOWN);
+    }
+}
