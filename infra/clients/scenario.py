@@ -133,10 +133,14 @@ def make_source(client, login, organization):
     holds(client.call(login, "replaceSource", **source, body=replaced).name == "Replaced", "settings are replaced")
     changed = client.call(login, "changeSource", **source, body=client.schema("SourcePatch", {"enabled": False}))
     holds(not changed.enabled and changed.projects == ["acme:*"], "one setting is changed")
-    secret = client.call(login, "replaceSourceSecret", **source, body=client.schema("NewSecret", {})).secret
+    secret = client.call(login, "replaceSourceSecret", **source, body=client.schema("NewSourceSecret", {})).secret
     holds(secret.startswith("whsec_"), "a secret is generated")
     holds(client.call(login, "listCalls", **source, limit=10).calls == [], "nobody has called it")
     client.call(login, "deleteSource", **source)
+    settings = {"name": client.PACKAGE, "kind": "codescoring", "projects": ["A shop", "7"]}
+    created = client.call(login, "createSource", **organization, body=client.schema("SourceSettings", settings))
+    holds(len(created.token) == 64, "a token is generated")
+    client.call(login, "deleteSource", **organization, source_id=created.id)
 
 
 def deliveries(client, login, webhook):

@@ -63,18 +63,18 @@ BEYOND_SCHEMA = {
     "listReports": {"missing_parameter", "invalid_version", "invalid_cursor"},
     # Nobody who generates knows the secret; what is signed is tested elsewhere.
     "receiveEvent": {"invalid_signature"},
-    # base64 behind `whsec_`.
-    "createSource": {"invalid_secret"},
-    "replaceSource": {"invalid_secret"},
-    "changeSource": {"invalid_secret"},
-    "replaceSourceSecret": {"invalid_secret"},
+    # base64 behind `whsec_`. Either kind has a field that the other has not, and projects that are called otherwise.
+    "createSource": {"invalid_secret", "invalid_field"},
+    "replaceSource": {"invalid_secret", "invalid_field"},
+    "changeSource": {"invalid_secret", "invalid_field"},
+    "replaceSourceSecret": {"invalid_secret", "unknown_field"},
     "listCalls": {"invalid_cursor"},
     # The calendar. Names of files that differ in letter case only, or have dots alone before their ending.
     "beginUpload": {"invalid_version", "invalid_date", "duplicate_file_name", "invalid_file_name"},
     # URLs have a grammar of their own; base64 behind `whsec_`; names of headers that are taken; events that a format does not
-    # tell of; `project` and `projects` that contradict each other.
-    "createWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field"},
-    "testNewWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field"},
+    # tell of; `project` and `projects` that contradict each other; a token that one format needs, and the others have not.
+    "createWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field", "missing_field"},
+    "testNewWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field", "missing_field"},
     # Also values of headers that may be absent only if there are some already, and a secret that the format needs.
     "replaceWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field", "missing_field"},
     "changeWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field", "missing_field"},

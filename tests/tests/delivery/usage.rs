@@ -5,6 +5,7 @@ use domain::organization::OrganizationId;
 use domain::report::Report;
 use retry_webhooks::Retrying;
 use serde_json::json;
+use tests::at_once::AtOnce;
 use tests::meter::{Meter, Usage};
 use tests::receiver::{Answer, Receiver};
 use tests::system::{System, organization};
@@ -28,7 +29,7 @@ impl Metered {
         let (org, meter) = (organization(), Meter::default());
         system.webhook(org, &receiver.url).await;
         let stack = &system.stack;
-        let clients = |function| meter.of(&system, function);
+        let clients = |function| AtOnce.of(meter.of(&system, function));
         Self {
             org,
             receiver,
@@ -84,6 +85,27 @@ async fn a_first_try_that_succeeds_is_one_read_and_two_single_writes() {
     let usage = metered.tell(&reports[1..50], now).await;
     assert_calls(&usage, &calls);
     assert_eq!(metered.receiver.take().len(), 3);
+}
+
+#[tokio::test]
+async fn what_gathers_costs_another_read_and_a_message() {
+    let (metered, now) = (Metered::new().await, OffsetDateTime::now_utc());
+    let format = json!({"format": "codescoring", "token": "t"});
+    let webhooks = metered.system.stack.tables.webhooks.all(metered.org).await;
+    let path = format!("/webhooks/{}", webhooks.unwrap()[0].id);
+    let patched = metered
+        .system
+        .manage(metered.org, "PATCH", &path, Some(format));
+    assert!(patched.await.status.is_success());
+    // It has what waits tried, which is nothing.
+    metered.system.queued().await;
+    let reports = stored(&metered.system, metered.org, 1).await;
+    let usage = metered.tell(&reports, now).await;
+    assert_calls(&usage, &[("Query", 1), ("SendMessageBatch", 1)]);
+    assert_eq!(usage.write_units, 0.0);
+    let usage = metered.deliver(now).await;
+    assert_calls(&usage, &[("PutItem", 1), ("Query", 1), ("UpdateItem", 1)]);
+    assert_eq!(metered.receiver.take().len(), 1);
 }
 
 #[tokio::test]
