@@ -336,7 +336,7 @@ async fn sent_only(delivering: &Delivering) -> (Duration, Duration) {
     let (cpu, time) = (process_time(), Instant::now());
     let now = OffsetDateTime::now_utc();
     let messages = stream::iter(0..ORGANIZATIONS * BATCHES).map(async |number| {
-        let outgoing = Outgoing::test(number.to_string(), webhook.org, &webhook.settings);
+        let outgoing = Outgoing::test(number.to_string(), webhook.org, &webhook.settings, now);
         let headers = outgoing.headers(&webhook.settings, now).unwrap();
         let (url, signing) = (&webhook.settings.url, webhook.settings.secrets.signing(now));
         let post = delivering.sender.post(url, headers, outgoing.body, signing);

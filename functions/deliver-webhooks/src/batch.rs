@@ -1,6 +1,6 @@
 //! From messages of the queue to what there is to do for each webhook.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::SqsEvent;
@@ -18,9 +18,12 @@ use crate::lane::{Due, Lane, Task, What};
 use crate::receipt::{Receipt, Records};
 use crate::state::Delivering;
 
-/// When so many bytes of calls are read, the others are left to another batch: each webhook that wants a call gets messages that
-/// have its body. Four calls of 1 MiB may come on top.
+/// When calls with so many bytes are read, the others are left to another batch: each webhook that wants a call gets messages that
+/// have its body. One call more may come on top.
 const MAX_CALL_BYTES: usize = 4 << 20;
+/// An event of a call counts as so many bytes more, so that a batch has some 10,000 of the shortest, or 20,000 with that call more. Each is
+/// an item of its own for each webhook that wants it, in one partition, which takes 1,000 write units a second; one costs two.
+const EVENT_BYTES: usize = 400;
 /// So many calls are read at a time.
 const CALLS_AT_A_TIME: usize = 4;
 
@@ -32,13 +35,16 @@ struct Told {
     only: Option<WebhookId>,
 }
 
+/// A call, and whom it is to be told: all, or one webhook.
+type Asked = (Called, Vec<(Option<WebhookId>, Receipt)>);
+
 /// Messages by what they ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// In the order in which they came, each once.
     changes: BTreeMap<OrganizationId, Vec<(Told, Receipt)>>,
-    /// Calls of sources, each once, whose bodies have not been read; and for which webhook alone.
-    calls: Vec<((Called, Option<WebhookId>), Receipt)>,
+    /// Calls of sources, each once, whose bodies have not been read; and whom they are to be told.
+    calls: Vec<Asked>,
     /// In the order in which they came, which is that of their `dueAt`: what has waited longest is tried first, so that one
     /// that always fails does not keep the others from being tried.
     due: BTreeMap<WebhookKey, Vec<(Due, Receipt)>>,
@@ -71,10 +77,16 @@ impl Batch {
         match work {
             Work::Change(change) => self.add_change(change, None, receipt),
             Work::Call(called) => self.add_call(called, None, receipt),
-            Work::Gathered(Gathered { webhook, news }) => match news {
-                News::Change(change) => self.add_change(change, Some(webhook), receipt),
-                News::Call(called) => self.add_call(called, Some(webhook), receipt),
-            },
+            Work::Gathered(Gathered { webhook, news, .. }) => {
+                for news in news {
+                    let receipt = receipt.share();
+                    match news {
+                        News::Change(change) => self.add_change(change, Some(webhook), receipt),
+                        News::Call(called) => self.add_call(called, Some(webhook), receipt),
+                    }
+                }
+                receipt.settle();
+            }
             Work::Due(due) => {
                 let key = WebhookKey {
                     org: due.org,
@@ -104,12 +116,12 @@ impl Batch {
     }
 
     fn add_call(&mut self, called: Called, only: Option<WebhookId>, receipt: Receipt) {
-        add(
-            &mut self.calls,
-            (called, only),
-            receipt,
-            |(called, only)| (called.key(), *only),
-        );
+        let known = self.calls.iter().position(|(it, _)| *it == called);
+        let known = known.unwrap_or_else(|| {
+            self.calls.push((called, Vec::new()));
+            self.calls.len() - 1
+        });
+        add(&mut self.calls[known].1, only, receipt, |only| *only);
     }
 
     /// Reads what sources were told. Messages of what cannot be read come again.
@@ -118,34 +130,49 @@ impl Batch {
         // Before reports: of an analysis, what SonarQube says itself is more.
         let mut told: BTreeMap<OrganizationId, Vec<(Told, Receipt)>> = BTreeMap::new();
         let mut bytes = 0;
+        let mut left = Vec::new();
         while !calls.is_empty() && bytes < MAX_CALL_BYTES {
             let some: Vec<_> = calls.drain(..CALLS_AT_A_TIME.min(calls.len())).collect();
             let read = some
                 .iter()
-                .map(|((called, _), _)| delivering.calls.get(called.key()));
+                .map(|(called, _)| delivering.calls.get(called.key()));
             let read = join_all(read).await;
-            for (((called, only), receipt), read) in some.into_iter().zip(read) {
-                match read {
-                    Ok(Some((call, body))) => {
-                        bytes += body.len();
+            for ((called, asked), read) in some.into_iter().zip(read) {
+                if bytes >= MAX_CALL_BYTES {
+                    left.push((called, asked));
+                    continue;
+                }
+                match read.map(|it| it.map(|(call, body)| (body.len(), call.changes(body)))) {
+                    Ok(Some((length, Ok(changes)))) => {
+                        bytes += length + EVENT_BYTES * changes.len();
                         let told = told.entry(called.org).or_default();
-                        for change in call.changes(body) {
-                            let change = Arc::new(change);
-                            told.push((Told { change, only }, receipt.share()));
-                        }
+                        let changes: Vec<Arc<Change>> = changes.into_iter().map(Arc::new).collect();
                         // The changes stand for it; it has none if somebody has put it on the queue by hand.
-                        receipt.settle();
+                        for (only, receipt) in asked {
+                            for change in &changes {
+                                let change = Arc::clone(change);
+                                told.push((Told { change, only }, receipt.share()));
+                            }
+                            receipt.settle();
+                        }
                     }
                     // Its time is over.
-                    Ok(None) => receipt.settle(),
+                    Ok(None) => settle(asked),
+                    Ok(Some((_, Err(error)))) => {
+                        tracing::error!(
+                            source = %called.source, call = %called.call,
+                            "call {} of source {} cannot be told: {error}", called.call, called.source
+                        );
+                    }
                     Err(error) => tracing::error!(source = %called.source, "{error:#}"),
                 }
             }
         }
+        left.append(&mut calls);
         for (org, calls) in told {
             self.changes.entry(org).or_default().splice(..0, calls);
         }
-        leave(calls, delivering).await;
+        leave(left, delivering).await;
     }
 
     /// What there is to do for each webhook. Messages for which that cannot be told come again.
@@ -211,23 +238,30 @@ impl Batch {
 }
 
 /// Leaves calls to another batch.
-async fn leave(calls: Vec<((Called, Option<WebhookId>), Receipt)>, delivering: &Delivering) {
-    let work = |(called, only): &(Called, Option<WebhookId>)| match *only {
-        None => Work::Call(*called),
-        Some(webhook) => Work::Gathered(Gathered {
-            webhook,
-            news: News::Call(*called),
-        }),
-    };
-    let works: Vec<Work> = calls.iter().map(|(call, _)| work(call)).collect();
-    match delivering.queue.send(&works).await {
-        Ok(()) => {
-            for (_, receipt) in calls {
-                receipt.settle();
+async fn leave(calls: Vec<Asked>, delivering: &Delivering) {
+    let mut works = Vec::new();
+    for (called, asked) in &calls {
+        for (only, _) in asked {
+            match *only {
+                None => works.push(Work::Call(*called)),
+                Some(id) => {
+                    let org = called.org;
+                    let news = vec![News::Call(*called)];
+                    works.extend(Work::gathered(WebhookKey { org, id }, news));
+                }
             }
         }
+    }
+    match delivering.queue.send(&works).await {
+        Ok(()) => calls.into_iter().for_each(|(_, asked)| settle(asked)),
         // Then their messages come again.
         Err(error) => tracing::error!("{error:#}"),
+    }
+}
+
+fn settle<T>(receipts: Vec<(T, Receipt)>) {
+    for (_, receipt) in receipts {
+        receipt.settle();
     }
 }
 
@@ -261,8 +295,9 @@ async fn of_changes(
     now: OffsetDateTime,
 ) -> anyhow::Result<Vec<Lane>> {
     let mut lanes = Vec::new();
-    let mut gathering = Vec::new();
+    let (mut gathering, mut waiting) = (Vec::new(), Vec::new());
     let (webhooks, unreadable) = delivering.webhooks.all_and_unreadable(org).await?;
+    let readable: HashSet<WebhookId> = webhooks.iter().map(|it| it.id).collect();
     for webhook in webhooks {
         let is_wanted = |told: &Told| {
             told.only.is_none_or(|it| it == webhook.id) && webhook.wants(&told.change)
@@ -272,23 +307,22 @@ async fn of_changes(
         let format = webhook.settings.wanted.format;
         if let Some(at) = delivering.limits.gathered_at(format, webhook.id, now) {
             let fresh = wanted.extract_if(.., |(told, _)| told.only.is_none());
-            let news = distinct(fresh.map(|(told, _)| News::of(&told.change)));
-            let works = news.into_iter().map(|news| {
-                let webhook = webhook.id;
-                Work::Gathered(Gathered { webhook, news })
-            });
+            let (fresh, receipts): (Vec<&Told>, Vec<&Receipt>) =
+                fresh.map(|(told, receipt)| (told, receipt)).unzip();
+            let news = distinct(fresh.iter().map(|told| News::of(&told.change)));
             let wait = (at - now).try_into().unwrap_or_default();
+            let works = Work::gathered(webhook.key(), news).into_iter();
             gathering.extend(works.map(|work| (work, wait)));
+            waiting.extend(receipts.into_iter().map(Receipt::share));
         }
         lanes.push(of_webhook(webhook, &wanted)?);
     }
-    delivering.queue.send_later(&gathering).await?;
-    if unreadable == 0 {
-        // From here on the lanes, and what gathers, stand for the messages.
-        for (_, receipt) in changes {
-            receipt.settle();
-        }
-    } else {
+    match delivering.queue.send_later(&gathering).await {
+        Ok(()) => waiting.into_iter().for_each(Receipt::settle),
+        // Then their messages come again, and who does not gather is told now.
+        Err(error) => tracing::error!("{error:#}"),
+    }
+    if unreadable > 0 {
         // The others are told now. The messages come again, until the webhook is mended or deleted, and are dead letters in
         // the end: from there they can be sent once more, and nobody is told twice.
         tracing::error!(
@@ -296,6 +330,12 @@ async fn of_changes(
             org.digest(),
             changes.len()
         );
+    }
+    for (told, receipt) in changes {
+        // From here on the lanes, and what gathers, stand for the messages.
+        if unreadable == 0 || told.only.is_some_and(|it| readable.contains(&it)) {
+            receipt.settle();
+        }
     }
     Ok(lanes)
 }

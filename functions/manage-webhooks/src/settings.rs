@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::http::{HeaderName, HeaderValue, header};
 use domain::analysis::MAX_KEY;
+use domain::codescoring::TOKEN_HEADER;
 use domain::event::Event;
 use domain::webhook::format::Format;
 use domain::webhook::schedule::Schedule;
@@ -105,13 +106,19 @@ pub(crate) fn read(
             .transpose()?
             .unwrap_or_default(),
     };
+    let read_project = project_of(format == Format::Codescoring);
     let given_projects = projects(
         fields.nullable("project"),
         fields.nullable("projects"),
-        project_of(format == Format::Codescoring),
+        read_project,
     )?;
     let projects = match (given_projects, kept) {
-        (None, Some(kept)) => kept.wanted.projects.clone(),
+        (None, Some(kept)) => {
+            // Another format may call them otherwise.
+            let kept = kept.wanted.projects.iter();
+            kept.map(|it| read_project(Value::String(it.clone()), "projects"))
+                .collect::<Result<_, _>>()?
+        }
         (given, _) => given.unwrap_or_default(),
     };
     let schedule = match (fields.nullable("schedule"), kept) {
@@ -175,6 +182,10 @@ pub(crate) fn read(
     {
         let message = "there is an Authorization header already, made of the user in the url";
         return Err(invalid(ErrorCode::InvalidHeader, "headers", message));
+    }
+    if format.has_token() && headers.iter().any(|own| own.name == TOKEN_HEADER) {
+        let message = format!("'{TOKEN_HEADER}' is made of the token");
+        return Err(invalid(ErrorCode::InvalidHeader, "headers", &message));
     }
     let (secrets, is_secret_generated) = match (&given_secret, current) {
         (Some(secret), None) => (Secrets::new(Some(secret.clone())), false),

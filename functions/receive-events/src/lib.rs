@@ -7,6 +7,8 @@
 //! *Invariant:* of a call nothing is believed but that it came, by whoever knows the source's secret, and nothing in it is ever
 //! called.
 
+use std::borrow::Cow;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -41,8 +43,8 @@ const EVERY_PATH: &str = "/events/{*sourceId}";
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The same for `CodeScoring`, whose calls have many events when they were repeated for long.
 pub const MAX_EVENTS_BODY_BYTES: usize = 1024 * 1024;
-/// Of a call that cannot be read so many bytes are kept.
-const KEPT_OF_REFUSED: usize = MAX_BODY_BYTES;
+/// Of a call that is no text so many bytes are kept: each may become three.
+const KEPT_OF_NO_TEXT: usize = MAX_BODY_BYTES;
 
 /// By which `SonarQube` signs (`WebhookCallerImpl` in its source).
 const SIGNATURE: &str = "x-sonar-webhook-hmac-sha256";
@@ -148,11 +150,10 @@ impl Receiving {
         } else {
             call
         };
-        let kept = match call.outcome {
-            Outcome::Refused => &body[..body.len().min(KEPT_OF_REFUSED)],
-            Outcome::Accepted | Outcome::Ignored => &body,
+        let text = match str::from_utf8(&body) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(&body[..body.len().min(KEPT_OF_NO_TEXT)]),
         };
-        let text = String::from_utf8_lossy(kept);
         let call = match self.calls.store(&call, &text, now).await? {
             Stored::New => call,
             Stored::Known(known) => *known,

@@ -146,13 +146,29 @@ impl Project {
 
 fn name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text: Option<String> = crate::lenient(deserializer)?;
-    // One that is longer can be nobody's filter, and would fill lists.
-    Ok(text.filter(|it| !it.is_empty() && it.chars().count() <= MAX_KEY))
+    Ok(text.and_then(shown))
 }
 
 fn id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let number: Option<u64> = crate::lenient(deserializer)?;
-    Ok(number.map(|number| number.to_string()))
+    let id: Option<Id> = crate::lenient(deserializer)?;
+    Ok(id.and_then(|id| match id {
+        Id::Number(number) => Some(number.to_string()),
+        Id::Text(text) => shown(text),
+    }))
+}
+
+/// One that is longer can be nobody's filter, and would fill lists.
+fn shown(text: String) -> Option<String> {
+    let is_good = !text.is_empty() && text.chars().count() <= MAX_KEY;
+    is_good.then_some(text)
+}
+
+/// A number today, and perhaps not for ever.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Number(u64),
+    Text(String),
 }
 
 /// An event of a call.
@@ -188,19 +204,24 @@ pub enum NoEvents {
     /// There are more than may be.
     #[error("the body has {0} events and may have {MAX_EVENTS}")]
     TooMany(usize),
+}
+
+/// Why something in a call is no event that can be passed on. The others of the call are, since it would come with each repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoEvent {
     /// See the message.
-    #[error("events[{0}] is no object")]
-    NoObject(usize),
+    #[error("is no object")]
+    NoObject,
     /// See the message.
-    #[error("events[{0}] has more than {MAX_EVENT_BYTES} bytes")]
-    TooLarge(usize),
+    #[error("has more than {MAX_EVENT_BYTES} bytes")]
+    TooLarge,
 }
 
 /// Reads the body of a call. Of an event only its trigger and its project are looked at, and they may be missing.
 ///
 /// # Errors
 /// See [`NoEvents`].
-pub fn events(body: &[u8]) -> Result<Vec<CodescoringEvent<'_>>, NoEvents> {
+pub fn events(body: &[u8]) -> Result<Vec<Result<CodescoringEvent<'_>, NoEvent>>, NoEvents> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]
@@ -218,31 +239,32 @@ pub fn events(body: &[u8]) -> Result<Vec<CodescoringEvent<'_>>, NoEvents> {
     if events.len() > MAX_EVENTS {
         return Err(NoEvents::TooMany(events.len()));
     }
-    let events = events.into_iter().map(RawValue::get).enumerate();
-    events
-        .map(|(position, text)| event(position, text))
-        .collect()
+    Ok(events.into_iter().map(|it| event(it.get())).collect())
 }
 
-fn event(position: usize, text: &str) -> Result<CodescoringEvent<'_>, NoEvents> {
+fn event(text: &str) -> Result<CodescoringEvent<'_>, NoEvent> {
     #[derive(Default, Deserialize)]
-    struct Event {
+    struct Event<'a> {
         #[serde(default, deserialize_with = "crate::lenient")]
         trigger: Option<String>,
-        #[serde(default, deserialize_with = "crate::lenient")]
-        payload: Option<Project>,
+        // As it is: whatever stands in it, the trigger is known.
+        #[serde(borrow)]
+        payload: Option<&'a RawValue>,
     }
     if !text.starts_with('{') {
-        return Err(NoEvents::NoObject(position));
+        return Err(NoEvent::NoObject);
     }
     if text.len() > MAX_EVENT_BYTES {
-        return Err(NoEvents::TooLarge(position));
+        return Err(NoEvent::TooLarge);
     }
-    // What is nested too deeply to be looked at is passed on all the same.
-    let event: Event = serde_json::from_str(text).unwrap_or_default();
+    let event: Event<'_> = serde_json::from_str(text).unwrap_or_default();
+    let payload = event.payload.map(RawValue::get);
+    // An array would be taken for the fields in their order.
+    let payload = payload.filter(|payload| payload.starts_with('{'));
+    let project = payload.and_then(|payload| serde_json::from_str(payload).ok());
     Ok(CodescoringEvent {
         trigger: Trigger::named(&event.trigger.unwrap_or_default()),
-        project: event.payload.unwrap_or_default(),
+        project: project.unwrap_or_default(),
         text,
     })
 }
@@ -285,8 +307,10 @@ mod tests {
     fn an_event_is_read_for_its_trigger_and_project_and_kept_as_it_is() {
         let body = r#" {"more": 1, "events":[ {"trigger" : "test","payload":{}},
             {"created_at":"x","trigger":"project_sca_analysis_finished","payload":{"project_id":7,"project_name":"Shop\u0026"}},
-            {"trigger":"new_one","payload":{"project_id":8,"project_name":""}}, {"trigger":["a"],"payload":[]}, {} ]}"#;
+            {"trigger":"new_one","payload":{"project_id":8,"project_name":""}}, {"trigger":["a"],"payload":["b", 9]}, {},
+            {"trigger":"of_text","payload":{"project_id":"A7"}} ]}"#;
         let events = events(body.as_bytes()).unwrap();
+        let events: Vec<_> = events.into_iter().map(Result::unwrap).collect();
         let read: Vec<_> = events
             .iter()
             .map(|it| (it.trigger.as_str(), it.project.names().collect::<Vec<_>>()))
@@ -302,6 +326,7 @@ mod tests {
                 ("codescoring.new_one", vec!["8"]),
                 ("codescoring.unknown", vec![]),
                 ("codescoring.unknown", vec![]),
+                ("codescoring.of_text", vec!["A7"]),
             ]
         );
         assert!(events[0].is_test() && !events[1].is_test());
@@ -334,19 +359,17 @@ mod tests {
             events(many(MAX_EVENTS).as_bytes()).unwrap().len(),
             MAX_EVENTS
         );
-        assert!(events(large(MAX_EVENT_BYTES).as_bytes()).is_ok());
+        let of = |body: &str| events(body.as_bytes()).unwrap().pop().unwrap().map(|_| ());
+        assert_eq!(of(&large(MAX_EVENT_BYTES)), Ok(()));
+        assert_eq!(of(&large(MAX_EVENT_BYTES + 1)), Err(NoEvent::TooLarge));
+        assert_eq!(of(r#"{"events":[{},[]]}"#), Err(NoEvent::NoObject));
         for (body, reason) in [
             ("", "the body is not JSON"),
             ("{\"events\":[}", "the body is not JSON"),
             ("{}", "no array 'events'"),
             ("[[{}]]", "no array 'events'"),
             (r#"{"events":{}}"#, "no array 'events'"),
-            (r#"{"events":[{},[]]}"#, "events[1] is no object"),
             (&many(MAX_EVENTS + 1), "10001 events and may have 10000"),
-            (
-                &large(MAX_EVENT_BYTES + 1),
-                "events[1] has more than 262144 bytes",
-            ),
         ] {
             let error = events(body.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
@@ -360,6 +383,9 @@ mod tests {
             "[".repeat(500),
             "]".repeat(500)
         );
-        assert_eq!(events(deep.as_bytes()).unwrap()[0].trigger.name(), UNKNOWN);
+        let [Ok(deep)] = &events(deep.as_bytes()).unwrap()[..] else {
+            panic!("it is one");
+        };
+        assert_eq!((deep.trigger.name(), deep.project.name()), ("t", None));
     }
 }

@@ -159,7 +159,6 @@ const RESERVED: &[&str] = &[
     "from",
     "range",
     HOPS_HEADER,
-    TOKEN_HEADER,
     "user-agent",
     // The state of a browser, which we are not; the second one belongs into answers.
     "cookie",

@@ -172,7 +172,8 @@ impl CallStore {
             return Ok(None);
         };
         if let Some(count) = item.remove(PIECES) {
-            let body = self.body_of(key, &count).await.with_context(context)?;
+            let body = self.body_of(key, &count).await;
+            let body = self.unreadable.counting(body).with_context(context)?;
             item.insert(BODY.to_owned(), body.attribute());
         }
         let read = self.unreadable.counting(read(item));
@@ -183,12 +184,13 @@ impl CallStore {
     /// The body of a call that lies beside it, in so many pieces.
     async fn body_of(&self, key: CallKey, count: &AttributeValue) -> Result<Packed> {
         let count = count.as_n().ok().and_then(|count| count.parse().ok());
-        let count: u32 = count.context("a call does not say in how many pieces it is")?;
+        let missing = || Error::unreadable("a piece of a call is missing");
+        let count: u32 = count.ok_or_else(missing)?;
         let pieces = (0..count).map(async |number| {
             let item = get_item(&self.client, &self.table, piece_key(key, number)).await?;
             // They are written together, and DynamoDB deletes them one after the other when their time is over.
             let piece = item.and_then(|mut item| item.remove(BODY));
-            Packed::read(piece.context("a piece of a call is missing")?)
+            Packed::read(piece.ok_or_else(missing)?)
         });
         Ok(Packed::joined(try_join_all(pieces).await?))
     }

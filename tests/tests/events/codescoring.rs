@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Body;
 use axum::http::Request;
 use domain::codescoring::TRIGGERS;
@@ -597,15 +598,21 @@ async fn a_token_belongs_to_the_format_and_to_the_host() {
     system.manage(org, "POST", &test, None).await;
     let [received] = elsewhere.take().try_into().unwrap();
     assert_eq!(received.header("x-codescoring-authentication"), "new");
-    // Another format has none.
+    // Another format has none, and knows projects by their keys.
     let reply = change("PATCH", json!({"format": "sonarqube"})).await;
+    assert_eq!(reply.code(), "invalid_field", "{reply:?}");
+    let reply = change("PATCH", json!({"format": "sonarqube", "projects": []})).await;
     assert_eq!(reply.json()["hasToken"], false, "{reply:?}");
     let reply = change("PATCH", json!({"format": "codescoring"})).await;
     assert_eq!(reply.code(), "missing_field", "{reply:?}");
 }
 
-/// Hands messages of the queue over at a time.
-async fn handle(delivering: &deliver_webhooks::Delivering, works: &[Work], now: OffsetDateTime) {
+/// Hands messages of the queue over at a time, and gives how many come again.
+async fn handed(
+    delivering: &deliver_webhooks::Delivering,
+    works: &[Work],
+    now: OffsetDateTime,
+) -> usize {
     let records = works.iter().enumerate().map(|(position, work)| {
         let mut record = SqsMessage::default();
         record.message_id = Some(position.to_string());
@@ -616,7 +623,12 @@ async fn handle(delivering: &deliver_webhooks::Delivering, works: &[Work], now: 
     event.records = records.collect();
     let budget = std::time::Duration::from_secs(60);
     let response = deliver_webhooks::handle(delivering, event, now, budget).await;
-    assert!(response.batch_item_failures.is_empty());
+    response.batch_item_failures.len()
+}
+
+/// The same, where none does.
+async fn handle(delivering: &deliver_webhooks::Delivering, works: &[Work], now: OffsetDateTime) {
+    assert_eq!(handed(delivering, works, now).await, 0);
 }
 
 #[tokio::test]
@@ -667,9 +679,9 @@ async fn what_happens_within_five_seconds_is_one_message() {
     if let [first, last] = ends.iter().collect::<Vec<_>>()[..] {
         assert_eq!(last - first, 5);
     }
-    let of_calls = gathered
-        .iter()
-        .filter(|(_, work)| matches!(work, Work::Gathered(it) if matches!(it.news, News::Call(_))));
+    let of_calls = gathered.iter().filter(
+        |(_, work)| matches!(work, Work::Gathered(it) if matches!(it.news[..], [News::Call(_)])),
+    );
     assert_eq!(of_calls.count(), 3);
     // The queue hands them over together; what comes again is told once.
     let works: Vec<Work> = gathered.into_iter().map(|(_, work)| work).collect();
@@ -683,20 +695,255 @@ async fn what_happens_within_five_seconds_is_one_message() {
     assert_eq!(received.len(), 2, "the events, and the report");
 }
 
+/// A system in which things gather, with a webhook that does so, one that does not, and a source; and what they put on the queue.
+struct Gathering {
+    system: System,
+    org: domain::organization::OrganizationId,
+    receiver: Receiver,
+    other: Receiver,
+    source: Source,
+    posted: Posted,
+}
+
+impl Gathering {
+    async fn new() -> Self {
+        let (system, org) = (System::start().await, organization());
+        let (receiver, other) = (Receiver::start().await, Receiver::start().await);
+        system
+            .webhook_with(org, webhook(&receiver, json!({})))
+            .await;
+        system.webhook(org, &other.url).await;
+        let source = Source::codescoring(&system, org).await;
+        Self {
+            system,
+            org,
+            receiver,
+            other,
+            source,
+            posted: Posted::default(),
+        }
+    }
+
+    fn delivering(&self) -> deliver_webhooks::Delivering {
+        let clients = self.posted.of(&self.system, "DeliverWebhooks");
+        self.system.stack.delivering_with(&clients).unwrap()
+    }
+
+    /// Publishes a report, has a call come in, and takes both from the queue.
+    async fn news(&self) -> Vec<Work> {
+        let report = metadata("1.0");
+        self.system.publish(self.org, &report, &files("a")).await;
+        let events = [
+            event_of("clones_analysis_started", 7),
+            event_of("clones_analysis_finished", 7),
+        ];
+        self.source
+            .call(&self.system, events_of(&events).as_bytes())
+            .await;
+        self.system.queued().await
+    }
+
+    fn taken(&self) -> Vec<Work> {
+        self.posted
+            .take()
+            .into_iter()
+            .map(|(_, work)| work)
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn what_comes_in_one_batch_gathers_in_one_message() {
+    let world = Gathering::new().await;
+    let news = world.news().await;
+    handle(&world.delivering(), &news, now()).await;
+    let [Work::Gathered(gathered)] = &world.taken()[..] else {
+        panic!("it is one");
+    };
+    assert_eq!(
+        gathered.news.len(),
+        2,
+        "the report and the call, which has two events"
+    );
+    assert_eq!(
+        (world.other.take().len(), world.receiver.take().len()),
+        (1, 0)
+    );
+}
+
+#[tokio::test]
+async fn if_the_queue_fails_what_gathers_comes_again_and_the_others_are_told() {
+    let world = Gathering::new().await;
+    let news = world.news().await;
+    // The call is read, the webhooks are, and the queue fails.
+    let failures = Failures::at(3, Seam::Before, false);
+    let clients = failures.clients(&world.system.stack.clients["DeliverWebhooks"]);
+    let delivering = world.system.stack.delivering_with(&clients).unwrap();
+    assert_eq!(handed(&delivering, &news, now()).await, 2);
+    assert_eq!(failures.log()[2], "SendMessageBatch");
+    assert_eq!(world.other.take().len(), 1);
+    handle(&world.delivering(), &news, now()).await;
+    assert_eq!(world.taken().len(), 1);
+    assert!(world.other.take().is_empty(), "it is told once");
+}
+
+#[tokio::test]
+async fn a_webhook_that_cannot_be_read_keeps_nothing_that_gathers_for_another() {
+    let world = Gathering::new().await;
+    let news = world.news().await;
+    handle(&world.delivering(), &news, now()).await;
+    let gathered = world.taken();
+    let broken = world.system.webhook(world.org, &world.other.url).await;
+    let key = [("org", world.org.to_string()), ("id", text(&broken["id"]))];
+    let update = world
+        .system
+        .stack
+        .dynamodb
+        .update_item()
+        .table_name("WebhooksTable");
+    let update = key.into_iter().fold(update, |update, (name, value)| {
+        update.key(name, AttributeValue::S(value))
+    });
+    let update = update
+        .update_expression("SET #url = :url")
+        .expression_attribute_names("#url", "url")
+        .expression_attribute_values(":url", AttributeValue::S("no url".to_owned()));
+    update.send().await.unwrap();
+    handle(&world.delivering(), &gathered, now()).await;
+    assert_eq!(world.receiver.take().len(), 2);
+    // The others come again, until it is mended.
+    assert_eq!(handed(&world.delivering(), &news, now()).await, 2);
+}
+
+#[tokio::test]
+async fn events_that_have_come_through_more_stacks_do_not_hold_up_others() {
+    let (system, receiver) = (system().await, Receiver::start().await);
+    let org = organization();
+    system
+        .webhook_with(org, webhook(&receiver, json!({})))
+        .await;
+    let source = Source::codescoring(&system, org).await;
+    for (hops, project) in [("2", 1), ("0", 2), ("2", 3), ("0", 4)] {
+        let body = events_of(&[event_of("clones_analysis_started", project)]);
+        let headers = [("x-report-hops", hops)];
+        let reply = source.call_with(&system, body.as_bytes(), &headers).await;
+        assert_eq!(reply.status, StatusCode::ACCEPTED, "{reply:?}");
+    }
+    system.deliver(now()).await;
+    let received = receiver.take();
+    let mut told: Vec<(String, usize)> = received
+        .iter()
+        .map(|it| (it.header("x-report-hops").to_owned(), events(it).len()))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, [("1".to_owned(), 2), ("3".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn a_batch_has_so_many_events_and_leaves_the_others() {
+    let world = Gathering::new().await;
+    for trigger in ["a", "b", "c", "d", "e", "f"] {
+        let event = format!(r#"{{"trigger":"{trigger}"}}"#);
+        let body = events_of(&vec![event; 6000]);
+        let reply = world.source.call(&world.system, body.as_bytes()).await;
+        assert_eq!(reply.status, StatusCode::ACCEPTED, "{reply:?}");
+    }
+    let works = world.system.queued().await;
+    assert_eq!(works.len(), 6);
+    handle(&world.delivering(), &works, now()).await;
+    let taken = world.taken();
+    let (left, gathered): (Vec<_>, Vec<_>) =
+        taken.iter().partition(|work| matches!(work, Work::Call(_)));
+    let [Work::Gathered(gathered)] = gathered[..] else {
+        panic!("{gathered:?}");
+    };
+    assert_eq!((left.len(), gathered.news.len()), (4, 2));
+}
+
+#[tokio::test]
+async fn a_call_whose_piece_is_missing_costs_only_itself() {
+    let system = system().await;
+    let org = organization();
+    let source = Source::codescoring(&system, org).await;
+    let large = events_of(&[large_event(1, 250_000), large_event(2, 250_000)]);
+    source.call(&system, large.as_bytes()).await;
+    let small = events_of(&[event_of("clones_analysis_started", 7)]);
+    source.call(&system, small.as_bytes()).await;
+    let dynamodb = &system.stack.dynamodb;
+    let items = dynamodb
+        .scan()
+        .table_name("CallsTable")
+        .send()
+        .await
+        .unwrap()
+        .items
+        .unwrap();
+    let piece = items
+        .into_iter()
+        .find(|it| it["id"].as_s().unwrap().starts_with('~'))
+        .unwrap();
+    let delete = dynamodb.delete_item().table_name("CallsTable");
+    let delete = delete
+        .key("source", piece["source"].clone())
+        .key("id", piece["id"].clone());
+    delete.send().await.unwrap();
+    let [newest, oldest] = source.calls(&system, org).await.try_into().unwrap();
+    assert_eq!(
+        (&newest["payload"], oldest.get("payload")),
+        (&json!(small), None)
+    );
+    let works = system.queued().await;
+    assert_eq!(
+        handed(&system.stack.delivering, &works, now()).await,
+        1,
+        "it comes again"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_left_out_and_the_others_are_told() {
+    let (system, receiver) = (system().await, Receiver::start().await);
+    let org = organization();
+    system
+        .webhook_with(org, webhook(&receiver, json!({})))
+        .await;
+    let source = Source::codescoring(&system, org).await;
+    let good = event_of("clones_analysis_started", 7);
+    let body = events_of(&["7", &large_event(1, 300_000), &good]);
+    let reply = source.call(&system, body.as_bytes()).await;
+    assert_eq!(reply.status, StatusCode::ACCEPTED, "{reply:?}");
+    let [call] = source.calls(&system, org).await.try_into().unwrap();
+    assert_eq!(
+        (&call["outcome"], &call["reason"], &call["eventCount"]),
+        (
+            &json!("accepted"),
+            &json!("events[0] is no object"),
+            &json!(3)
+        )
+    );
+    system.deliver(now()).await;
+    let [received] = receiver.take().try_into().unwrap();
+    assert_eq!(received.body, format!(r#"{{"events":[{good}]}}"#));
+}
+
 /// Each call to DynamoDB and SQS of receiving fails once, or the process dies there. What was answered with 202 is told.
 #[tokio::test]
 async fn what_was_answered_with_202_is_queued_whatever_fails() {
     // A source is read, the call and its pieces stored, queued, its mark removed, the source noted.
     const CALLS: usize = 5;
-    let body = events_of(&[large_event(1, 250_000), large_event(2, 250_000)]);
+    let events = [large_event(1, 250_000), large_event(2, 250_000)];
+    let body = events_of(&events);
     for n in 1..=CALLS + 1 {
         for (seam, kill) in [
             (Seam::Before, false),
             (Seam::After, false),
             (Seam::Before, true),
         ] {
-            let system = system().await;
-            let source = Source::codescoring(&system, organization()).await;
+            let (system, receiver, org) = (system().await, Receiver::start().await, organization());
+            system
+                .webhook_with(org, webhook(&receiver, json!({})))
+                .await;
+            let source = Source::codescoring(&system, org).await;
             let failures = Failures::at(n, seam, kill);
             let clients = failures.clients(&system.stack.clients["ReceiveEvents"]);
             let receiving = system.stack.receiving_with(&clients).unwrap();
@@ -708,13 +955,18 @@ async fn what_was_answered_with_202_is_queued_whatever_fails() {
             let service = web::api::service(receive_events::router(receiving));
             let status = service.oneshot(request).await.unwrap().status().as_u16();
             assert_eq!(failures.has_struck(), n <= CALLS, "{n}");
-            let later = now() + Duration::HOUR;
-            let retrying = &system.stack.retrying;
-            retry_webhooks::round(retrying, later, retry_webhooks::BUDGET).await;
-            let queued = system.queued().await;
+            system.round(now() + Duration::HOUR).await;
+            let told = receiver.take();
+            let told: BTreeSet<&[u8]> = told.iter().map(|it| &*it.body).collect();
             let what = format!("call {n}, {seam:?}, killed: {kill}, {status}");
             match status {
-                202 => assert!(!queued.is_empty(), "{what}"),
+                202 => {
+                    let bodies = events
+                        .each_ref()
+                        .map(|it| format!(r#"{{"events":[{it}]}}"#));
+                    let expected = bodies.iter().map(String::as_bytes);
+                    assert!(told == expected.collect(), "{what}");
+                }
                 500 => assert!(failures.has_struck(), "{what}"),
                 _ => panic!("{what}"),
             }

@@ -19,7 +19,7 @@ use crate::state::Managing;
 /// The query parameters of a source's calls.
 pub const CALLS_PARAMETERS: [&str; 2] = ["limit", "cursor"];
 
-/// When a page of calls has so many bytes of bodies, as JSON has them, it ends: a buffered answer of Lambda ends at 6 MB.
+/// A page of calls has fewer bytes of bodies, as JSON has them, unless it is one call: a buffered answer of Lambda ends at 6 MB.
 const MAX_PAGE_BYTES: usize = 2_000_000;
 
 #[derive(Serialize)]
@@ -129,9 +129,6 @@ impl Managing {
             let some: Vec<Received> = page.by_ref().take(AT_ONCE).collect();
             let read = join_all(some.iter().map(|call| self.calls.get(call.key()))).await;
             for (call, read) in some.into_iter().zip(read) {
-                if bytes >= MAX_PAGE_BYTES {
-                    break;
-                }
                 let payload = match read {
                     Ok(read) => read.map(|(_, body)| body),
                     // It is counted, and the others can be shown.
@@ -139,6 +136,9 @@ impl Managing {
                     Err(error) => return Err(error.into()),
                 };
                 bytes += payload.as_ref().map_or(0, |it| length_in_json(it));
+                if bytes >= MAX_PAGE_BYTES && !calls.is_empty() {
+                    break;
+                }
                 last = Some(Position::of(&call));
                 calls.push(CallBody::of(call, payload));
             }

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use super::{Source, SourceId, SourceKind};
-use crate::analysis::{Analysis, AnalysisChange, MAX_KEY};
-use crate::codescoring::{self, CodescoringChange, CodescoringEvent};
+use crate::analysis::{Analysis, AnalysisChange, MAX_KEY, NoAnalysis};
+use crate::codescoring::{self, CodescoringChange, CodescoringEvent, NoEvents};
 use crate::date::timestamp;
 use crate::event::{Change, Event};
 use crate::organization::OrganizationId;
@@ -113,7 +113,7 @@ pub struct Call {
     pub received_at: String,
     /// What came of it.
     pub outcome: Outcome,
-    /// Why, if it was refused.
+    /// Why, if it was refused; or what was wrong with an event, where the others were told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What it tells of, if that is one.
@@ -122,7 +122,7 @@ pub struct Call {
     /// How many events it has, of the kind that may have several.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub events: u32,
-    /// The positions of those that nobody is told of: the source leaves out their projects, or they only try it out.
+    /// The positions of those that nobody is told of: the source leaves out their projects, they only try it out, or they are no events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<u32>,
     /// The project, if it is about one: its key, or what `CodeScoring` calls it.
@@ -199,21 +199,31 @@ impl Told {
             Ok(events) => events,
             Err(error) => return Self::refused(body, &error),
         };
-        let is_told = |event: &CodescoringEvent<'_>| {
-            !event.is_test() && source.includes_any(event.project.names())
+        let no_event = (0..).zip(&events).find_map(|(position, event): (u32, _)| {
+            let error = event.as_ref().err()?;
+            Some(format!("events[{position}] {error}"))
+        });
+        let is_told = |event: &Result<CodescoringEvent<'_>, _>| {
+            let event = event.as_ref().ok();
+            event.is_some_and(|it| !it.is_test() && source.includes_any(it.project.names()))
         };
         let left_out = (0..).zip(&events).filter(|(_, event)| !is_told(event));
         let left_out: Vec<u32> = left_out.map(|(position, _)| position).collect();
         let is_told = left_out.len() < events.len();
-        let first = events.first();
-        let event = first.map(|it| &it.trigger);
-        let project = first.and_then(|it| it.project.name());
-        let has_other_event = events.iter().any(|it| Some(&it.trigger) != event);
-        let has_other_project = events.iter().any(|it| it.project.name() != project);
+        let good = || events.iter().flatten();
+        if let Some(reason) = &no_event
+            && good().next().is_none()
+        {
+            return Self::refused(body, reason);
+        }
+        let event = good().map(|it| &it.trigger).next();
+        let project = good().next().and_then(|it| it.project.name());
+        let has_other_event = good().any(|it| Some(&it.trigger) != event);
+        let has_other_project = good().any(|it| it.project.name() != project);
         Self {
             id: CallId::of("events", [body]),
             outcome: Outcome::accepted_if(is_told),
-            reason: None,
+            reason: no_event,
             event: event
                 .filter(|_| !has_other_event)
                 .cloned()
@@ -285,21 +295,22 @@ impl Call {
     }
 
     /// The changes that webhooks are told of, if they are.
-    pub fn changes(&self, body: String) -> Vec<Change> {
-        match (self.outcome, self.kind) {
+    ///
+    /// # Errors
+    /// It was accepted, and its body cannot be read any more: by another rule, or since somebody has changed it.
+    pub fn changes(&self, body: String) -> Result<Vec<Change>, Unreadable> {
+        Ok(match (self.outcome, self.kind) {
             (Outcome::Ignored | Outcome::Refused, _) => Vec::new(),
-            (Outcome::Accepted, SourceKind::Sonarqube) => {
-                self.analysis(body).map(Change::from).into_iter().collect()
-            }
+            (Outcome::Accepted, SourceKind::Sonarqube) => vec![self.analysis(body)?.into()],
             (Outcome::Accepted, SourceKind::Codescoring) => {
-                self.events(&body).map(Change::from).collect()
+                self.events(&body)?.map(Change::from).collect()
             }
-        }
+        })
     }
 
-    fn analysis(&self, body: String) -> Option<AnalysisChange> {
-        let analysis = Analysis::read(body.as_bytes()).ok()?;
-        Some(AnalysisChange {
+    fn analysis(&self, body: String) -> Result<AnalysisChange, NoAnalysis> {
+        let analysis = Analysis::read(body.as_bytes())?;
+        Ok(AnalysisChange {
             event: analysis.event(),
             org: self.org,
             source: self.source,
@@ -311,24 +322,38 @@ impl Call {
         })
     }
 
-    fn events(&self, body: &str) -> impl Iterator<Item = CodescoringChange> {
-        let events = codescoring::events(body.as_bytes()).unwrap_or_default();
+    fn events(&self, body: &str) -> Result<impl Iterator<Item = CodescoringChange>, NoEvents> {
+        let events = codescoring::events(body.as_bytes())?;
         let left_out: HashSet<u32> = self.left_out.iter().copied().collect();
         let told = (0..)
             .zip(events)
             .filter(move |(position, _)| !left_out.contains(position));
-        told.map(|(position, event)| CodescoringChange {
-            trigger: event.trigger,
-            project: event.project,
-            org: self.org,
-            source: self.source,
-            call: self.id,
-            position,
-            received_at: self.received_at.clone(),
-            hops: self.hops,
-            text: event.text.to_owned(),
-        })
+        Ok(told.filter_map(|(position, event)| {
+            let event = event.ok()?;
+            Some(CodescoringChange {
+                trigger: event.trigger,
+                project: event.project,
+                org: self.org,
+                source: self.source,
+                call: self.id,
+                position,
+                received_at: self.received_at.clone(),
+                hops: self.hops,
+                text: event.text.to_owned(),
+            })
+        }))
     }
+}
+
+/// Why a call that was accepted cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It is of `SonarQube`.
+    #[error(transparent)]
+    Analysis(#[from] NoAnalysis),
+    /// It is of `CodeScoring`.
+    #[error(transparent)]
+    Events(#[from] NoEvents),
 }
 
 #[cfg(test)]
@@ -392,7 +417,7 @@ mod tests {
             (Some("acme:shop"), Some("main"), Some("AZ1"))
         );
         let text = String::from_utf8(body.to_vec()).unwrap();
-        let [Change::Analysis(change)] = &accepted.changes(text.clone())[..] else {
+        let [Change::Analysis(change)] = &accepted.changes(text.clone()).unwrap()[..] else {
             panic!("it is one, of an analysis");
         };
         assert_eq!(
@@ -406,7 +431,11 @@ mod tests {
             (ignored.outcome, ignored.id),
             (Outcome::Ignored, accepted.id)
         );
-        assert_eq!(ignored.changes(text), []);
+        assert_eq!(ignored.changes(text).unwrap(), []);
+        assert!(
+            accepted.changes("{}".to_owned()).is_err(),
+            "it is not what it was"
+        );
         let refused = Call::new(&source(&[]), b"{", 0, NOW);
         assert_eq!(refused.outcome, Outcome::Refused);
         assert!(refused.reason.unwrap().contains("not JSON"));
@@ -436,7 +465,7 @@ mod tests {
             let call = Call::new(&source_of_codescoring(projects), body.as_bytes(), 1, NOW);
             assert_eq!(call.outcome, Outcome::accepted_if(!told.is_empty()));
             assert_eq!((call.events, &call.event, &call.project), (4, &None, &None));
-            let changes = call.changes(body.to_owned());
+            let changes = call.changes(body.to_owned()).unwrap();
             let positions = changes.iter().map(|change| match change {
                 Change::Codescoring(change) => (change.position, change.hops),
                 _ => panic!("it is none of CodeScoring"),
@@ -466,6 +495,13 @@ mod tests {
         assert!(test.is_trial() && test.outcome == Outcome::Ignored);
         let none = of(r#"{"events":[]}"#);
         assert!(!none.is_trial() && none.outcome == Outcome::Ignored);
+        let of_some = of(&format!(r#"{{"events":[7,{one}]}}"#));
+        assert_eq!(
+            (of_some.outcome, of_some.reason.as_deref(), of_some.left_out),
+            (Outcome::Accepted, Some("events[0] is no object"), vec![0])
+        );
+        let of_none = of(r#"{"events":[7]}"#);
+        assert_eq!(of_none.outcome, Outcome::Refused);
         let refused = of(r#"{"taskId":"AZ1","project":{"key":"a"}}"#);
         assert_eq!(refused.outcome, Outcome::Refused);
     }

@@ -71,13 +71,16 @@ impl Wanted {
 
     /// Whether it includes a change.
     pub fn includes(&self, change: &Change) -> bool {
+        // Most webhooks name projects, and of an event the name has to be made.
+        if !self.projects.is_empty() && !change.is_of(&self.projects) {
+            return false;
+        }
         let event = change.event();
-        let is_wanted = if self.events.is_empty() {
+        if self.events.is_empty() {
             self.format.is_told_unasked(&event)
         } else {
             self.events.contains(&event)
-        };
-        is_wanted && (self.projects.is_empty() || change.is_of(&self.projects))
+        }
     }
 }
 

@@ -13,24 +13,28 @@ pub const MAX_CHANGES: usize = 50;
 /// 400 KB; a report alone has up to 128 KiB, and a call of `SonarQube` or an event of `CodeScoring` up to 256 KiB.
 pub const MAX_BODY_BYTES: usize = 200_000;
 
-/// Messages of these entries, each of which tells of a change, in their order. `body` puts some of them into a frame.
+/// Messages of these entries, each of which tells of a change, in their order; those of one message have come through as many stacks. `body` puts some of them into a frame.
 pub(super) fn messages(
-    entries: Vec<(&Arc<Change>, Box<RawValue>)>,
+    mut entries: Vec<(&Arc<Change>, Box<RawValue>)>,
     body: impl Fn(&[Box<RawValue>]) -> serde_json::Result<String>,
 ) -> anyhow::Result<Vec<Message>> {
     let frame = body(&[])?.len();
     let mut messages = Vec::new();
-    let (mut changes, mut gathered) = (Vec::new(), Vec::new());
+    let (mut changes, mut gathered) = (Vec::new(), Vec::<Box<RawValue>>::new());
+    // What has come through more stacks may go no further, and must not keep the others from it.
+    entries.sort_by_key(|(change, _)| change.hops());
+    let mut hops = 0;
     let mut size = frame;
     for (change, entry) in entries {
         let length = entry.get().len();
         // With the comma before it.
         let is_full = gathered.len() == MAX_CHANGES || size + 1 + length > MAX_BODY_BYTES;
-        if is_full && !gathered.is_empty() {
+        if (is_full || change.hops() != hops) && !gathered.is_empty() {
             messages.push(message(body(&gathered)?, std::mem::take(&mut changes)));
             gathered.clear();
             size = frame;
         }
+        hops = change.hops();
         size += length + usize::from(!gathered.is_empty());
         changes.push(Arc::clone(change));
         gathered.push(entry);

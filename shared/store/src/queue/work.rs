@@ -17,6 +17,9 @@ use time::{Duration, OffsetDateTime};
 /// How many deliveries one message stands for at the most. More of them would keep a message in flight for longer.
 pub const MAX_DUE: usize = 50;
 
+/// So many bytes of news one message has at the most, unless it is one only: SQS takes 256 KiB anywhere.
+const MAX_GATHERED_BYTES: usize = 100_000;
+
 /// The version of every kind of message.
 const VERSION: u32 = 1;
 /// So much of an unknown kind is repeated, in characters.
@@ -91,14 +94,15 @@ impl Called {
     }
 }
 
-/// Something that one webhook is to be told of: the others are told by other messages.
+/// What one webhook is to be told of: the others are told by other messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gathered {
+    /// Whose webhook it is.
+    pub org: OrganizationId,
     /// Which webhook.
     pub webhook: WebhookId,
     /// What it is to be told of.
-    #[serde(flatten)]
-    pub news: News,
+    pub news: Vec<News>,
 }
 
 /// What there is to be told, by a message of its own.
@@ -119,13 +123,6 @@ impl News {
             Change::Report(change) => Self::Change(change.clone()),
             Change::Analysis(change) => call(change.org, change.source, change.call),
             Change::Codescoring(change) => call(change.org, change.source, change.call),
-        }
-    }
-
-    fn org(&self) -> OrganizationId {
-        match self {
-            Self::Change(change) => change.org,
-            Self::Call(called) => called.org,
         }
     }
 }
@@ -178,6 +175,33 @@ impl Work {
             })
         };
         deliveries.chunks(MAX_DUE).map(message).collect()
+    }
+
+    /// As few messages as possible of what a webhook is to be told of.
+    pub fn gathered(webhook: WebhookKey, news: Vec<News>) -> Vec<Self> {
+        let mut works = Vec::new();
+        let (mut some, mut bytes) = (Vec::new(), 0);
+        for news in news {
+            // A report's change may be as large as its declaration.
+            let length = serde_json::to_string(&news).map_or(0, |json| json.len());
+            if bytes + length > MAX_GATHERED_BYTES && !some.is_empty() {
+                works.push(std::mem::take(&mut some));
+                bytes = 0;
+            }
+            bytes += length;
+            some.push(news);
+        }
+        if !some.is_empty() {
+            works.push(some);
+        }
+        let work = |news| {
+            Self::Gathered(Gathered {
+                org: webhook.org,
+                webhook: webhook.id,
+                news,
+            })
+        };
+        works.into_iter().map(work).collect()
     }
 
     /// The messages of deliveries of a webhook that are due at these times, each with the time that it is to wait from `now` on.
@@ -249,7 +273,7 @@ impl Work {
         match self {
             Self::Change(change) => change.org,
             Self::Call(called) => called.org,
-            Self::Gathered(gathered) => gathered.news.org(),
+            Self::Gathered(gathered) => gathered.org,
             Self::Due(due) => due.org,
             Self::Replay(replay) => replay.org,
         }
@@ -288,15 +312,13 @@ mod tests {
             source: "00000000-0000-4000-8000-000000000004".parse().unwrap(),
             call: "00000000-0000-8000-8000-000000000005".parse().unwrap(),
         };
-        let gathered = |news| Work::Gathered(Gathered { webhook, news });
-        for news in [News::Change(change.clone()), News::Call(called)] {
-            let work = gathered(news);
-            assert_eq!(Work::from_json(&work.to_json()).unwrap(), work);
-        }
+        let news = vec![News::Change(change.clone()), News::Call(called)];
+        let key = WebhookKey { org, id: webhook };
+        let [gathered] = Work::gathered(key, news).try_into().unwrap();
         let works = [
             Work::Change(change),
             Work::Call(called),
-            gathered(News::Call(called)),
+            gathered,
             Work::Due(due),
             Work::Replay(replay),
         ];
@@ -356,6 +378,31 @@ mod tests {
         let is_taken = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
         assert!(json.chars().all(is_taken), "{json}");
         assert_eq!(Work::from_json(&json).unwrap(), work);
+    }
+
+    #[test]
+    fn news_are_spread_over_messages_that_sqs_takes() {
+        let org = OrganizationId::new(uuid::Uuid::nil());
+        let id = "00000000-0000-0000-0000-000000000002".parse().unwrap();
+        let news = |bytes: usize| {
+            let mut change = change(org);
+            change.summary.project_name = "n".repeat(bytes);
+            News::Change(Box::new(change))
+        };
+        let sizes = |bytes: &[usize]| -> Vec<usize> {
+            let all = bytes.iter().map(|it| news(*it)).collect();
+            let works = Work::gathered(WebhookKey { org, id }, all);
+            assert!(works.iter().all(|work| work.to_json().len() < 256 * 1024));
+            let count = |work: &Work| match work {
+                Work::Gathered(gathered) => gathered.news.len(),
+                _ => 0,
+            };
+            works.iter().map(count).collect()
+        };
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[1, 1, 1]), [3]);
+        assert_eq!(sizes(&[60_000, 30_000, 60_000]), [2, 1]);
+        assert_eq!(sizes(&[130_000, 130_000]), [1, 1]);
     }
 
     #[test]
