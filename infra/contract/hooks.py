@@ -78,6 +78,7 @@ BEYOND_SCHEMA = {
     # Also values of headers that may be absent only if there are some already, and a secret that the format needs.
     "replaceWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field", "missing_field"},
     "changeWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field", "missing_field"},
+    "testWebhook": {"invalid_url", "invalid_secret", "invalid_header", "invalid_event", "invalid_field", "missing_field"},
     "replaceSecret": {"invalid_secret"},
     "listDeliveries": {"invalid_date", "invalid_cursor"},
     "replay": {"invalid_date"},

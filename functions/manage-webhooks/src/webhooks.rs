@@ -214,9 +214,27 @@ pub(crate) async fn test(
         now,
         ..
     }: Call<ManageWebhooks>,
+    body: Body,
 ) -> Result<Response, ApiError> {
     let webhook = managing.webhook(&caller, &target).await?;
+    let body = json::bytes(body, MAX_BODY_BYTES).await?;
+    // What was typed and is not saved yet: secrets and values of headers need not be given again for that.
+    let unsaved = match &*body {
+        [] => None,
+        body => {
+            let body = json::parse_object(body)?;
+            let draft = read(body, Some(&webhook.settings), Mode::Patch, now)?;
+            Some(draft.settings)
+        }
+    };
+    let unsaved = unsaved.filter(|settings| *settings != webhook.settings);
     managing.count_test(caller.org, now).await?;
+    if let Some(settings) = unsaved {
+        managing.check(&settings.url).await?;
+        let tried = managing.try_out(caller.org, &settings, now).await?;
+        // It says nothing of the webhook as it is.
+        return api::json(StatusCode::OK, &tried);
+    }
     let tried = managing.try_out(caller.org, &webhook.settings, now).await?;
     if tried.delivered && webhook.is_enabled() {
         managing.resume(&webhook).await;

@@ -9,7 +9,9 @@ use local::Options;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::receiver::{Answer, Received, Receiver, assert_signed};
+use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};
+use time::OffsetDateTime;
 
 use crate::stage::expect;
 
@@ -359,4 +361,72 @@ async fn what_was_tried_before_it_was_created_is_not_stored() {
     assert_eq!(reply.json()["delivered"], true, "{reply:?}");
     let list = system.manage(org, "GET", "/webhooks", None).await;
     assert_eq!(list.json(), json!({"webhooks": []}));
+}
+
+#[tokio::test]
+async fn what_is_typed_and_not_saved_can_be_tried() {
+    let system = System::start().await;
+    let org = organization();
+    let (saved, typed) = (Receiver::start().await, Receiver::start().await);
+    let headers = json!([{"name": "x-tenant", "value": "acme"}]);
+    let webhook = json!({"name": "n", "url": saved.url, "headers": headers});
+    let webhook = system.webhook_with(org, webhook).await;
+    let id = &webhook["id"];
+    let before = system.webhook_now(org, id).await;
+    let path = format!("/webhooks/{}/test", text(id));
+    let test = async |body: Value| system.manage(org, "POST", &path, Some(body)).await;
+
+    // Values that are not shown need not be typed again.
+    let reply =
+        test(json!({"headers": [{"name": "x-tenant"}, {"name": "x-new", "value": "1"}]})).await;
+    assert_eq!(reply.json()["delivered"], true, "{reply:?}");
+    let [received] = saved.take().try_into().unwrap();
+    assert_signed(&received, &text(&webhook["secret"]));
+    assert_eq!(
+        (received.header("x-tenant"), received.header("x-new")),
+        ("acme", "1")
+    );
+    // Nor do they go along to another host.
+    let reply = test(json!({"url": typed.url})).await;
+    assert_eq!(reply.code(), "missing_field", "{reply:?}");
+    let reply = test(json!({"url": typed.url, "headers": []})).await;
+    assert_eq!(reply.json()["delivered"], true, "{reply:?}");
+    assert_eq!((typed.take().len(), saved.take().len()), (1, 0));
+    for (body, code) in [
+        (json!({"url": "ftp://example.com"}), "invalid_url"),
+        (json!({"nmae": "n"}), "unknown_field"),
+        (json!([]), "invalid_json"),
+    ] {
+        assert_eq!(test(body.clone()).await.code(), code, "{body}");
+    }
+    assert_eq!(
+        system.webhook_now(org, id).await,
+        before,
+        "nothing is stored"
+    );
+}
+
+#[tokio::test]
+async fn what_works_with_other_settings_ends_no_pause() {
+    let system = System::start().await;
+    let (org, receiver) = (organization(), Receiver::start().await);
+    let webhook = system.webhook(org, &receiver.url).await;
+    receiver.answer_next([Answer::Status(503)]);
+    system.publish(org, &metadata("1.0"), &files("a")).await;
+    system.deliver(OffsetDateTime::now_utc()).await;
+    let paused = system.webhook_now(org, &webhook["id"]).await;
+    assert!(paused["pausedUntil"].is_string(), "{paused}");
+    let path = format!("/webhooks/{}/test", text(&webhook["id"]));
+    let other = json!({"headers": [{"name": "x-a", "value": "b"}]});
+    let reply = system.manage(org, "POST", &path, Some(other)).await;
+    assert_eq!(reply.json()["delivered"], true, "{reply:?}");
+    let still = system.webhook_now(org, &webhook["id"]).await;
+    assert_eq!(still["pausedUntil"], paused["pausedUntil"]);
+    // What is saved already is the webhook itself.
+    let reply = system
+        .manage(org, "POST", &path, Some(json!({"name": "test"})))
+        .await;
+    assert_eq!(reply.json()["delivered"], true, "{reply:?}");
+    let now = system.webhook_now(org, &webhook["id"]).await;
+    assert_eq!(now.get("pausedUntil"), None);
 }
