@@ -75,7 +75,7 @@ def publish(client, login):
 
 
 def read(client, organization, report):
-    for preflight in ("preflightList", "preflightFiles"):
+    for preflight in ("preflightList", "preflightFiles", "preflightFile"):
         client.call(None, preflight)
     query = {"org": organization, "minver": "0-0", "limit": 1000}
     client.call(None, "describeList", **query)
@@ -90,6 +90,10 @@ def read(client, organization, report):
         holds([one.id for one in manifest.reports] == [report, other], "both reports are downloaded")
         file = f"{manifest.reports[0].folder}/{manifest.reports[0].files[0].name}"
         holds(archive.read(file) == client.PACKAGE.encode(), "a file is downloaded as it was uploaded")
+    file = {"org": organization, "report": report, "name": "report.html"}
+    client.call(None, "describeReportFile", **file)
+    page = client.content(client.call(None, "readReportFile", **file))
+    holds(page == client.PACKAGE.encode(), "a file is read as it was uploaded")
 
 
 def change_webhook(client, login, webhook):

@@ -88,15 +88,15 @@ BEYOND_SCHEMA = {
 }
 
 # The answers of these have no body that says the code. GET of the same has.
-HEAD_OF = {"describeList": "listReports", "describeFiles": "downloadFiles"}
+HEAD_OF = {"describeList": "listReports", "describeFiles": "downloadFiles", "describeReportFile": "readReportFile"}
 
 # Ids that answers gave. What is asked for by one of them is meant.
 given = set()
 
 
-@schemathesis.deserializer("application/zip")
-def archive_of(context, response):
-    """To a schema an archive is a text of bytes. What is in it is tested elsewhere."""
+@schemathesis.deserializer("application/zip", "application/pdf", "text/html")
+def bytes_of(context, response):
+    """To a schema an archive or a file is a text of bytes. What is in it is tested elsewhere."""
     return response.content.decode("latin-1")
 
 

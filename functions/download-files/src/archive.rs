@@ -119,7 +119,7 @@ impl Segment {
     }
 }
 
-/// An archive, complete but for the bytes of its files.
+/// An archive, or a file, complete but for the bytes that are in the bucket.
 #[derive(Debug)]
 pub struct Plan {
     /// Each with the position of its first byte.
@@ -170,6 +170,19 @@ impl Plan {
         plan
     }
 
+    /// Plans the sending of so many bytes of one object, as they are.
+    pub fn of_object(object: Object, length: u64) -> Self {
+        let name = serde_json::json!([object.key, object.version_id, object.offset, length]);
+        let digest = Sha256::digest(name.to_string());
+        let mut plan = Self {
+            segments: Vec::new(),
+            length: 0,
+            etag: format!("\"{}\"", hex::encode(&digest[..16])),
+        };
+        plan.push(Segment::Object { object, length });
+        plan
+    }
+
     fn push(&mut self, segment: Segment) {
         let length = segment.length();
         if length > 0 {
@@ -178,17 +191,17 @@ impl Plan {
         }
     }
 
-    /// The length of the archive in bytes.
+    /// The length in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// A strong entity tag (RFC 9110, section 8.8.3), with its quotes: archives that have the same one are the same.
+    /// A strong entity tag (RFC 9110, section 8.8.3), with its quotes: what has the same one is the same.
     pub fn etag(&self) -> &str {
         &self.etag
     }
 
-    /// The bytes of a range that lies within the archive. None of the segments is empty.
+    /// The bytes of a range that lies within it. None of the segments is empty.
     pub fn slice(&self, range: Range<u64>) -> Vec<Segment> {
         debug_assert!(range.start <= range.end && range.end <= self.length);
         let first = self

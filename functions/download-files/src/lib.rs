@@ -1,17 +1,18 @@
-//! `GET` and `HEAD /security/report/files`: reports as one ZIP archive, streamed.
+//! `GET` and `HEAD /security/report/files`: reports as one ZIP archive, streamed; and `/security/report/file`: one file of a report.
 
 pub mod archive;
 mod download;
+pub mod file;
 mod manifest;
 pub mod names;
 mod range;
+mod representation;
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use access::Reading;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,9 +20,8 @@ use axum::routing::get;
 use bytes::Bytes;
 use domain::organization::OrganizationId;
 use domain::report::{Method, Report, ReportId};
-use http_body_util::BodyExt as _;
 use runtime::config::Environment;
-use runtime::metrics::{Metric, Metrics};
+use runtime::metrics::Metrics;
 use store::reports::ReportStore;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -31,7 +31,7 @@ use web::text::shortened;
 
 use crate::archive::{Content, Entry, Object, Plan};
 use crate::manifest::{Manifest, ManifestFile, ManifestReport};
-use crate::range::Requested;
+use crate::representation::{Representation, What};
 
 pub use crate::download::Bucket;
 
@@ -48,9 +48,6 @@ const MAX_REPORTS: usize = 100;
 /// How many bytes a response may carry. A streamed Lambda response ends at 200 MB (AWS Lambda quotas).
 pub const MAX_RESPONSE_BYTES: u64 = 200_000_000;
 
-const ZIP: &str = "application/zip";
-/// The reports may be published anew at any time; asking again with the entity tag costs little.
-const REVALIDATE: &str = "no-cache";
 /// The header that names the reports that were asked for and not found.
 const MISSING_REPORTS: HeaderName = HeaderName::from_static("x-missing-reports");
 
@@ -106,8 +103,14 @@ pub fn router(files: Files) -> Router {
         header::ETAG,
         MISSING_REPORTS,
     ];
-    let routes = files.reading.routes(get(download), understood, exposed);
-    Router::new().route(PATH, routes).with_state(files)
+    let routes = |routes| {
+        let (understood, exposed) = (understood.clone(), exposed.clone());
+        files.reading.routes(routes, understood, exposed)
+    };
+    Router::new()
+        .route(PATH, routes(get(download)))
+        .route(file::PATH, routes(get(file::read)))
+        .with_state(files.clone())
 }
 
 async fn download(
@@ -127,101 +130,24 @@ async fn download(
     if reports.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let plan = plan(org, &reports, &missing)?;
-    let etag = HeaderValue::from_str(plan.etag()).map_err(anyhow::Error::from)?;
-
-    if range::match_fails(&headers, plan.etag()) {
-        let message = format!(
-            "the archive is not the one that If-Match names; its ETag is {}",
-            plan.etag()
-        );
-        return Err(
-            ApiError::new(ErrorCode::PreconditionFailed, message).header(header::ETAG, etag)
-        );
-    }
-    if range::none_match_fails(&headers, plan.etag()) {
-        return not_modified(&plan, etag, &method);
-    }
-
-    let whole = 0..plan.length();
-    // A range has a meaning for GET only (RFC 9110, section 14.2).
-    let (status, part) = match range::requested(&headers, plan.length(), plan.etag()) {
-        Requested::Part(part) if method == HttpMethod::GET => (StatusCode::PARTIAL_CONTENT, part),
-        Requested::Unsatisfiable if method == HttpMethod::GET => {
-            return Err(range_not_satisfiable(&plan));
-        }
-        _ => (StatusCode::OK, whole),
+    let mut response = HeaderMap::new();
+    response.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/zip"),
+    );
+    response.insert(header::CONTENT_DISPOSITION, content_disposition(&reports));
+    let archive = Representation {
+        what: What::Archive(reports.len()),
+        plan: plan(org, &reports, &missing)?,
+        headers: response,
     };
-    let length = part.end - part.start;
-    if length > files.max_response_bytes {
-        return Err(archive_too_large(
-            &plan,
-            files.max_response_bytes,
-            reports.len(),
-            etag,
-        ));
+    let mut response = archive.response(&files, &method, &headers, begun).await?;
+    if response.status().is_success() && !missing.is_empty() {
+        let list: Vec<String> = missing.iter().map(ReportId::to_string).collect();
+        let list = HeaderValue::try_from(list.join(",")).map_err(anyhow::Error::from)?;
+        response.headers_mut().insert(MISSING_REPORTS, list);
     }
-
-    let mut response = Response::builder()
-        .status(status)
-        .header(header::CONTENT_TYPE, ZIP)
-        .header(header::CONTENT_LENGTH, length)
-        .header(header::ETAG, etag)
-        .header(header::ACCEPT_RANGES, "bytes")
-        .header(header::CACHE_CONTROL, REVALIDATE)
-        .header(header::CONTENT_DISPOSITION, content_disposition(&reports));
-    if status == StatusCode::PARTIAL_CONTENT {
-        let content_range = format!("bytes {}-{}/{}", part.start, part.end - 1, plan.length());
-        response = response.header(header::CONTENT_RANGE, content_range);
-    }
-    if !missing.is_empty() {
-        let list = missing
-            .iter()
-            .map(ReportId::to_string)
-            .collect::<Vec<_>>()
-            .join(",");
-        response = response.header(MISSING_REPORTS, list);
-    }
-    let body = match method {
-        HttpMethod::HEAD => Body::empty(),
-        _ => {
-            let body = download::body(files.bucket, plan.slice(part)).await?;
-            measured(body, length, begun, files.metrics)
-        }
-    };
-    Ok(response.body(body).map_err(anyhow::Error::from)?)
-}
-
-/// The same body of `length` bytes, that records the answer's figures when its first bytes are handed over. Then and not
-/// at its end, which a process that has to end does not see.
-fn measured(body: Body, length: u64, begun: Instant, metrics: Metrics) -> Body {
-    let mut metrics = Some(metrics);
-    Body::new(body.map_frame(move |frame| {
-        if let Some(metrics) = metrics.take() {
-            let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let figures = [
-                Metric::bytes("ArchiveBytes", length),
-                Metric::milliseconds("TimeToFirstByte", vec![milliseconds]),
-            ];
-            metrics.record(OffsetDateTime::now_utc(), &figures);
-        }
-        frame
-    }))
-}
-
-/// Without a body, and with what a cache updates its copy by (RFC 9110, section 15.4.5).
-fn not_modified(plan: &Plan, etag: HeaderValue, method: &HttpMethod) -> Result<Response, ApiError> {
-    let mut response = Response::builder()
-        .status(StatusCode::NOT_MODIFIED)
-        // Lambda's runtime would add another one.
-        .header(header::CONTENT_TYPE, ZIP)
-        .header(header::ETAG, etag)
-        .header(header::CACHE_CONTROL, REVALIDATE);
-    if method == HttpMethod::HEAD {
-        // The length of the archive or none at all; axum would say 0.
-        response = response.header(header::CONTENT_LENGTH, plan.length());
-    }
-    Ok(response.body(Body::empty()).map_err(anyhow::Error::from)?)
+    Ok(response)
 }
 
 /// The reports asked for: repeated, in one parameter separated by commas, or both; without duplicates.
@@ -332,18 +258,23 @@ fn plan(org: OrganizationId, reports: &[Report], missing: &[ReportId]) -> Result
     Ok(Plan::new(std::iter::once(first).chain(files).collect()))
 }
 
-/// `attachment` with a name for one report, or for several; also for names that are not ASCII (RFC 6266).
+/// `attachment` with a name for one report, or for several.
 fn content_disposition(reports: &[Report]) -> HeaderValue {
     let name = match reports {
         [report] => format!("{}.zip", names::folder(report)),
         _ => format!("{} security reports.zip", reports.len()),
     };
+    disposition("attachment", &name)
+}
+
+/// A disposition with a safe name, also one that is not ASCII (RFC 6266).
+fn disposition(kind: &'static str, name: &str) -> HeaderValue {
     // Neither quotes nor backslashes nor controls are left in a safe name.
     let ascii: String = name
         .chars()
         .map(|char| if char.is_ascii() { char } else { '_' })
         .collect();
-    let mut value = format!("attachment; filename=\"{ascii}\"");
+    let mut value = format!("{kind}; filename=\"{ascii}\"");
     if ascii != name {
         value += "; filename*=UTF-8''";
         for byte in name.bytes() {
@@ -355,36 +286,7 @@ fn content_disposition(reports: &[Report]) -> HeaderValue {
             }
         }
     }
-    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("attachment"))
-}
-
-fn range_not_satisfiable(plan: &Plan) -> ApiError {
-    let message = format!(
-        "the range begins behind the end of the archive, which has {} bytes",
-        plan.length()
-    );
-    let error = ApiError::new(ErrorCode::RangeNotSatisfiable, message);
-    match HeaderValue::from_str(&format!("bytes */{}", plan.length())) {
-        Ok(value) => error.header(header::CONTENT_RANGE, value),
-        Err(_) => error,
-    }
-}
-
-fn archive_too_large(plan: &Plan, limit: u64, reports: usize, etag: HeaderValue) -> ApiError {
-    let fewer = if reports > 1 {
-        "ask for fewer reports at once, or "
-    } else {
-        ""
-    };
-    let message = format!(
-        "the archive has {} bytes, and a response at most {limit}: {fewer}get it in parts with the header \
-         'Range: bytes=<first>-<last>', and 'If-Match: {}' so that the parts fit together",
-        plan.length(),
-        plan.etag(),
-    );
-    ApiError::new(ErrorCode::ArchiveTooLarge, message)
-        .header(header::ETAG, etag)
-        .header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))
+    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(kind))
 }
 
 #[cfg(test)]

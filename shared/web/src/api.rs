@@ -61,6 +61,8 @@ error_codes! {
     TooManyReports = BAD_REQUEST "too_many_reports",
     /// More bytes than one response may carry.
     ArchiveTooLarge = PAYLOAD_TOO_LARGE "archive_too_large",
+    /// The file has more bytes than a response may have.
+    ResponseTooLarge = PAYLOAD_TOO_LARGE "response_too_large",
     /// The range begins behind the end.
     RangeNotSatisfiable = RANGE_NOT_SATISFIABLE "range_not_satisfiable",
     /// If-Match names another state of the thing.
@@ -151,6 +153,8 @@ error_codes! {
     TooManySources = CONFLICT "too_many_sources",
     /// No such report of the organization.
     ReportNotFound = NOT_FOUND "report_not_found",
+    /// The report has no file of this name.
+    FileNotFound = NOT_FOUND "file_not_found",
     /// As many webhooks as there may be.
     TooManyWebhooks = CONFLICT "too_many_webhooks",
     /// As many test calls as there may be in a minute.

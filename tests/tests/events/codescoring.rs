@@ -772,6 +772,24 @@ async fn what_comes_in_one_batch_gathers_in_one_message() {
 }
 
 #[tokio::test]
+async fn what_gathers_for_one_webhook_is_told_to_that_one() {
+    let world = Gathering::new().await;
+    let second = Receiver::start().await;
+    let settings = webhook(&second, json!({}));
+    let settings = world.system.webhook_with(world.org, settings).await;
+    let news = world.news().await;
+    handle(&world.delivering(), &news, now()).await;
+    let of_second = |work: &&Work| match work {
+        Work::Gathered(gathered) => gathered.webhook.to_string() == text(&settings["id"]),
+        _ => false,
+    };
+    let taken = world.taken();
+    let taken: Vec<Work> = taken.iter().filter(of_second).cloned().collect();
+    handle(&world.delivering(), &taken, now()).await;
+    assert_eq!((world.receiver.take().len(), second.take().len()), (0, 2));
+}
+
+#[tokio::test]
 async fn if_the_queue_fails_what_gathers_comes_again_and_the_others_are_told() {
     let world = Gathering::new().await;
     let news = world.news().await;

@@ -55,6 +55,10 @@ fn the_contract_has_every_query_parameter_and_no_other() {
     for (path, known) in [
         (list_reports::PATH, list_reports::PARAMETERS.as_slice()),
         (download_files::PATH, download_files::PARAMETERS.as_slice()),
+        (
+            download_files::file::PATH,
+            download_files::file::PARAMETERS.as_slice(),
+        ),
         (publish_report::BEGIN_PATH, &[]),
         (publish_report::COMPLETE_PATH, &[]),
         (
@@ -130,7 +134,7 @@ fn api_gateway_leads_each_operation_to_the_function_that_serves_it() {
             .unwrap_or_else(|| panic!("{method} {path} has no route"));
         let serves = match path {
             list_reports::PATH => "ListReports",
-            download_files::PATH => "DownloadFiles",
+            download_files::PATH | download_files::file::PATH => "DownloadFiles",
             publish_report::BEGIN_PATH | publish_report::COMPLETE_PATH => "PublishReport",
             receive_events::EVENTS_PATH => "ReceiveEvents",
             _ => "ManageWebhooks",

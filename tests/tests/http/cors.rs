@@ -6,6 +6,7 @@ use tests::system::{Reply, System, organization};
 
 const LIST: &str = "/security/report/list";
 const FILES: &str = "/security/report/files";
+const FILE: &str = "/security/report/file";
 
 /// What a browser says of the page whose script it is.
 const ORIGIN: (&str, &str) = ("origin", "https://dashboard.example");
@@ -51,6 +52,12 @@ async fn a_preflight_tells_what_a_script_may_send() {
             "if-none-match",
             "content-type,if-match,if-none-match,if-range,range",
         ),
+        (
+            FILE,
+            "GET",
+            "range",
+            "content-type,if-match,if-none-match,if-range,range",
+        ),
     ] {
         let with_query = format!("{path}?org=1&unknown=2");
         for path in [path, &with_query] {
@@ -83,6 +90,7 @@ async fn a_script_can_read_every_answer_about_what_is_public() {
     let large = system.publish(org, &metadata("2.0"), &large).await;
     let list = format!("{LIST}?org={org}");
     let files = format!("{FILES}?org={org}&reports={id}");
+    let file = format!("{FILE}?org={org}&report={id}&name=report.html");
     let too_large = format!("{FILES}?org={org}&reports={large}");
     let unknown = format!("{FILES}?org={org}&reports={org}");
     let etag = system.get(&files).await.header("etag").to_owned();
@@ -102,6 +110,8 @@ async fn a_script_can_read_every_answer_about_what_is_public() {
         ("GET", format!("{list}&minver=x"), none, 400, &of_list),
         ("POST", list.clone(), none, 405, &of_list),
         ("GET", files.clone(), none, 200, &of_files),
+        ("GET", file.clone(), none, 200, &of_files),
+        ("GET", format!("{file}x"), none, 404, &of_files),
         ("HEAD", files.clone(), none, 200, &of_files),
         ("GET", files.clone(), ("range", "bytes=1-2"), 206, &of_files),
         ("GET", unknown, none, 204, &of_files),

@@ -5,6 +5,7 @@
 mod announcement;
 mod contract;
 mod cors;
+mod file;
 mod files;
 mod list;
 mod publish;

@@ -16,11 +16,12 @@ async fn start() -> System {
     .await
 }
 
-/// The paths of a list and of a download.
-fn paths(org: OrganizationId, report: &str) -> [String; 2] {
+/// The paths of a list, of a download and of a file.
+fn paths(org: OrganizationId, report: &str) -> [String; 3] {
     [
         format!("/security/report/list?org={org}&minver=0"),
         format!("/security/report/files?org={org}&reports={report}"),
+        format!("/security/report/file?org={org}&report={report}&name=report.html"),
     ]
 }
 
