@@ -296,6 +296,29 @@ async fn a_delivery_that_was_given_up_is_sent_to_who_asks_for_it() {
 }
 
 #[tokio::test]
+async fn if_the_message_of_what_was_asked_for_is_lost_the_round_finds_it() {
+    let mut world = World::new(json!({"schedule": "standard"}), 17).await;
+    world.receiver.answer(Answer::Status(404));
+    world.tell(1).await;
+    world.go_on(hours(76)).await;
+    assert_eq!(world.called().len(), 10);
+    for action in ["disable", "enable"] {
+        let path = format!("/webhooks/{}/{action}", world.webhook.id);
+        let reply = world.system.manage(world.org, "POST", &path, None).await;
+        assert!(reply.status.is_success(), "{reply:?}");
+    }
+    let mut works = world.system.queued().await;
+    works.retain(|work| matches!(work, Work::Replay(_)));
+    let failed = handle(&world.delivering, works, world.now).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    // What the replay has put on the queue is lost.
+    assert_eq!(world.posted.take().len(), 1);
+    world.receiver.answer(Answer::Status(200));
+    world.go_on(hours(1)).await;
+    assert_eq!(world.called().len(), 1);
+}
+
+#[tokio::test]
 async fn what_waits_for_a_receiver_that_is_down_comes_with_the_delivery_that_found_it_so() {
     for (schedule, waits) in [
         ("codescoring", &CODESCORING[..3]),
@@ -434,14 +457,21 @@ async fn two_messages_of_one_delivery_are_one_try() {
     let deliveries = kept(&world.system, world.webhook).await;
     let ids: Vec<_> = deliveries.iter().map(|it| it.id).collect();
     let round = Work::due(world.org, world.webhook.id, &ids);
-    for own in [now - Duration::MINUTE, now + Duration::MINUTE] {
+    world.called();
+    for (at, own) in [
+        (now, now - Duration::MINUTE),
+        (now + Duration::minutes(10), now + Duration::minutes(11)),
+    ] {
         let own = Work::due_at(world.webhook, &[(ids[0], own)], now);
         let own = own.into_iter().map(|(work, _)| work);
         let works: Vec<Work> = own.chain(round.iter().cloned()).collect();
-        world.called();
-        let at = now + Duration::minutes(10) * i32::from(world.receiver.received().len() > 2);
         let failed = handle(&world.delivering, works, at).await;
         assert!(failed.is_empty(), "each is tried once: {failed:?}");
+        assert_eq!(
+            world.called().len(),
+            2,
+            "what one message says is due does not wait"
+        );
     }
 }
 

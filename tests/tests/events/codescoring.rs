@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Body;
 use axum::http::Request;
@@ -21,6 +20,8 @@ use tests::system::{System, organization, text};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use tower::ServiceExt as _;
+
+use crate::batch::{handed, handle};
 
 const TOKEN: &str = "the receiver's token";
 
@@ -605,30 +606,6 @@ async fn a_token_belongs_to_the_format_and_to_the_host() {
     assert_eq!(reply.json()["hasToken"], false, "{reply:?}");
     let reply = change("PATCH", json!({"format": "codescoring"})).await;
     assert_eq!(reply.code(), "missing_field", "{reply:?}");
-}
-
-/// Hands messages of the queue over at a time, and gives how many come again.
-async fn handed(
-    delivering: &deliver_webhooks::Delivering,
-    works: &[Work],
-    now: OffsetDateTime,
-) -> usize {
-    let records = works.iter().enumerate().map(|(position, work)| {
-        let mut record = SqsMessage::default();
-        record.message_id = Some(position.to_string());
-        record.body = Some(work.to_json());
-        record
-    });
-    let mut event = SqsEvent::default();
-    event.records = records.collect();
-    let budget = std::time::Duration::from_secs(60);
-    let response = deliver_webhooks::handle(delivering, event, now, budget).await;
-    response.batch_item_failures.len()
-}
-
-/// The same, where none does.
-async fn handle(delivering: &deliver_webhooks::Delivering, works: &[Work], now: OffsetDateTime) {
-    assert_eq!(handed(delivering, works, now).await, 0);
 }
 
 #[tokio::test]

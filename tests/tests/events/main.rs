@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod batch;
 mod codescoring;
 mod managing;
 mod receivers;

@@ -1,14 +1,16 @@
 //! Webhooks of the format `sonarqube`.
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use deliver_webhooks::Delivering;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use store::queue::work::Work;
+use tests::metrics::Records;
 use tests::receiver::{Answer, Receiver, assert_signed};
 use tests::samples::{files, metadata};
 use tests::source::{Source, call_of, gate_changed, signature};
 use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
+
+use crate::batch::handle;
 
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
@@ -339,18 +341,8 @@ async fn two_reports_of_an_analysis_in_one_batch_are_one_call() {
     }
     let works = world.system.queued().await;
     assert_eq!(works.len(), 2);
-    let record = |(place, work): (usize, Work)| {
-        let mut record = SqsMessage::default();
-        record.message_id = Some(place.to_string());
-        record.body = Some(work.to_json());
-        record
-    };
-    let mut event = SqsEvent::default();
-    event.records = works.into_iter().enumerate().map(record).collect();
-    let budget = std::time::Duration::from_secs(90);
-    let response =
-        deliver_webhooks::handle(&world.system.stack.delivering, event, now(), budget).await;
-    assert!(response.batch_item_failures.is_empty(), "both are done");
+    // Both are done.
+    handle(&world.system.stack.delivering, &works, now()).await;
     assert_eq!(world.receiver.take().len(), 1);
     let deliveries = world
         .system
@@ -517,4 +509,27 @@ async fn a_receiver_that_wants_no_gates_stays_enabled() {
     world.system.deliver(now() + Duration::days(9)).await;
     let last = world.receiver.take().pop().unwrap();
     assert_eq!(last.json()["taskId"], "AZ1");
+}
+
+#[tokio::test]
+async fn that_a_receiver_has_no_use_for_a_call_is_no_failure_in_the_figures() {
+    for (format, failed) in [("sonarqube", 0), ("reports", 1)] {
+        let (system, receiver) = (System::start().await, Receiver::start().await);
+        let (org, records) = (organization(), Records::default());
+        let events = ["analysis.completed"];
+        let webhook = json!({"name": "n", "url": receiver.url, "format": format, "events": events});
+        system.webhook_with(org, webhook).await;
+        let source = Source::create(&system, org).await;
+        source.call(&system, call_of("AZ1").as_bytes()).await;
+        receiver.answer(Answer::Status(400));
+        let delivering = Delivering {
+            metrics: records.metrics(),
+            ..system.stack.delivering.clone()
+        };
+        handle(&delivering, &system.queued().await, now()).await;
+        assert_eq!(receiver.take().len(), 1);
+        let figures = records.figures();
+        let counted = figures.iter().filter_map(|it| it.get("DeliveriesFailed"));
+        assert_eq!(counted.flatten().sum::<u64>(), failed, "{format}");
+    }
 }

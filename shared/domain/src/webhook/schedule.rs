@@ -266,6 +266,9 @@ mod tests {
             assert_eq!(sum, Duration::from_secs(in_all), "{schedule:?}");
             let last = u32::try_from(waits.len()).unwrap();
             assert_eq!(policy.after(last).end(), Some(end));
+            // Others that wait are tried in the next round.
+            let of_a_round = Duration::from_secs(50 * MINUTE);
+            assert_eq!(policy.after(last).wait(), of_a_round);
             assert_eq!(policy.after(u32::MAX).end(), Some(end));
         }
     }
