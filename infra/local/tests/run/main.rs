@@ -598,7 +598,7 @@ async fn the_documented_commands_work() {
     };
     // Of a file that is complete, of one that is not, and of another one.
     run(&format!(
-        "{download}\ncp reports.zip whole.zip\n{resume}\ncmp reports.zip whole.zip\n\
+        "{download}\ngrep -q '</html>' report.html\ncp reports.zip whole.zip\n{resume}\ncmp reports.zip whole.zip\n\
          head -c 1000 whole.zip >reports.zip\nresume\ncmp reports.zip whole.zip\n\
          head -c 1000 whole.zip >reports.zip\necho '\"another\"' >etag\nif resume; then exit 1; fi"
     ));
@@ -632,7 +632,9 @@ async fn the_readmes_source_takes_a_call_and_a_receiver_gets_it() {
     let kept = serde_json::json!({"secret": secret}).to_string();
     std::fs::write(folder.path().join("webhook.json"), kept).unwrap();
     let readme = include_str!("../../../../README.md");
-    let (_, section) = readme.split_once("\n## Calls of SonarQube\n").unwrap();
+    let (_, section) = readme
+        .split_once("\n## Calls of SonarQube and CodeScoring\n")
+        .unwrap();
     let (_, script) = section.split_once("```sh\n").unwrap();
     let (script, _) = script.split_once("```").unwrap();
     let script = script.replace("http://127.0.0.1:9001", &receiver.url);
