@@ -47,7 +47,7 @@ impl Deployment {
                 place: Place::Deployed(Box::new(target)),
             };
         }
-        let system = System::start().await;
+        let system = System::start_hasty().await;
         Self {
             api: Api::clone(&system),
             place: Place::Local(Box::new(system), Mutex::default()),

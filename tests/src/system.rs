@@ -63,6 +63,15 @@ impl System {
         Self::start_with(Options::default()).await
     }
 
+    /// Starts a system in which nothing gathers for longer than in the queue, so that a test need not wait for it.
+    pub async fn start_hasty() -> Self {
+        let options = Options {
+            time_factor: 10,
+            ..Options::default()
+        };
+        Self::start_with(options).await
+    }
+
     /// Starts a system with these options.
     pub async fn start_with(options: Options) -> Self {
         log::watch(DEMO_ORGANIZATION);

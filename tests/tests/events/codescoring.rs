@@ -6,7 +6,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::body::Body;
 use axum::http::Request;
 use domain::codescoring::TRIGGERS;
-use local::Options;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use store::queue::work::{News, Work};
@@ -27,15 +26,6 @@ const TOKEN: &str = "the receiver's token";
 
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
-}
-
-/// A system in which nothing gathers for longer than in the queue.
-async fn system() -> System {
-    let options = Options {
-        time_factor: 10,
-        ..Options::default()
-    };
-    System::start_with(options).await
 }
 
 /// The settings of a webhook of the format.
@@ -75,7 +65,7 @@ fn events(received: &Received) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_source_has_a_token_that_is_shown_once() {
-    let system = system().await;
+    let system = System::start_hasty().await;
     let org = organization();
     let body = json!({"name": "CS", "kind": "codescoring", "projects": ["7", "My shop", "Old *"]});
     let reply = system.manage(org, "POST", "/sources", Some(body)).await;
@@ -157,7 +147,7 @@ async fn a_source_has_a_token_that_is_shown_once() {
 
 #[tokio::test]
 async fn who_has_not_the_token_learns_nothing_and_costs_no_write() {
-    let system = system().await;
+    let system = System::start_hasty().await;
     let org = organization();
     let source = Source::codescoring(&system, org).await;
     let sonarqube = Source::create(&system, org).await;
@@ -179,6 +169,7 @@ async fn who_has_not_the_token_learns_nothing_and_costs_no_write() {
         (&source, Some((name, short))),
         (&source, Some((name, signature.as_str()))),
         (&source, Some((sonar, signature.as_str()))),
+        (&source, Some((sonar, token))),
         (&sonarqube, Some((name, sonarqube.secret.as_str()))),
         (&disabled, Some((name, disabled.secret.as_str()))),
     ] {
@@ -204,7 +195,7 @@ async fn who_has_not_the_token_learns_nothing_and_costs_no_write() {
 
 #[tokio::test]
 async fn each_trigger_is_recorded_and_passed_on_as_it_came() {
-    let (system, receiver) = (system().await, Receiver::start().await);
+    let (system, receiver) = (System::start_hasty().await, Receiver::start().await);
     let org = organization();
     let created = system
         .webhook_with(org, webhook(&receiver, json!({})))
@@ -260,7 +251,7 @@ async fn each_trigger_is_recorded_and_passed_on_as_it_came() {
 
 #[tokio::test]
 async fn a_test_is_answered_with_200_and_nobody_is_told() {
-    let system = system().await;
+    let system = System::start_hasty().await;
     let org = organization();
     let source = Source::codescoring(&system, org).await;
     let test = r#"{"created_at":"2026-02-10T09:51:17+00:00","trigger":"test","payload":{}}"#;
@@ -295,7 +286,7 @@ async fn a_test_is_answered_with_200_and_nobody_is_told() {
 
 #[tokio::test]
 async fn what_is_no_call_is_refused_and_kept() {
-    let system = system().await;
+    let system = System::start_hasty().await;
     let org = organization();
     let source = Source::codescoring(&system, org).await;
     for (body, says) in [
@@ -342,7 +333,7 @@ fn large_event(project: u32, letters: usize) -> String {
 
 #[tokio::test]
 async fn a_call_of_a_megabyte_is_stored_in_pieces_and_told_whole() {
-    let (system, receiver) = (system().await, Receiver::start().await);
+    let (system, receiver) = (System::start_hasty().await, Receiver::start().await);
     let org = organization();
     system
         .webhook_with(org, webhook(&receiver, json!({})))
@@ -382,7 +373,7 @@ async fn a_call_of_a_megabyte_is_stored_in_pieces_and_told_whole() {
 
 #[tokio::test]
 async fn a_webhook_is_told_of_what_it_names() {
-    let system = system().await;
+    let system = System::start_hasty().await;
     let org = organization();
     let source =
         Source::codescoring_with(&system, org, json!({"projects": ["7", "Shop 8*", "9"]})).await;
@@ -445,7 +436,7 @@ async fn a_webhook_is_told_of_what_it_names() {
 
 #[tokio::test]
 async fn of_a_report_an_event_is_made() {
-    let (system, receiver) = (system().await, Receiver::start().await);
+    let (system, receiver) = (System::start_hasty().await, Receiver::start().await);
     let org = organization();
     let secret = "a secret of the receiver's";
     let settings = json!({
@@ -494,7 +485,7 @@ async fn of_a_report_an_event_is_made() {
 
 #[tokio::test]
 async fn a_failure_is_tried_again_with_the_same_bytes_whatever_the_receiver_says() {
-    let (system, receiver) = (system().await, Receiver::start().await);
+    let (system, receiver) = (System::start_hasty().await, Receiver::start().await);
     let org = organization();
     let created = system
         .webhook_with(org, webhook(&receiver, json!({})))
@@ -530,7 +521,7 @@ async fn a_failure_is_tried_again_with_the_same_bytes_whatever_the_receiver_says
 
 #[tokio::test]
 async fn a_token_belongs_to_the_format_and_to_the_host() {
-    let (system, receiver) = (system().await, Receiver::start().await);
+    let (system, receiver) = (System::start_hasty().await, Receiver::start().await);
     let org = organization();
     for (more, code) in [
         (json!({"token": null}), "missing_field"),
@@ -812,7 +803,7 @@ async fn a_webhook_that_cannot_be_read_keeps_nothing_that_gathers_for_another() 
 
 #[tokio::test]
 async fn events_that_have_come_through_more_stacks_do_not_hold_up_others() {
-    let (system, receiver) = (system().await, Receiver::start().await);
+    let (system, receiver) = (System::start_hasty().await, Receiver::start().await);
     let org = organization();
     system
         .webhook_with(org, webhook(&receiver, json!({})))
@@ -857,7 +848,7 @@ async fn a_batch_has_so_many_events_and_leaves_the_others() {
 
 #[tokio::test]
 async fn a_call_whose_piece_is_missing_costs_only_itself() {
-    let system = system().await;
+    let system = System::start_hasty().await;
     let org = organization();
     let source = Source::codescoring(&system, org).await;
     let large = events_of(&[large_event(1, 250_000), large_event(2, 250_000)]);
@@ -896,8 +887,25 @@ async fn a_call_whose_piece_is_missing_costs_only_itself() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_accepted_and_cannot_be_read_any_more_comes_again() {
+    let system = System::start_hasty().await;
+    let source = Source::codescoring(&system, organization()).await;
+    let body = events_of(&[event_of("clones_analysis_started", 7)]);
+    let reply = source.call(&system, body.as_bytes()).await;
+    let update = system.stack.dynamodb.update_item().table_name("CallsTable");
+    let update = update
+        .key("source", AttributeValue::S(source.id.clone()))
+        .key("id", AttributeValue::S(text(&reply.json()["id"])))
+        .update_expression("SET kind = :kind")
+        .expression_attribute_values(":kind", AttributeValue::S("sonarqube".to_owned()));
+    update.send().await.unwrap();
+    let works = system.queued().await;
+    assert_eq!(handed(&system.stack.delivering, &works, now()).await, 1);
+}
+
+#[tokio::test]
 async fn what_is_no_event_is_left_out_and_the_others_are_told() {
-    let (system, receiver) = (system().await, Receiver::start().await);
+    let (system, receiver) = (System::start_hasty().await, Receiver::start().await);
     let org = organization();
     system
         .webhook_with(org, webhook(&receiver, json!({})))
@@ -934,7 +942,11 @@ async fn what_was_answered_with_202_is_queued_whatever_fails() {
             (Seam::After, false),
             (Seam::Before, true),
         ] {
-            let (system, receiver, org) = (system().await, Receiver::start().await, organization());
+            let (system, receiver, org) = (
+                System::start_hasty().await,
+                Receiver::start().await,
+                organization(),
+            );
             system
                 .webhook_with(org, webhook(&receiver, json!({})))
                 .await;
