@@ -257,14 +257,28 @@ impl Sharing {
 
     /// Reads one that somebody has chosen.
     pub(crate) fn read(self, value: &Value) -> Result<WebhookSecret, ApiError> {
-        let refused = |reason: &str| invalid(ErrorCode::InvalidSecret, self.field(), reason);
-        let text = value.as_str().ok_or_else(|| refused("must be text"))?;
         match self {
-            Self::Secret => WebhookSecret::parse(text).map_err(|it| refused(&it.to_string())),
-            Self::Token => {
-                WebhookSecret::parse_token(text, MIN_TOKEN).map_err(|it| refused(&it.to_string()))
+            Self::Secret => {
+                let text = self.text(value)?;
+                WebhookSecret::parse(text).map_err(|it| self.refused(&it.to_string()))
             }
+            Self::Token => Self::read_token(value, MIN_TOKEN),
         }
+    }
+
+    /// Reads a token of `least` characters or more.
+    fn read_token(value: &Value, least: usize) -> Result<WebhookSecret, ApiError> {
+        let text = Self::Token.text(value)?;
+        let token = WebhookSecret::parse_token(text, least);
+        token.map_err(|it| Self::Token.refused(&it.to_string()))
+    }
+
+    fn text(self, value: &Value) -> Result<&str, ApiError> {
+        value.as_str().ok_or_else(|| self.refused("must be text"))
+    }
+
+    fn refused(self, reason: &str) -> ApiError {
+        invalid(ErrorCode::InvalidSecret, self.field(), reason)
     }
 
     /// A new one.
@@ -299,20 +313,15 @@ fn token(
     stored: Option<&Settings>,
 ) -> Result<Option<WebhookSecret>, ApiError> {
     const NAME: &str = Sharing::Token.field();
-    let refused = |reason: &str| invalid(ErrorCode::InvalidSecret, NAME, reason);
     // One that is taken away is not kept.
     let stored = stored.filter(|_| given != Some(None));
     match given.flatten() {
         Some(_) if !format.has_token() => {
             let message = format!("a webhook of the format '{}' has none", format.as_str());
-            Err(refused(&message))
+            Err(Sharing::Token.refused(&message))
         }
-        Some(value) => {
-            let text = value.as_str().ok_or_else(|| refused("must be text"))?;
-            // Its length is the receiver's matter.
-            let token = WebhookSecret::parse_token(text, 1);
-            token.map(Some).map_err(|it| refused(&it.to_string()))
-        }
+        // Its length is the receiver's matter.
+        Some(value) => Sharing::read_token(&value, 1).map(Some),
         None if !format.has_token() => Ok(None),
         None => match stored.and_then(|stored| stored.token.clone()) {
             Some(token) => Ok(Some(token)),

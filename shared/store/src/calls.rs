@@ -5,8 +5,6 @@
 //! *Invariant:* a call that webhooks are to be told of is stored with its `unannounced` mark, in one write, before it is answered.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use domain::organization::OrganizationId;
 use domain::source::SourceId;
@@ -17,9 +15,10 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
 use crate::dynamodb::{
-    Changed, Item, Unreadable, changed, get_item, query_all, query_page, single, string, transact,
+    self, Changed, Item, Unreadable, changed, get, get_item, query_all, query_page, string,
+    transact,
 };
-use crate::error::{Context as _, Error, Result, describe};
+use crate::error::{Context as _, Error, Result};
 use crate::mark;
 use crate::packed::Packed;
 
@@ -113,8 +112,11 @@ impl CallStore {
         {
             return Ok(Stored::New);
         }
-        let known = self.get(call.key()).await?;
-        let (known, _) = known
+        // Without its body, which may lie in pieces.
+        let key = table_key(call.key());
+        let known = get(&self.client, &self.table, key, &self.unreadable).await;
+        let known: Option<Call> = known.with_context(context)?;
+        let known = known
             .context("it is there, and is not")
             .with_context(context)?;
         Ok(if known == *call {
@@ -142,11 +144,7 @@ impl CallStore {
                 .set_item(Some(item))
                 .condition_expression(NEW)
                 .expression_attribute_values(":now", unix);
-            return match single!(put, PutItemError) {
-                Ok(_) => Ok(Changed::Stored),
-                Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
-                Err(error) => Err(describe(error)),
-            };
+            return dynamodb::put(put).await;
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
         let put = put

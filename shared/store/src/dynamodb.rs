@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -239,6 +241,15 @@ pub(crate) async fn changed(update: UpdateItemFluentBuilder) -> Result<Changed> 
     match single!(update, UpdateItemError) {
         Ok(_) => Ok(Changed::Stored),
         Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
+        Err(error) => Err(describe(error)),
+    }
+}
+
+/// Puts an item on its condition.
+pub(crate) async fn put(put: PutItemFluentBuilder) -> Result<Changed> {
+    match single!(put, PutItemError) {
+        Ok(_) => Ok(Changed::Stored),
+        Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
         Err(error) => Err(describe(error)),
     }
 }

@@ -884,6 +884,9 @@ async fn a_call_whose_piece_is_missing_costs_only_itself() {
         1,
         "it comes again"
     );
+    // That it is known can be told without it.
+    let again = source.call(&system, large.as_bytes()).await;
+    assert_eq!(again.status, StatusCode::ACCEPTED, "{again:?}");
 }
 
 #[tokio::test]

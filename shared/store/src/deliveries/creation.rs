@@ -6,8 +6,6 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use domain::delivery::message::Message;
 use domain::delivery::{Delivery, DeliveryId, DeliveryKey};
@@ -18,8 +16,8 @@ use super::items::{
     MESSAGE, beside, delivery_item, message_key, note_told, signpost, table_key, told_by,
     told_item_key,
 };
-use crate::dynamodb::{Changed, Item, batch_get, get_item, single, transact};
-use crate::error::{Context as _, Error, Result, describe};
+use crate::dynamodb::{self, Changed, Item, batch_get, get_item, transact};
+use crate::error::{Context as _, Error, Result};
 use crate::packed::{MAX_MESSAGE, Packed};
 
 /// What became of storing a new message.
@@ -145,11 +143,7 @@ impl DeliveryStore {
         let put = put
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(id)");
-        match single!(put, PutItemError) {
-            Ok(_) => Ok(Changed::Stored),
-            Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
-            Err(error) => Err(describe(error)),
-        }
+        dynamodb::put(put).await
     }
 
     fn new_item(&self, item: Item) -> Result<TransactWriteItem> {
