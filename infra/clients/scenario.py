@@ -75,12 +75,18 @@ def publish(client, login):
 
 
 def read(client, organization, report):
-    for preflight in ("preflightList", "preflightFiles", "preflightFile"):
+    for preflight in ("preflightList", "preflightProducts", "preflightFiles", "preflightFile"):
         client.call(None, preflight)
     query = {"org": organization, "minver": "0-0", "limit": 1000}
     client.call(None, "describeList", **query)
     listed = client.call(None, "listReports", **query).reports
     holds(report in [one.id for one in listed], "what was published is listed")
+    client.call(None, "describeProducts", org=organization)
+    products = client.call(None, "listProducts", org=organization, limit=100).products
+    holds(client.PACKAGE in [one.key for one in products], "its product is listed")
+    of_product = client.call(None, "listReports", org=organization, project=client.PACKAGE).reports
+    holds([one.id for one in of_product] == [report], "its product has it, and no other")
+    holds(of_product[0].files[0].name == "report.html", "the list of a product names files")
     # Two of them, since a repeated parameter is where clients differ.
     other = next(one.id for one in listed if one.id != report)
     files = {"org": organization, "reports": [report, other]}

@@ -59,8 +59,9 @@ MAY = {
 
 # Rules that JSON Schema cannot say, so that what is generated may break them: the codes with which it is refused then.
 BEYOND_SCHEMA = {
-    # One of three parameters is required. A version's numbers fit into 64 bits. A cursor is one that the query gave.
+    # One of four parameters is required, and two need one of them. A version's numbers fit into 64 bits. A cursor is one that the query gave.
     "listReports": {"missing_parameter", "invalid_version", "invalid_cursor"},
+    "listProducts": {"invalid_cursor"},
     # Nobody who generates knows the secret; what is signed is tested elsewhere.
     "receiveEvent": {"invalid_signature"},
     # base64 behind `whsec_`. Either kind has a field that the other has not, and projects that are called otherwise.
@@ -88,7 +89,7 @@ BEYOND_SCHEMA = {
 }
 
 # The answers of these have no body that says the code. GET of the same has.
-HEAD_OF = {"describeList": "listReports", "describeFiles": "downloadFiles", "describeReportFile": "readReportFile"}
+HEAD_OF = {"describeList": "listReports", "describeProducts": "listProducts", "describeFiles": "downloadFiles", "describeReportFile": "readReportFile"}
 
 # Ids that answers gave. What is asked for by one of them is meant.
 given = set()

@@ -191,8 +191,7 @@ async fn list(system: &System, meter: &Meter, org: OrganizationId) -> Cost {
         .await;
     let listing = Listing {
         reports: meter.of(system, "ListReports").tables().reports,
-        reading: Reading::Open,
-        metrics: Metrics::off(),
+        ..system.stack.listing.clone()
     };
     let request = get(&format!("/security/report/list?org={org}&minver=0"));
     let response = list_reports::router(listing)

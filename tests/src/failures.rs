@@ -166,7 +166,7 @@ impl Intercept for AskTwice {
     }
 }
 
-/// The same client, whose first call of an operation collides with a transaction: it takes no effect, and DynamoDB says so.
+/// The same client, whose first call of an operation collides with a transaction, or is one that does: it takes no effect, and DynamoDB says so.
 pub fn colliding_once(
     base: &aws_sdk_dynamodb::Client,
     operation: &'static str,
@@ -220,11 +220,16 @@ impl Intercept for Collide {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         const CONFLICT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"injected"}"#;
+        const CANCELLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","message":"injected","CancellationReasons":[{"Code":"TransactionConflict"}]}"#;
         if cfg.load::<Collides>().is_some() {
+            let said = match self.operation {
+                "TransactWriteItems" => CANCELLED,
+                _ => CONFLICT,
+            };
             let response = context.response_mut();
             *response.status_mut() = 400.try_into().unwrap();
             response.headers_mut().remove("x-amz-crc32");
-            *response.body_mut() = SdkBody::from(CONFLICT);
+            *response.body_mut() = SdkBody::from(said);
         }
         Ok(())
     }

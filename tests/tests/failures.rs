@@ -14,7 +14,8 @@ use domain::version::VersionRange;
 use domain::webhook::{WebhookId, WebhookKey};
 use publishing::{ReportFiles, SupersededObject};
 use store::objects::ObjectRead;
-use store::reports::{Order, ReportStore};
+use store::products::ProductStore;
+use store::reports::{Filter, Order, Part, ReportStore};
 use store::tokens::TokenStore;
 use store::webhooks::WebhookStore;
 use tests::failures::{Failures, Seam};
@@ -48,7 +49,7 @@ async fn an_error_says_what_failed_and_not_whose_it_is() {
     let dynamodb = failures.dynamodb(&system.stack.dynamodb);
     let reports = ReportStore::new(dynamodb.clone(), "ReportsTable");
     let webhooks = WebhookStore::new(dynamodb.clone(), "WebhooksTable");
-    let tokens = TokenStore::new(dynamodb, "TokensTable");
+    let tokens = TokenStore::new(dynamodb.clone(), "TokensTable");
     let now = OffsetDateTime::now_utc();
     let report = ReportKey {
         org,
@@ -59,7 +60,14 @@ async fn an_error_says_what_failed_and_not_whose_it_is() {
         id: WebhookId::new(Uuid::new_v4()),
     };
     let (token, _) = Token::new(org, "name", [], None, now).unwrap();
-    let (range, order) = (VersionRange::ALL, Order::Ascending);
+    let part = Part {
+        range: &VersionRange::ALL,
+        order: Order::Ascending,
+        after: None,
+        limit: 1,
+    };
+    let filter = Filter::default();
+    let products = ProductStore::new(dynamodb.clone(), "ProductsTable");
     let key = format!("reports/{org}/{}/0", report.id);
     let (s3, bucket) = (system.stack.s3.clone(), system.stack.bucket());
     let read = ObjectRead::open(s3.clone(), bucket.clone(), key.clone(), None, 0, 1).await;
@@ -69,7 +77,13 @@ async fn an_error_says_what_failed_and_not_whose_it_is() {
         version_id: None,
     };
     for error in [
-        reports.page(org, &range, order, None, 1).await.unwrap_err(),
+        reports.page(org, part).await.unwrap_err(),
+        reports
+            .page_of_product(org, "acme", filter, part)
+            .await
+            .unwrap_err(),
+        products.get(org, "acme").await.unwrap_err(),
+        products.page(org, None, 1).await.unwrap_err(),
         reports.latest(report).await.unwrap_err(),
         reports.get_all(org, &[report.id]).await.unwrap_err(),
         webhooks.all(org).await.unwrap_err(),

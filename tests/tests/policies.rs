@@ -148,6 +148,13 @@ async fn publish(system: &System, org: OrganizationId) {
     for content in ["a", "b"] {
         system.publish(org, &metadata("1.0"), &files(content)).await;
     }
+    // A product that is gone is made of the reports that there are.
+    let product = system.stack.dynamodb.delete_item();
+    let product = product.table_name("ProductsTable");
+    let key = |text: &str| AttributeValue::S(text.to_owned());
+    let product = product.key("org", key(&org.to_string()));
+    product.key("key", key("acme:shop")).send().await.unwrap();
+    system.publish(org, &metadata("0.5"), &files("c")).await;
     let token = system.stack.create_token("t", org, &[Right::Publish]).await;
     for (key, version) in [("a", "1.0"), ("b", "no version")] {
         let mut declaration = metadata(version);
@@ -179,7 +186,11 @@ async fn publish(system: &System, org: OrganizationId) {
 
 async fn list(system: &System, org: OrganizationId) {
     let listed = system.listed(&format!("org={org}&minver=0")).await;
-    assert_eq!(listed.len(), 1);
+    assert_eq!(listed.len(), 2);
+    for path in ["products?", "report/list?project=acme:shop&"] {
+        let reply = system.get(&format!("/security/{path}org={org}")).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
 }
 
 async fn download(system: &System, org: OrganizationId) {
@@ -251,8 +262,13 @@ async fn manage(system: &System, org: OrganizationId) {
         let request = request.header("idempotency-key", key).json(&body);
         system.send(request).await;
     }
-    let report = system.publish(org, &metadata("0.9"), &files("a")).await;
-    call("DELETE", &format!("/reports/{report}"), None).await;
+    // One of a product that has others, and the last one of another.
+    let mut only = metadata("0.9");
+    only["projectKey"] = json!("only");
+    for metadata in [metadata("0.9"), only] {
+        let report = system.publish(org, &metadata, &files("a")).await;
+        call("DELETE", &format!("/reports/{report}"), None).await;
+    }
 }
 
 async fn deliver(system: &System, org: OrganizationId) {

@@ -2,7 +2,7 @@
 
 use domain::organization::OrganizationId;
 use domain::version::VersionRange;
-use store::reports::{Order, Position};
+use store::reports::{Filter, Order, Position};
 use web::api::ApiError;
 use web::cursor;
 
@@ -13,9 +13,15 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    pub(crate) fn new(org: OrganizationId, versions: &VersionRange, order: Order) -> Self {
+    pub(crate) fn new(
+        org: OrganizationId,
+        versions: &VersionRange,
+        order: Order,
+        product: Option<(&str, Filter<'_>)>,
+    ) -> Self {
         let bounds = versions.key_bounds();
-        let query = serde_json::json!([org, bounds, order == Order::Ascending]);
+        let product = product.map(|(key, filter)| (key, filter.branch, filter.catalogue));
+        let query = serde_json::json!([org, bounds, order == Order::Ascending, product]);
         Self {
             scope: cursor::Scope::new(&query),
             bounds,
@@ -50,7 +56,18 @@ mod tests {
             OrganizationId::new(uuid::Uuid::from_u128(org)),
             &versions,
             order,
+            None,
         )
+    }
+
+    fn of_product(key: &str, branch: Option<&str>) -> Scope {
+        let versions = VersionRange::ALL.at_least("1".parse().unwrap());
+        let filter = Filter {
+            branch,
+            catalogue: None,
+        };
+        let org = OrganizationId::new(uuid::Uuid::from_u128(1));
+        Scope::new(org, &versions, Order::Ascending, Some((key, filter)))
     }
 
     fn position() -> Position {
@@ -73,11 +90,28 @@ mod tests {
             scope(2, "1", Order::Ascending),
             scope(1, "2", Order::Ascending),
             scope(1, "1", Order::Descending),
+            of_product("acme:shop", None),
+            of_product("acme:shop", Some("main")),
         ] {
             assert_eq!(
                 other.open(&cursor).unwrap_err().code(),
                 ErrorCode::InvalidCursor
             );
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_a_product_opens_for_it_and_its_filter_only() {
+        let cursor = of_product("acme:shop", Some("main")).seal(&position());
+        let same = of_product("acme:shop", Some("main")).open(&cursor);
+        assert_eq!(same.unwrap(), position());
+        for other in [
+            of_product("acme:shop", None),
+            of_product("acme:shop", Some("next")),
+            of_product("acme:shops", Some("main")),
+        ] {
+            let error = other.open(&cursor).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::InvalidCursor);
         }
     }
 

@@ -8,6 +8,7 @@ use runtime::config::Environment;
 use runtime::metrics::Metrics;
 use store::calls::CallStore;
 use store::deliveries::DeliveryStore;
+use store::products::ProductStore;
 use store::queue::EventsQueue;
 use store::reports::ReportStore;
 use store::sources::SourceStore;
@@ -85,6 +86,7 @@ impl Managing {
             max_tokens: environment.number("TOKENS_PER_ORGANIZATION")?,
             publisher: Publisher {
                 reports: ReportStore::new(dynamodb.clone(), required("REPORTS_TABLE")?),
+                products: ProductStore::new(dynamodb.clone(), required("PRODUCTS_TABLE")?),
                 queue: queue.clone(),
             },
             files: ReportFiles::new(s3, required("BUCKET")?),

@@ -4,11 +4,9 @@
 //! the revision also records that the upload is completed, so one attempt counts, and afterwards every attempt at the same
 //! upload gives the same answer.
 
-use std::time::Duration;
-
 use domain::report::StoredFile;
 use futures_util::{StreamExt as _, stream};
-use publishing::{Attempt, NewRevision, Outcome, Revision, SupersededObject};
+use publishing::{Attempt, NewRevision, Outcome, Revision, SupersededObject, contention};
 use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
 
@@ -17,10 +15,6 @@ use crate::upload::{Completed, Upload, UploadId};
 
 /// How many files are read and compressed at the same time: while one waits for S3, another one computes.
 const FILES_AT_ONCE: usize = 2;
-/// How often the transaction is tried, when other publications of the same report win.
-const MAX_TRIES: u32 = 10;
-/// The pause before the second try; it grows by as much with every further one.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Completes the upload, unless it is completed already. Both answer the same.
 pub(crate) async fn complete(
@@ -148,8 +142,8 @@ async fn commit(
         upload_date: revision.upload_date.clone(),
         superseded: revision.superseded.clone(),
     };
-    for tries in 0..MAX_TRIES {
-        tokio::time::sleep(PAUSE * tries).await;
+    for tries in 0..contention::MAX_TRIES {
+        contention::pause(tries).await;
         let completion = |revision: &Revision| {
             let completion = publishing
                 .uploads
@@ -172,7 +166,7 @@ async fn commit(
             return Ok(completed);
         }
     }
-    let message = "other publications of this report were completed at the same moment; complete this one again";
+    let message = "other publications of this product were completed at the same moment; complete this one again";
     Err(ApiError::new(ErrorCode::Conflict, message).into())
 }
 

@@ -5,6 +5,7 @@ use domain::token::{Right, Token};
 use idempotency::Idempotency;
 use publishing::{Publisher, ReportFiles};
 use runtime::config::Environment;
+use store::products::ProductStore;
 use store::queue::EventsQueue;
 use store::reports::ReportStore;
 use store::tokens::TokenStore;
@@ -64,6 +65,7 @@ impl Publishing {
             files: ReportFiles::new(client, bucket),
             publisher: Publisher {
                 reports: ReportStore::new(dynamodb.clone(), table("REPORTS_TABLE")?),
+                products: ProductStore::new(dynamodb.clone(), table("PRODUCTS_TABLE")?),
                 queue: EventsQueue::new(sqs, environment.required("EVENTS_QUEUE_URL")?),
             },
         })

@@ -161,6 +161,7 @@ pub struct Stack {
 
 // The names that the functions get from their environment.
 const REPORTS_TABLE: &str = "ReportsTable";
+const PRODUCTS_TABLE: &str = "ProductsTable";
 const UPLOADS_TABLE: &str = "UploadsTable";
 const TOKENS_TABLE: &str = "TokensTable";
 const IDEMPOTENCY_TABLE: &str = "IdempotencyTable";
@@ -460,6 +461,7 @@ fn environment(
         ("AWS_ENDPOINT_URL_S3", endpoints.s3.clone()),
         ("AWS_ENDPOINT_URL_SQS", endpoints.sqs.clone()),
         ("REPORTS_TABLE", REPORTS_TABLE.to_owned()),
+        ("PRODUCTS_TABLE", PRODUCTS_TABLE.to_owned()),
         ("UPLOADS_TABLE", UPLOADS_TABLE.to_owned()),
         ("TOKENS_TABLE", TOKENS_TABLE.to_owned()),
         ("IDEMPOTENCY_TABLE", IDEMPOTENCY_TABLE.to_owned()),

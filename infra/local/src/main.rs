@@ -20,7 +20,7 @@ use identity::Role;
 use local::client::Publisher;
 use local::{DEMO_ORGANIZATION, DemoReport, JWT_VALIDITY, Options, Stack};
 use sonarqube::{Connection, Patience, Token};
-use store::reports::Order;
+use store::reports::{Order, Part};
 use time::OffsetDateTime;
 
 use crate::console::say;
@@ -430,10 +430,12 @@ async fn welcome(
         .reports
         .page(
             DEMO_ORGANIZATION,
-            &VersionRange::ALL,
-            Order::Descending,
-            None,
-            2,
+            Part {
+                range: &VersionRange::ALL,
+                order: Order::Descending,
+                after: None,
+                limit: 2,
+            },
         )
         .await?;
     let ids: Vec<_> = newest

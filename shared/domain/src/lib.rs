@@ -15,6 +15,7 @@ pub mod id;
 pub mod line;
 pub mod name;
 pub mod organization;
+pub mod product;
 pub mod report;
 pub mod source;
 pub mod token;

@@ -6,6 +6,7 @@
 //! *Invariant:* an object is never written twice, and the transaction is the only write of what a report is; deleting it only
 //! takes it away.
 
+pub mod contention;
 mod files;
 mod payload;
 mod revision;

@@ -1,17 +1,17 @@
 //! The next revision of a report.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use domain::date::timestamp;
+use domain::product::Product;
 use domain::report::change::ReportEvent;
 use domain::report::{Metadata, Report, ReportKey, StoredFile};
-use store::dynamodb::Changed;
 use store::outbox::announce;
+use store::products::{Place, ProductStore};
 use store::queue::EventsQueue;
 use store::reports::{Commit, ReportStore};
 use time::OffsetDateTime;
 
+use crate::contention::{MAX_TRIES, pause};
 use crate::files::SupersededObject;
 
 /// Stores and announces revisions of reports.
@@ -19,6 +19,8 @@ use crate::files::SupersededObject;
 pub struct Publisher {
     /// Where reports are described.
     pub reports: ReportStore,
+    /// Where their products are.
+    pub products: ProductStore,
     /// Where their changes are announced.
     pub queue: EventsQueue,
 }
@@ -59,11 +61,6 @@ pub enum Outcome {
     Unknown(store::Error),
 }
 
-/// How often deleting is tried, when publications of the same report win.
-const MAX_TRIES: u32 = 10;
-/// The pause before the second try; it grows by as much with every further one.
-const PAUSE: Duration = Duration::from_millis(20);
-
 /// What became of deleting a report.
 #[derive(Debug)]
 pub enum Deleted {
@@ -84,7 +81,7 @@ impl Publisher {
     pub async fn delete(&self, report: ReportKey, now: OffsetDateTime) -> anyhow::Result<Deleted> {
         let mut before: Option<Report> = None;
         for tries in 0..MAX_TRIES {
-            tokio::time::sleep(PAUSE * tries).await;
+            pause(tries).await;
             let Some(current) = self.reports.latest(report).await? else {
                 return Ok(Deleted::Missing);
             };
@@ -96,10 +93,15 @@ impl Publisher {
                 current
             } else {
                 let tombstone = current.deleted(now);
-                if self.reports.delete(&tombstone, now).await? == Changed::Lost {
-                    // Also when the SDK has asked twice: then the tombstone is found.
-                    before = Some(current);
-                    continue;
+                let product = self.product_without(&tombstone).await?;
+                match self.reports.delete(&tombstone, product, now).await? {
+                    Commit::Stored => {}
+                    Commit::Lost => {
+                        // Also when somebody has asked twice: then the tombstone is found.
+                        before = Some(current);
+                        continue;
+                    }
+                    Commit::Unknown(error) => return Err(error.into()),
                 }
                 tombstone
             };
@@ -140,11 +142,9 @@ impl Publisher {
                 .as_ref()
                 .map_or_else(Vec::new, SupersededObject::all_of),
         };
-        match self
-            .reports
-            .store(&report, alongside(&revision)?, now)
-            .await?
-        {
+        let mut alongside = alongside(&revision)?;
+        alongside.push(self.product_with(&report).await?);
+        match self.reports.store(&report, alongside, now).await? {
             Commit::Stored => {}
             Commit::Lost => return Ok(Outcome::Lost),
             Commit::Unknown(error) => return Ok(Outcome::Unknown(error)),
@@ -155,6 +155,49 @@ impl Publisher {
         );
         self.announce(&report).await;
         Ok(Outcome::Stored(revision))
+    }
+}
+
+/// What becomes of a report's product, in the transaction that stores or deletes it.
+impl Publisher {
+    async fn product_with(&self, report: &Report) -> anyhow::Result<TransactWriteItem> {
+        let key = &report.metadata.project_key;
+        let place = self.products.get(report.org, key).await?;
+        let product = match self.product_in(&place, report).await? {
+            Some(product) => product.with(report),
+            None => Product::of(report),
+        };
+        Ok(self.products.put(product, &place)?)
+    }
+
+    /// The product without the report. It is gone with its last one.
+    async fn product_without(&self, report: &Report) -> anyhow::Result<Vec<TransactWriteItem>> {
+        let key = &report.metadata.project_key;
+        let place = self.products.get(report.org, key).await?;
+        let recent = match &place {
+            Place::Of(product) => product.recent.as_slice(),
+            Place::Empty | Place::Unreadable => &[],
+        };
+        let rest = self.reports.rest_without(report, recent).await?;
+        let change = match (&place, rest) {
+            (Place::Empty, None) => return Ok(Vec::new()),
+            (_, None) => self.products.delete(report.org, key, &place)?,
+            (Place::Of(product), Some(rest)) => {
+                let product = product.as_ref().clone().without(report, &rest);
+                self.products.put(product, &place)?
+            }
+            (_, Some(rest)) => self.products.put(Product::of(&rest.latest), &place)?,
+        };
+        Ok(vec![change])
+    }
+
+    /// The product as it is, before `report` is stored. One that cannot be read, or is missing, is made of what its reports say.
+    async fn product_in(&self, place: &Place, report: &Report) -> anyhow::Result<Option<Product>> {
+        if let Place::Of(product) = place {
+            return Ok(Some(product.as_ref().clone()));
+        }
+        let rest = self.reports.rest_without(report, &[]).await?;
+        Ok(rest.map(|rest| Product::of(&rest.latest)))
     }
 }
 

@@ -24,6 +24,8 @@ pub mod objects;
 pub mod outbox;
 #[cfg(feature = "tables")]
 mod packed;
+#[cfg(feature = "tables")]
+pub mod products;
 #[cfg(feature = "queue")]
 pub mod queue;
 #[cfg(feature = "tables")]

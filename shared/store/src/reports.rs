@@ -1,24 +1,35 @@
 //! The table of reports.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem, Update,
+};
 use domain::date::GivenDate;
 use domain::organization::OrganizationId;
-use domain::report::summary::Summary;
+use domain::product::Rest;
+use domain::report::summary::{ProductReport, Summary};
 use domain::report::{Report, ReportId, ReportKey};
 use domain::version::{Version, VersionRange};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{
-    Changed, Item, NotMade, Unreadable, batch_get, changed, get, query_all, string,
-};
+use crate::dynamodb::{Item, NotMade, Unreadable, batch_get, changed, get, query_all, string};
 use crate::error::{Context as _, Error, Result, describe};
 use crate::mark;
 
 /// The index in which an organization's reports lie in the order of their versions.
 pub const BY_VERSION: &str = "by-version";
+
+/// The index in which a product's reports lie in the order of their versions.
+pub const BY_PRODUCT: &str = "by-product";
+
+/// How many reports of a product a page looks at, at the most, for those of a branch or a catalogue.
+pub const MAX_LOOKED_AT: usize = 1000;
+
+/// How many reports are read at once to find one that is there.
+const CANDIDATES: usize = 25;
 
 /// The longest sort key in bytes (DynamoDB, "Quotas").
 const MAX_SORT_KEY: usize = 1024;
@@ -78,21 +89,65 @@ pub enum Order {
     Descending,
 }
 
+/// Which part of a list is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// The versions that are listed.
+    pub range: &'a VersionRange,
+    /// In which direction.
+    pub order: Order,
+    /// From behind where.
+    pub after: Option<&'a Position>,
+    /// How many reports at the most.
+    pub limit: usize,
+}
+
+/// Which reports of a product are listed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    /// Those of this branch only.
+    pub branch: Option<&'a str>,
+    /// Those about this catalogue only, with or without its edition ([`Summary::is_about`]).
+    pub catalogue: Option<&'a str>,
+}
+
+impl Filter<'_> {
+    fn is_none(&self) -> bool {
+        self.branch.is_none() && self.catalogue.is_none()
+    }
+
+    fn takes(&self, report: &ProductReport) -> bool {
+        let of_branch = |branch| report.branch.as_deref() == Some(branch);
+        let about = |catalogue| report.summary.is_about(catalogue);
+        self.branch.is_none_or(of_branch) && self.catalogue.is_none_or(about)
+    }
+}
+
 /// A report of a list, and where in it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ListedReport {
+struct Listed<T> {
     version_order: String,
     #[serde(flatten)]
-    summary: Summary,
+    report: T,
+}
+
+/// A partition of an index in which reports lie by version, and which of them are asked for.
+struct Partition<'a, T> {
+    index: &'static str,
+    key: (&'static str, AttributeValue),
+    org: OrganizationId,
+    takes: &'a (dyn Fn(&T) -> bool + Sync),
+    /// How many items are read at the most.
+    most: usize,
 }
 
 /// A part of a list.
 #[derive(Debug)]
-pub struct Page {
+pub struct Page<T> {
     /// The reports, in the order asked for.
-    pub reports: Vec<Summary>,
-    /// The position of the last report, when more follow.
+    pub reports: Vec<T>,
+    /// The position from behind which more follow, if they may.
     pub next: Option<Position>,
     /// What reading the page cost, in DynamoDB's read capacity units.
     pub read_units: f64,
@@ -110,16 +165,15 @@ pub enum Commit {
     Unknown(Error),
 }
 
-/// A report as it lies in the table. One that is not deleted has a place in the index [`BY_VERSION`].
+/// A report as it lies in the table. One that is not deleted has a place in the indexes [`BY_VERSION`] and
+/// [`BY_PRODUCT`].
 pub fn item_of(report: &Report) -> Result<Item> {
     let mut item: Item = to_item(report).context("make the item of a report")?;
     if !report.is_deleted() {
-        let position = Position::new(
-            &report.metadata.project_version,
-            &report.first_upload_date,
-            report.id,
-        );
+        let position = position_of(report);
         item.insert("versionOrder".to_owned(), string(position.as_str()));
+        let product = product_key(report.org, &report.metadata.project_key);
+        item.insert("orgProduct".to_owned(), product);
     }
     Ok(item)
 }
@@ -134,67 +188,169 @@ impl ReportStore {
         }
     }
 
-    /// The organization's reports whose versions lie in `range`, from behind `after`, at most `limit`.
+    /// A part of the list of the organization's reports.
     ///
     /// Reads `limit` + 1 items at the most, however many the organization has, and as many again for each time that some of them
     /// cannot be read. The index is eventually consistent: a
     /// report can be missing for a moment after its publication.
-    pub async fn page(
+    pub async fn page(&self, org: OrganizationId, part: Part<'_>) -> Result<Page<Summary>> {
+        let partition = Partition {
+            index: BY_VERSION,
+            key: ("org", string(org)),
+            org,
+            takes: &|_: &Summary| true,
+            most: usize::MAX,
+        };
+        self.read(&partition, part).await
+    }
+
+    /// A part of the list of a product's reports, as [`Self::page`] is one of all. With a filter it reads [`MAX_LOOKED_AT`]
+    /// items at the most, whatever it finds, and may come short.
+    pub async fn page_of_product(
         &self,
         org: OrganizationId,
-        range: &VersionRange,
-        order: Order,
-        after: Option<&Position>,
-        limit: usize,
-    ) -> Result<Page> {
+        project_key: &str,
+        filter: Filter<'_>,
+        part: Part<'_>,
+    ) -> Result<Page<ProductReport>> {
+        let partition = Partition {
+            index: BY_PRODUCT,
+            key: ("orgProduct", product_key(org, project_key)),
+            org,
+            takes: &|report: &ProductReport| filter.takes(report),
+            most: if filter.is_none() {
+                usize::MAX
+            } else {
+                MAX_LOOKED_AT
+            },
+        };
+        self.read(&partition, part).await
+    }
+
+    async fn read<T: DeserializeOwned + Send>(
+        &self,
+        partition: &Partition<'_, T>,
+        part: Part<'_>,
+    ) -> Result<Page<T>> {
         let mut page = Page {
             reports: Vec::new(),
             next: None,
             read_units: 0.0,
         };
-        let Some((from, to)) = range.key_bounds() else {
+        let Some((from, to)) = part.range.key_bounds() else {
             return Ok(page);
         };
-        let mut start = after.map(|position| index_key(org, position)).transpose()?;
-        let mut listed: Vec<ListedReport> = Vec::new();
-        while listed.len() <= limit {
-            // One more than asked for tells whether more follow.
-            let wanted = limit + 1;
+        let (name, value) = &partition.key;
+        let key_of = |position: &Position| index_key(partition, position);
+        let mut start = part.after.map(key_of).transpose()?;
+        // One more than asked for tells whether more follow. Where few are taken, more are looked at each time.
+        let (mut wanted, mut left) = (part.limit + 1, partition.most);
+        let mut listed: Vec<Listed<T>> = Vec::new();
+        while listed.len() <= part.limit && left > 0 {
             let output = self
                 .client
                 .query()
                 .table_name(&self.table)
-                .index_name(BY_VERSION)
-                .key_condition_expression("org = :org AND versionOrder BETWEEN :from AND :to")
-                .expression_attribute_values(":org", string(org))
+                .index_name(partition.index)
+                .key_condition_expression(format!(
+                    "{name} = :partition AND versionOrder BETWEEN :from AND :to"
+                ))
+                .expression_attribute_values(":partition", value.clone())
                 .expression_attribute_values(":from", string(&from))
                 .expression_attribute_values(":to", string(&to))
-                .scan_index_forward(order == Order::Ascending)
+                .scan_index_forward(part.order == Order::Ascending)
                 .set_exclusive_start_key(start)
-                .limit(i32::try_from(wanted)?)
+                .limit(i32::try_from(wanted.min(left))?)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await
                 .map_err(describe)
-                .with_context(|| format!("query the reports of organization {}", org.digest()))?;
+                .with_context(|| {
+                    let org = partition.org.digest();
+                    format!("query the reports of organization {org}")
+                })?;
             page.read_units += output
                 .consumed_capacity
                 .and_then(|it| it.capacity_units)
                 .unwrap_or_default();
-            listed.extend(self.unreadable.rest(output.items, "report"));
+            left = left.saturating_sub(usize::try_from(output.scanned_count)?);
+            wanted = wanted.saturating_mul(2).min(MAX_LOOKED_AT);
+            let read = self.unreadable.rest(output.items, "report");
+            listed.extend(read.filter(|it: &Listed<T>| (partition.takes)(&it.report)));
             start = output.last_evaluated_key;
             if start.is_none() {
                 break;
             }
         }
-        if listed.len() > limit {
-            listed.truncate(limit);
-            page.next = listed
-                .last()
-                .map(|last| Position(last.version_order.clone()));
+        if listed.len() > part.limit {
+            listed.truncate(part.limit);
+            let last = listed.last();
+            page.next = last.map(|last| Position(last.version_order.clone()));
+        } else {
+            let order = start.as_ref().and_then(|it| it.get("versionOrder"));
+            page.next = order
+                .and_then(|it| it.as_s().ok())
+                .map(|it| Position(it.clone()));
         }
-        page.reports = listed.into_iter().map(|it| it.summary).collect();
+        page.reports = listed.into_iter().map(|it| it.report).collect();
         Ok(page)
+    }
+
+    /// What is left of the product of `report` without it, if there is anything. `recent` are reports that may be of the product
+    /// and not in the index yet.
+    pub async fn rest_without(&self, report: &Report, recent: &[ReportId]) -> Result<Option<Rest>> {
+        let others = self.others(report, recent, Filter::default()).await?;
+        let Some(latest) = others.into_iter().max_by_key(position_of) else {
+            return Ok(None);
+        };
+        let has_branch = match report.metadata.branch.as_deref() {
+            None => false,
+            branch if latest.metadata.branch.as_deref() == branch => true,
+            branch => {
+                let filter = Filter {
+                    branch,
+                    ..Filter::default()
+                };
+                let others = self.others(report, recent, filter).await?;
+                let of_branch = |it: &Report| it.metadata.branch.as_deref() == branch;
+                others.iter().any(of_branch)
+            }
+        };
+        Ok(Some(Rest { latest, has_branch }))
+    }
+
+    /// Those of the `recent` reports that are there, and the first ones that are and that the product's index has from the highest
+    /// version on: at least one, if there is one. `report` itself is left out.
+    async fn others(
+        &self,
+        report: &Report,
+        recent: &[ReportId],
+        filter: Filter<'_>,
+    ) -> Result<Vec<Report>> {
+        let (org, project_key) = (report.org, &report.metadata.project_key);
+        let mut ids: Vec<ReportId> = recent.to_vec();
+        let mut after: Option<Position> = None;
+        loop {
+            let part = Part {
+                range: &VersionRange::ALL,
+                order: Order::Descending,
+                after: after.as_ref(),
+                limit: CANDIDATES,
+            };
+            let page = self.page_of_product(org, project_key, filter, part).await?;
+            ids.extend(page.reports.iter().map(|it| it.summary.id));
+            ids.sort_unstable();
+            ids.dedup();
+            ids.retain(|id| *id != report.id);
+            // What the index shows may be deleted meanwhile, so the table is asked.
+            let mut others = self.get_all(org, &ids).await?;
+            others.retain(|it| it.metadata.project_key == *project_key);
+            after = page.next;
+            if !others.is_empty() || after.is_none() {
+                return Ok(others);
+            }
+            ids.clear();
+        }
     }
 
     /// The latest revision of the report, which may be a tombstone.
@@ -235,22 +391,8 @@ impl ReportStore {
         let put = self.put(report, now)?;
         let mut items = alongside;
         items.push(TransactWriteItem::builder().put(put).build());
-        // The SDK sends an idempotency token along, so a transaction that it sends twice is made once.
-        let transaction = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items));
         let operation = || format!("store revision {} of report {}", report.revision, report.id);
-        match transaction.send().await {
-            Ok(_) => Ok(Commit::Stored),
-            Err(error) => match NotMade::of(error) {
-                NotMade::Condition | NotMade::Conflict(_) | NotMade::Throttled(_) => {
-                    Ok(Commit::Lost)
-                }
-                NotMade::Refused(error) => Err(error.during(operation())),
-                NotMade::Unknown(error) => Ok(Commit::Unknown(error.during(operation()))),
-            },
-        }
+        self.commit(items, operation).await
     }
 
     fn put(&self, report: &Report, now: OffsetDateTime) -> Result<Put> {
@@ -268,18 +410,25 @@ impl ReportStore {
         Ok(put.build()?)
     }
 
-    /// Stores the tombstone of a report, with the mark that it is to be announced. It is `Lost` unless the stored revision is the
-    /// one before. Neither what is said of the report nor its files can change by it.
-    pub async fn delete(&self, tombstone: &Report, now: OffsetDateTime) -> Result<Changed> {
+    /// Stores the tombstone of a report, with the mark that it is to be announced, and writes `alongside` in the same
+    /// transaction. It is `Lost` unless the stored revision is the one before. Neither what is said of the report nor its files
+    /// can change by it.
+    ///
+    /// # Errors
+    /// Nothing is stored, and trying again does not help.
+    pub async fn delete(
+        &self,
+        tombstone: &Report,
+        alongside: Vec<TransactWriteItem>,
+        now: OffsetDateTime,
+    ) -> Result<Commit> {
         let mark = mark::of(tombstone.id.uuid(), now);
-        let update = self
-            .client
-            .update_item()
+        let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(table_key(tombstone.key())))
             .update_expression(
                 "SET revision = :revision, #event = :event, deletedAt = :at, \
-                 unannouncedShard = :shard, unannouncedSince = :since REMOVE versionOrder",
+                 unannouncedShard = :shard, unannouncedSince = :since REMOVE versionOrder, orgProduct",
             )
             .condition_expression("revision = :previous")
             .expression_attribute_names("#event", "event")
@@ -289,9 +438,32 @@ impl ReportStore {
             .expression_attribute_values(":at", string(tombstone.stored_at()))
             .expression_attribute_values(":shard", mark[mark::SHARD].clone())
             .expression_attribute_values(":since", mark[mark::SINCE].clone());
-        changed(update)
-            .await
-            .with_context(|| format!("delete report {}", tombstone.id))
+        let mut items = alongside;
+        items.push(TransactWriteItem::builder().update(update.build()?).build());
+        let operation = || format!("delete report {}", tombstone.id);
+        self.commit(items, operation).await
+    }
+
+    /// Makes the transaction. The SDK sends an idempotency token along, so one that it sends twice is made once.
+    async fn commit(
+        &self,
+        items: Vec<TransactWriteItem>,
+        operation: impl Fn() -> String,
+    ) -> Result<Commit> {
+        let transaction = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items));
+        match transaction.send().await {
+            Ok(_) => Ok(Commit::Stored),
+            Err(error) => match NotMade::of(error) {
+                NotMade::Condition | NotMade::Conflict(_) | NotMade::Throttled(_) => {
+                    Ok(Commit::Lost)
+                }
+                NotMade::Refused(error) => Err(error.during(operation())),
+                NotMade::Unknown(error) => Ok(Commit::Unknown(error.during(operation()))),
+            },
+        }
     }
 
     /// Records that the revision, and every one before it, is on the queue. A report that has a newer revision keeps its
@@ -323,6 +495,19 @@ impl ReportStore {
     }
 }
 
+fn position_of(report: &Report) -> Position {
+    Position::new(
+        &report.metadata.project_version,
+        &report.first_upload_date,
+        report.id,
+    )
+}
+
+/// A product's key in the index [`BY_PRODUCT`].
+fn product_key(org: OrganizationId, project_key: &str) -> AttributeValue {
+    string(format!("{org}/{project_key}"))
+}
+
 fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
@@ -334,11 +519,16 @@ fn table_key(key: ReportKey) -> Item {
     ])
 }
 
-fn index_key(org: OrganizationId, position: &Position) -> Result<Item> {
+fn index_key<T>(partition: &Partition<'_, T>, position: &Position) -> Result<Item> {
     let id = position
         .id()
         .context("a position ends with a report's id")?;
-    let mut key = table_key(ReportKey { org, id });
+    let (name, value) = &partition.key;
+    let mut key = table_key(ReportKey {
+        org: partition.org,
+        id,
+    });
     key.insert("versionOrder".to_owned(), string(position.as_str()));
+    key.insert((*name).to_owned(), value.clone());
     Ok(key)
 }

@@ -93,6 +93,8 @@ error_codes! {
     InvalidField = BAD_REQUEST "invalid_field",
     /// Not a date with a time and an offset.
     InvalidDate = BAD_REQUEST "invalid_date",
+    /// Not a project's key.
+    InvalidProject = BAD_REQUEST "invalid_project",
     /// Not a rating from A to E.
     InvalidRating = BAD_REQUEST "invalid_rating",
     /// Not a count.

@@ -176,12 +176,20 @@ pub fn text(value: Value, path: &str, max: usize) -> Result<String, ApiError> {
 /// into a header of webhooks, so nothing else may be in it.
 pub fn project_key(value: Value, path: &str) -> Result<String, ApiError> {
     let key = text(value, path, MAX_PROJECT_KEY)?;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    if !key.bytes().all(allowed) || key.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !is_project_key(&key) {
         let message = "may hold letters, digits, '-', '_', '.' and ':', and must hold one that is not a digit";
         return Err(invalid(ErrorCode::InvalidField, path, message));
     }
     Ok(key)
+}
+
+/// Whether a text is a project key by the same rule.
+pub fn is_project_key(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    // All of them are ASCII, so a byte is a character.
+    text.len() <= MAX_PROJECT_KEY
+        && text.bytes().all(allowed)
+        && !text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// An error about the field at `path`.

@@ -67,8 +67,13 @@ impl Query {
 
     /// The parameter `limit`.
     pub fn limit(&self) -> Result<usize, ApiError> {
+        self.limit_up_to(MAX_LIMIT)
+    }
+
+    /// The parameter `limit`, where fewer than usual may be asked for.
+    pub fn limit_up_to(&self, most: usize) -> Result<usize, ApiError> {
         let Some(text) = self.optional("limit")? else {
-            return Ok(DEFAULT_LIMIT);
+            return Ok(DEFAULT_LIMIT.min(most));
         };
         // Digits only: `parse` alone would also take "+5".
         let number = if text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -77,10 +82,10 @@ impl Query {
             None
         };
         number
-            .filter(|number| (1..=MAX_LIMIT).contains(number))
+            .filter(|number| (1..=most).contains(number))
             .ok_or_else(|| {
                 let message = format!(
-                    "limit: '{}' is not a number from 1 to {MAX_LIMIT}",
+                    "limit: '{}' is not a number from 1 to {most}",
                     shortened(text)
                 );
                 ApiError::new(ErrorCode::InvalidLimit, message).parameter("limit")

@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use retry_webhooks::Retrying;
 use serde_json::{Value, json};
 use store::queue::work::Work;
-use store::reports::Order;
+use store::reports::{Order, Part};
 use store::tokens::Found;
 use tests::metrics::Records;
 use tests::receiver::{Answer, Receiver};
@@ -124,11 +124,17 @@ async fn a_report_that_cannot_be_read_is_left_out_of_lists_and_archives() {
     set(&system, "ReportsTable", report_key, "securityRating", "Z").await;
     let store = &system.stack.tables.reports;
     let range = VersionRange::ALL;
-    let page = store.page(org, &range, Order::Ascending, None, 2).await;
+    let part = |after| Part {
+        range: &range,
+        order: Order::Ascending,
+        after,
+        limit: 2,
+    };
+    let page = store.page(org, part(None)).await;
     let page = page.unwrap();
     assert_eq!((page.reports.len(), page.next.is_some()), (2, true));
     let next = page.next.as_ref();
-    let rest = store.page(org, &range, Order::Ascending, next, 2).await;
+    let rest = store.page(org, part(next)).await;
     let rest = rest.unwrap();
     assert_eq!((rest.reports.len(), rest.next.is_some()), (1, false));
     let ids: Vec<_> = reports.iter().map(|report| report.id).collect();

@@ -54,6 +54,10 @@ fn each_code_stands_under_its_own_status() {
 fn the_contract_has_every_query_parameter_and_no_other() {
     for (path, known) in [
         (list_reports::PATH, list_reports::PARAMETERS.as_slice()),
+        (
+            list_reports::PRODUCTS,
+            list_reports::PRODUCTS_PARAMETERS.as_slice(),
+        ),
         (download_files::PATH, download_files::PARAMETERS.as_slice()),
         (
             download_files::file::PATH,
@@ -133,7 +137,7 @@ fn api_gateway_leads_each_operation_to_the_function_that_serves_it() {
             .max_by_key(|(_, route, _)| (route == path, route.len()))
             .unwrap_or_else(|| panic!("{method} {path} has no route"));
         let serves = match path {
-            list_reports::PATH => "ListReports",
+            list_reports::PATH | list_reports::PRODUCTS => "ListReports",
             download_files::PATH | download_files::file::PATH => "DownloadFiles",
             publish_report::BEGIN_PATH | publish_report::COMPLETE_PATH => "PublishReport",
             receive_events::EVENTS_PATH => "ReceiveEvents",
@@ -184,6 +188,7 @@ async fn the_routers_serve_exactly_what_the_contract_has() {
         "/security",
         "/security/report/",
         "/security/report/list/",
+        "/security/products/",
         "/security/report/uploads",
     ] {
         assert_eq!(system.get(path).await.code(), "not_found", "{path}");

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use domain::version::VersionRange;
 use serde_json::json;
-use store::reports::{Order, ReportStore};
+use store::reports::{Order, Part, ReportStore};
 use tests::samples::{files, metadata, stored_report};
 use tests::system::{System, organization, text};
 
@@ -417,10 +417,13 @@ async fn a_page_costs_the_same_in_a_small_and_in_a_large_organization() {
         .at_most("1.27".parse().unwrap());
     let mut costs = Vec::new();
     for org in [small, large] {
-        let page = store
-            .page(org, &range, Order::Ascending, None, 100)
-            .await
-            .unwrap();
+        let part = Part {
+            range: &range,
+            order: Order::Ascending,
+            after: None,
+            limit: 100,
+        };
+        let page = store.page(org, part).await.unwrap();
         assert_eq!(page.reports.len(), 100);
         costs.push(page.read_units);
     }

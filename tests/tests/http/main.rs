@@ -8,6 +8,7 @@ mod cors;
 mod file;
 mod files;
 mod list;
+mod products;
 mod publish;
 mod reading_by_token;
 mod superseded;

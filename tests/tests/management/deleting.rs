@@ -8,6 +8,7 @@ use publishing::ReportFiles;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use store::outbox::{GRACE, sweep};
+use store::products::ProductStore;
 use store::queue::EventsQueue;
 use store::reports::ReportStore;
 use tests::failures::{Failures, Seam, asking_twice, colliding_once};
@@ -272,7 +273,8 @@ async fn each_call_that_fails_leaves_what_deleting_again_ends() {
     let through = |failures: &Failures| {
         let mut managing = system.stack.managing.clone();
         let dynamodb = failures.dynamodb(&clients.dynamodb);
-        managing.publisher.reports = ReportStore::new(dynamodb, "ReportsTable");
+        managing.publisher.reports = ReportStore::new(dynamodb.clone(), "ReportsTable");
+        managing.publisher.products = ProductStore::new(dynamodb, "ProductsTable");
         let queue = system.stack.events_queue();
         managing.publisher.queue = EventsQueue::new(failures.sqs(&clients.sqs), queue);
         managing
@@ -280,7 +282,14 @@ async fn each_call_that_fails_leaves_what_deleting_again_ends() {
     let id = publish(&system, org, "a").await;
     let counted = Failures::none();
     assert_deleted(&delete_through(&system, &through(&counted), org, &id).await);
-    let expected = ["GetItem", "UpdateItem", "SendMessageBatch", "UpdateItem"];
+    let expected = [
+        "GetItem",
+        "GetItem",
+        "Query",
+        "TransactWriteItems",
+        "SendMessageBatch",
+        "UpdateItem",
+    ];
     assert_eq!(counted.log(), expected);
     for call in 1..=expected.len() {
         for (seam, kill) in [
@@ -312,7 +321,7 @@ async fn a_deletion_that_the_sdk_asks_for_twice_is_one() {
     let (system, org) = (System::start().await, organization());
     let id = publish(&system, org, "a").await;
     let mut managing = system.stack.managing.clone();
-    let client = asking_twice(&system.stack.dynamodb, "UpdateItem");
+    let client = asking_twice(&system.stack.dynamodb, "TransactWriteItems");
     managing.publisher.reports = ReportStore::new(client, "ReportsTable");
     changes(&system).await;
     assert_deleted(&delete_through(&system, &managing, org, &id).await);
@@ -325,7 +334,7 @@ async fn a_deletion_that_collides_with_a_publication_is_made_again() {
     let (system, org) = (System::start().await, organization());
     let id = publish(&system, org, "a").await;
     let mut managing = system.stack.managing.clone();
-    let client = colliding_once(&system.stack.dynamodb, "UpdateItem");
+    let client = colliding_once(&system.stack.dynamodb, "TransactWriteItems");
     managing.publisher.reports = ReportStore::new(client, "ReportsTable");
     assert_deleted(&delete_through(&system, &managing, org, &id).await);
     assert!(latest(&system, org, &id).await.is_deleted());

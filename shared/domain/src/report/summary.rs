@@ -45,6 +45,42 @@ pub struct Details {
     pub scm_revision: Option<String>,
 }
 
+/// What the list of one product shows of a report. Names and order of the fields are part of the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of Report and its metadata"
+)]
+pub struct ProductReport {
+    #[serde(flatten)]
+    pub summary: Summary,
+    pub project_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality_gate: Option<QualityGateStatus>,
+    pub revision: u64,
+    pub files: Vec<ListedFile>,
+}
+
+/// What a list shows of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of StoredFile")]
+pub struct ListedFile {
+    pub name: String,
+    pub size: u64,
+    pub sha256: String,
+}
+
+impl Summary {
+    /// Whether the report is about this catalogue: `CWE Top 25` is each edition of it, and `CWE Top 25 2024` is one.
+    pub fn is_about(&self, catalogue: &str) -> bool {
+        catalogue == self.report_type
+            || catalogue == format!("{} {}", self.report_type, self.report_version)
+    }
+}
+
 impl Report {
     /// What a list shows of the report.
     pub fn summary(&self) -> Summary {
@@ -72,6 +108,34 @@ impl Report {
             properties: metadata.properties.clone(),
             task_id: metadata.task_id.clone(),
             scm_revision: metadata.scm_revision.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_catalogue_is_named_with_or_without_its_edition() {
+        let summary: Summary = serde_json::from_value(json!({
+            "projectName": "Shop", "id": "00000000-0000-0000-0000-000000000001", "reportType": "CWE Top 25",
+            "reportVersion": 2024, "projectVersion": "1.0", "date": "2025-12-17T09:05:48Z",
+            "uploadDate": "2025-12-17T09:05:48.5946432+00:00", "vulnerabilitiesCount": 0, "securityRating": "A",
+        }))
+        .unwrap();
+        for (catalogue, is_about) in [
+            ("CWE Top 25", true),
+            ("CWE Top 25 2024", true),
+            ("CWE Top 25 2025", false),
+            ("CWE Top 25 20", false),
+            ("CWE Top 2", false),
+            ("cwe top 25", false),
+            ("2024", false),
+            ("", false),
+        ] {
+            assert_eq!(summary.is_about(catalogue), is_about, "{catalogue}");
         }
     }
 }

@@ -1,0 +1,193 @@
+//! `GET /security/report/list`.
+
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use domain::organization::OrganizationId;
+use domain::version::{Version, VersionRange};
+use serde::Serialize;
+use store::reports::{Filter, Order, Page, Part};
+use time::OffsetDateTime;
+use web::api::{self, ApiError, ErrorCode};
+use web::fields::is_project_key;
+use web::query::Query;
+use web::text::shortened;
+
+use crate::Listing;
+use crate::cursor::Scope;
+
+/// The query parameters that the list knows.
+pub const PARAMETERS: [&str; 10] = [
+    "org", "version", "minver", "maxver", "project", "branch", "type", "limit", "cursor", "order",
+];
+
+/// How many reports of one product a page holds at the most, whatever `limit` says. Of the largest possible ones, with 20 files
+/// each, this many stay below the 6 MB that a buffered Lambda response may have.
+const MAX_OF_PRODUCT: usize = 300;
+
+/// A page of the list. Of one product there is more to say of each report. Names and order of the fields are part of the
+/// contract.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListBody<T> {
+    organization_id: OrganizationId,
+    reports: Vec<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(listing): State<Listing>,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, ApiError> {
+    let query = Query::parse(raw.as_deref(), &PARAMETERS)?;
+    let now = OffsetDateTime::now_utc();
+    let reports = &listing.reports;
+    let org = listing.reading.organization(&headers, &query, now).await?;
+    let product = product(&query)?;
+    let versions = version_range(&query, product.is_some())?;
+    let limit = query.limit()?;
+    let order = order(&query)?;
+    let scope = Scope::new(org, &versions, order, product);
+    let after = query
+        .optional("cursor")?
+        .map(|text| scope.open(text))
+        .transpose()?;
+    let part = Part {
+        range: &versions,
+        order,
+        after: after.as_ref(),
+        limit,
+    };
+
+    let response = match product {
+        None => body(org, reports.page(org, part).await?, &scope),
+        Some((key, filter)) => {
+            let part = Part {
+                limit: limit.min(MAX_OF_PRODUCT),
+                ..part
+            };
+            let page = reports.page_of_product(org, key, filter, part);
+            body(org, page.await?, &scope)
+        }
+    };
+    let unreadable = reports.unreadable.take();
+    listing.metrics.record_unreadable(now, unreadable);
+    response
+}
+
+fn body<T: Serialize>(
+    org: OrganizationId,
+    page: Page<T>,
+    scope: &Scope,
+) -> Result<Response, ApiError> {
+    let organization = org.digest();
+    tracing::debug!(
+        organization,
+        reports = page.reports.len(),
+        read_units = page.read_units,
+        "listed reports of {organization}",
+    );
+    // One that has come short may be empty, and not the last.
+    if page.reports.is_empty() && page.next.is_none() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let body = ListBody {
+        organization_id: org,
+        reports: page.reports,
+        next_cursor: page.next.map(|position| scope.seal(&position)),
+    };
+    api::json(StatusCode::OK, &body)
+}
+
+/// Which product is asked for, and which of its reports.
+fn product(query: &Query) -> Result<Option<(&str, Filter<'_>)>, ApiError> {
+    let filter = Filter {
+        branch: query.optional("branch")?,
+        catalogue: query.optional("type")?,
+    };
+    let Some(key) = query.optional("project")? else {
+        let with = [("branch", filter.branch), ("type", filter.catalogue)];
+        return match with.iter().find(|(_, value)| value.is_some()) {
+            None => Ok(None),
+            Some((name, _)) => {
+                let message = format!("project: is required with {name}");
+                Err(ApiError::new(ErrorCode::MissingParameter, message).parameter("project"))
+            }
+        };
+    };
+    if is_project_key(key) {
+        return Ok(Some((key, filter)));
+    }
+    let message = format!("project: '{}' is not a project's key", shortened(key));
+    Err(ApiError::new(ErrorCode::InvalidProject, message).parameter("project"))
+}
+
+/// The versions that are asked for. They may be all of one product, but not of all.
+fn version_range(query: &Query, may_be_all: bool) -> Result<VersionRange, ApiError> {
+    let exact = version(query, "version")?;
+    let lowest = version(query, "minver")?;
+    let highest = version(query, "maxver")?;
+    if exact.is_none() && lowest.is_none() && highest.is_none() && !may_be_all {
+        let message = "version: is required, or minver, or maxver, or project; minver=0-0 begins before every version";
+        return Err(ApiError::new(ErrorCode::MissingParameter, message).parameter("version"));
+    }
+    let range = exact.into_iter().fold(VersionRange::ALL, |range, version| {
+        range.at_least(version.clone()).at_most(version)
+    });
+    let range = lowest.into_iter().fold(range, VersionRange::at_least);
+    Ok(highest.into_iter().fold(range, VersionRange::at_most))
+}
+
+fn version(query: &Query, name: &'static str) -> Result<Option<Version>, ApiError> {
+    let Some(text) = query.optional(name)? else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|reason| {
+        // In a query string '+' means a space.
+        let hint = if text.contains(' ') {
+            " (a '+' must be sent as %2B)"
+        } else {
+            ""
+        };
+        let message = format!(
+            "{name}: '{}' is not a version: {reason}{hint}",
+            shortened(text)
+        );
+        ApiError::new(ErrorCode::InvalidVersion, message).parameter(name)
+    })
+}
+
+fn order(query: &Query) -> Result<Order, ApiError> {
+    match query.optional("order")? {
+        None | Some("desc") => Ok(Order::Descending),
+        Some("asc") => Ok(Order::Ascending),
+        Some(text) => {
+            let message = format!("order: '{}' is neither 'asc' nor 'desc'", shortened(text));
+            Err(ApiError::new(ErrorCode::InvalidOrder, message).parameter("order"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(
+            values in prop::collection::vec((prop::sample::select(PARAMETERS.as_slice()), "[0-9a-zA-Z.+%-]{0,30}|.{0,10}"), 0..6),
+        ) {
+            let raw: String = values.iter().map(|(name, value)| format!("{name}={value}&")).collect();
+            if let Ok(query) = Query::parse(Some(&raw), &PARAMETERS) {
+                let _ = query.organization();
+                if let Ok(limit) = query.limit() {
+                    prop_assert!((1..=1000).contains(&limit));
+                }
+                let _ = (version_range(&query, false), order(&query), product(&query).is_ok());
+            }
+        }
+    }
+}
