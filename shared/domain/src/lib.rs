@@ -17,6 +17,7 @@ pub mod name;
 pub mod organization;
 pub mod product;
 pub mod report;
+pub mod session;
 pub mod source;
 pub mod token;
 pub mod version;

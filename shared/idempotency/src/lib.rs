@@ -32,6 +32,8 @@ pub use store::idempotency::VALIDITY;
 
 /// The header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The header of an answer that was kept: the request had been carried out before. Stripe calls its own `Idempotent-Replayed`.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The longest key in bytes: several times what a UUID takes, which the draft recommends.
 pub const MAX_KEY: usize = 255;
 
@@ -160,8 +162,8 @@ impl Idempotency {
         now: OffsetDateTime,
         first: impl FnOnce(Attempt) -> F,
     ) -> Result<Answer, ApiError> {
-        match self.begin(scope, keyed, body, now).await? {
-            Begun::Again(answer) => Ok(answer),
+        match self.begin::<Answer>(scope, keyed, body, now).await? {
+            Begun::Again(answer) => Ok(answer.with(&REPLAYED, "true".to_owned())),
             Begun::First(attempt) => {
                 let answer = first(attempt.clone()).await;
                 attempt.settle(answer).await

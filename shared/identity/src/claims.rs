@@ -6,6 +6,7 @@ use domain::line;
 use domain::organization::OrganizationId;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
+use time::macros::datetime;
 
 use crate::error::{VerifyError, invalid};
 use crate::person::{Identity, Role};
@@ -27,8 +28,24 @@ pub struct IdentityOptions {
 /// How far the issuer's clock may be from ours, in seconds. RFC 7519, section 4.1.4: "a few minutes" at most.
 const LEEWAY_SECONDS: i64 = 60;
 
+/// How long an e-mail address may be. RFC 5321, section 4.5.3.1.3: a path has 256 octets, with two brackets.
+const MAX_EMAIL_CHARACTERS: usize = 254;
+
+/// What comes after every date that is one.
+const FAR_FUTURE: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
+
 /// How long a subject may be. OIDC Core 1.0, section 2.
 const MAX_SUBJECT_CHARACTERS: usize = 255;
+
+/// Whether the claims answer the request with this nonce (OIDC Core 1.0, section 3.1.3.7).
+pub(super) fn answers(claims: &Map<String, Value>, nonce: &str) -> Result<(), VerifyError> {
+    if claims.get("nonce").and_then(Value::as_str) == Some(nonce) {
+        return Ok(());
+    }
+    Err(invalid(
+        "the JWT's 'nonce' is not that of the request for it",
+    ))
+}
 
 /// The person whom the claims are about.
 pub(super) fn identity(
@@ -79,8 +96,16 @@ pub(super) fn identity(
             "the JWT's 'sub' has a line break or another control character",
         ));
     }
+    let email = claims.get("email").and_then(Value::as_str);
+    let email = email.filter(|it| {
+        it.chars().count() <= MAX_EMAIL_CHARACTERS && !it.contains(line::is_broken_by)
+    });
+    // Whoever is in the far future stays there.
+    let expires_at = OffsetDateTime::from_unix_timestamp(exp).unwrap_or(FAR_FUTURE);
     Ok(Identity {
         subject: subject.to_owned(),
+        email: email.map(str::to_owned),
+        expires_at,
         roles: roles(claims.get(&options.roles_claim)),
     })
 }

@@ -9,7 +9,7 @@ use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, RequestBuilder, StatusCode, Url, header, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -97,27 +97,94 @@ impl Issuer {
         Ok(keys)
     }
 
+    /// Where people sign in and out.
+    pub(super) async fn endpoints(&self) -> anyhow::Result<Endpoints> {
+        let discovered: Value = self.get(&self.discovery).await?;
+        let endpoint = |name: &str| -> anyhow::Result<Option<Url>> {
+            let Some(text) = discovered.get(name).and_then(Value::as_str) else {
+                return Ok(None);
+            };
+            let url = Url::parse(text).with_context(|| format!("the issuer's {name} '{text}'"))?;
+            anyhow::ensure!(
+                url.scheme() == "https" || (self.plain && is_plain_loopback(&url)),
+                "the issuer's {name} '{url}' is not https"
+            );
+            Ok(Some(url))
+        };
+        let required = |name: &str| {
+            let endpoint = endpoint(name)?;
+            endpoint.with_context(|| format!("{} has no {name}", self.discovery))
+        };
+        anyhow::ensure!(
+            discovered.get("issuer").and_then(Value::as_str) == Some(&self.name),
+            "{} is not of the issuer '{}'",
+            self.discovery,
+            self.name
+        );
+        Ok(Endpoints {
+            authorization: required("authorization_endpoint")?,
+            token: required("token_endpoint")?,
+            end_session: endpoint("end_session_endpoint")?,
+            revocation: endpoint("revocation_endpoint")?,
+        })
+    }
+
     async fn get<T: DeserializeOwned>(&self, url: &Url) -> anyhow::Result<T> {
         let answer = async {
-            let mut response = self.client.get(url.clone()).send().await?;
+            let (status, body) = answer(self.client.get(url.clone())).await?;
             // A redirect is not followed, and fails here.
-            anyhow::ensure!(
-                response.status().is_success(),
-                "the answer is {}",
-                response.status()
-            );
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await? {
-                anyhow::ensure!(
-                    body.len() + chunk.len() <= MAX_ANSWER_BYTES,
-                    "the answer has more than {MAX_ANSWER_BYTES} bytes"
-                );
-                body.extend_from_slice(&chunk);
-            }
+            anyhow::ensure!(status.is_success(), "the answer is {status}");
             Ok(serde_json::from_slice(&body)?)
         };
         answer.await.with_context(|| format!("GET {url}"))
     }
+
+    /// Sends a form, with a login where there is one (RFC 6749, section 2.3.1). Gives the status and the body, whatever they are.
+    pub(super) async fn post(
+        &self,
+        url: &Url,
+        form: &[(&str, &str)],
+        login: Option<(&str, &str)>,
+    ) -> anyhow::Result<(StatusCode, Vec<u8>)> {
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let request = self
+            .client
+            .post(url.clone())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ACCEPT, "application/json")
+            .body(body);
+        let encoded =
+            |text: &str| -> String { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
+        let request = match login {
+            None => request,
+            Some((name, secret)) => request.basic_auth(encoded(name), Some(encoded(secret))),
+        };
+        answer(request).await.with_context(|| format!("POST {url}"))
+    }
+}
+
+/// Where people sign in and out.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoints {
+    pub(super) authorization: Url,
+    pub(super) token: Url,
+    pub(super) end_session: Option<Url>,
+    pub(super) revocation: Option<Url>,
+}
+
+async fn answer(request: RequestBuilder) -> anyhow::Result<(StatusCode, Vec<u8>)> {
+    let mut response = request.send().await?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        anyhow::ensure!(
+            body.len() + chunk.len() <= MAX_ANSWER_BYTES,
+            "the answer has more than {MAX_ANSWER_BYTES} bytes"
+        );
+        body.extend_from_slice(&chunk);
+    }
+    Ok((response.status(), body))
 }
 
 fn client(plain: bool) -> anyhow::Result<Client> {

@@ -1,4 +1,4 @@
-//! Who is calling: a person whom an OIDC issuer vouches for by a JWT (RFC 7519).
+//! Who is calling: a person whom an OIDC issuer vouches for by a JWT (RFC 7519). And how such a person signs in.
 
 mod claims;
 mod error;
@@ -6,6 +6,7 @@ mod issuer;
 mod keys;
 mod person;
 mod provider;
+pub mod sign_in;
 
 pub use claims::{COGNITO_GROUPS, IdentityOptions};
 pub use error::VerifyError;

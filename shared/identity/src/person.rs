@@ -5,12 +5,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use domain::organization::OrganizationId;
+use time::OffsetDateTime;
 
 /// A person whom the issuer vouched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The issuer's id of the person, from the claim `sub`.
     pub subject: String,
+    /// The person's e-mail address, from the claim of this name, if the issuer gives it. It is to be shown, and proves nothing.
+    pub email: Option<String>,
+    /// Until when the issuer vouches for that.
+    pub expires_at: OffsetDateTime,
     /// The highest role in each organization.
     pub(crate) roles: BTreeMap<OrganizationId, Role>,
 }
@@ -19,6 +24,11 @@ impl Identity {
     /// The highest role that the person has in an organization.
     pub fn role_in(&self, org: OrganizationId) -> Option<Role> {
         self.roles.get(&org).copied()
+    }
+
+    /// The organizations in which the person has a role.
+    pub fn organizations(&self) -> impl Iterator<Item = OrganizationId> {
+        self.roles.keys().copied()
     }
 }
 

@@ -51,6 +51,31 @@ impl IdentityProvider {
     /// # Errors
     /// See [`VerifyError`].
     pub async fn verify(&self, jwt: &str, now: OffsetDateTime) -> Result<Identity, VerifyError> {
+        let claims = self.claims(jwt, now).await?;
+        claims::identity(&claims, &self.shared.options, now)
+    }
+
+    /// The person behind a JWT that the issuer gave in answer to the request with this nonce.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
+    pub async fn verify_answer(
+        &self,
+        jwt: &str,
+        nonce: &str,
+        now: OffsetDateTime,
+    ) -> Result<Identity, VerifyError> {
+        let claims = self.claims(jwt, now).await?;
+        claims::answers(&claims, nonce)?;
+        claims::identity(&claims, &self.shared.options, now)
+    }
+
+    /// What a JWT says, when its signature is the issuer's. The rest of it is not looked at.
+    async fn claims(
+        &self,
+        jwt: &str,
+        now: OffsetDateTime,
+    ) -> Result<Map<String, Value>, VerifyError> {
         if jwt.len() > MAX_JWT_BYTES {
             return Err(invalid(format!(
                 "the JWT is longer than {MAX_JWT_BYTES} bytes"
@@ -67,8 +92,11 @@ impl IdentityProvider {
             return Err(invalid("the JWT has the header 'crit'"));
         }
 
-        let Shared { options, keys } = &*self.shared;
-        let key = keys.find(header.kid.as_deref(), header.alg, now).await?;
+        let key = self
+            .shared
+            .keys
+            .find(header.kid.as_deref(), header.alg, now)
+            .await?;
         let claims =
             jsonwebtoken::decode::<Map<String, Value>>(jwt, &key.key, &signature_by(key.algorithm))
                 .map_err(|error| match error.kind() {
@@ -80,9 +108,8 @@ impl IdentityProvider {
                         invalid("the JWT's claims are not of the form of RFC 7519")
                     }
                     _ => not_a_jwt(),
-                })?
-                .claims;
-        claims::identity(&claims, options, now)
+                })?;
+        Ok(claims.claims)
     }
 }
 

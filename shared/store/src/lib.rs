@@ -33,6 +33,8 @@ pub mod quota;
 #[cfg(feature = "tables")]
 pub mod reports;
 #[cfg(feature = "tables")]
+pub mod sessions;
+#[cfg(feature = "tables")]
 pub mod sources;
 #[cfg(feature = "tables")]
 pub mod tokens;

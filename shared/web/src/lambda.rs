@@ -139,11 +139,16 @@ fn event(bytes: &[u8]) -> Result<lambda_http::Request, Error> {
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming> and
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/response-streaming-lambda-configure.html>.
 fn success(id: &str, response: Response) -> Result<Request<Posted>, Error> {
-    let (head, body) = without_needless_length(response).into_parts();
+    let (mut head, body) = without_needless_length(response).into_parts();
+    // Cookies have a place of their own there: of a header that stands several times only one would be left.
+    let cookies = head.headers.get_all(header::SET_COOKIE).iter();
+    let cookies = cookies.filter_map(|it| it.to_str().ok().map(str::to_owned));
+    let cookies = cookies.collect();
+    head.headers.remove(header::SET_COOKIE);
     let mut prelude = MetadataPrelude {
         status_code: head.status,
         headers: head.headers,
-        cookies: Vec::new(),
+        cookies,
     };
     let unknown = HeaderValue::from_static("application/octet-stream");
     prelude

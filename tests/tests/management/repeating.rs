@@ -130,6 +130,8 @@ async fn who_asks_again_gets_the_same_answer_and_nothing_is_created_twice() {
     let again = keyed(&system, org, "/webhooks", KEY, Some(&webhook())).await;
     assert_eq!(created.status, StatusCode::CREATED);
     assert_same(&created, &again);
+    let replayed = [&created, &again].map(|reply| reply.header("idempotency-replayed"));
+    assert_eq!(replayed, ["", "true"]);
     assert!(created.json()["secret"].is_string());
     assert_eq!(list(&system, org).await.len(), 1);
 

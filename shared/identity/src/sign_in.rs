@@ -1,0 +1,297 @@
+//! Signing in with an issuer: the authorization code flow of OIDC Core 1.0, section 3.1, with PKCE (RFC 7636).
+//!
+//! Nothing is kept here. What a request for a sign-in has to remember is [`Attempt`], and what came of it [`Tokens`].
+
+use std::fmt;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+
+use crate::issuer::{Endpoints, Issuer};
+
+/// As many random bits as a session's.
+const RANDOM_BYTES: usize = 32;
+/// The scopes that are asked for. A refresh token comes with them where the issuer gives one to this client.
+const SCOPE: &str = "openid email";
+
+/// One of an issuer's clients, as which people sign in.
+#[derive(Debug)]
+pub struct SignIn {
+    issuer: Issuer,
+    name: String,
+    client: String,
+    secret: Option<ClientSecret>,
+    endpoints: OnceCell<Endpoints>,
+}
+
+/// The secret of a confidential client. `Debug` does not show it.
+#[derive(Clone)]
+pub struct ClientSecret(pub String);
+
+impl fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSecret([redacted])")
+    }
+}
+
+/// What a request for a sign-in has to remember until its answer comes: it is the browser's that asked.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Comes back with the code, so that an answer that nobody asked for is noticed.
+    pub state: String,
+    /// Comes back in the ID token.
+    pub nonce: String,
+    /// Shows the token endpoint that it is who has asked (RFC 7636).
+    pub verifier: String,
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attempt([redacted])")
+    }
+}
+
+/// What the issuer gives for a code, or for a refresh token. `Debug` does not show it.
+#[derive(Clone, Deserialize)]
+pub struct Tokens {
+    /// Who it is, as a JWT that is still to be verified.
+    pub id_token: String,
+    /// By which there is another one, if the issuer gives any.
+    #[serde(default)]
+    pub refresh_token: Option<String>,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens([redacted])")
+    }
+}
+
+/// Why there are no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// The issuer says that the code or the refresh token is not good, or not any more.
+    #[error("the issuer refuses it: {0}")]
+    Refused(String),
+    /// The issuer cannot be asked, or answers something else.
+    #[error("the issuer cannot be asked")]
+    Unavailable(#[source] anyhow::Error),
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+impl Attempt {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            state: random()?,
+            nonce: random()?,
+            verifier: random()?,
+        })
+    }
+}
+
+impl SignIn {
+    /// Signing in with this issuer as this client. It is asked where people sign in when the first of them wants to.
+    ///
+    /// # Errors
+    /// See [`IdentityProvider::new`](crate::IdentityProvider::new).
+    pub fn new(
+        issuer: &str,
+        client: impl Into<String>,
+        secret: Option<ClientSecret>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            issuer: Issuer::new(issuer)?,
+            name: issuer.to_owned(),
+            client: client.into(),
+            secret,
+            endpoints: OnceCell::new(),
+        })
+    }
+
+    /// The address at which a person signs in. From there the browser comes to `redirect_uri`.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn address(&self, attempt: &Attempt, redirect_uri: &str) -> Result<Url, SignInError> {
+        let mut url = self.endpoints().await?.authorization.clone();
+        url.query_pairs_mut().extend_pairs([
+            ("response_type", "code"),
+            ("client_id", &self.client),
+            ("redirect_uri", redirect_uri),
+            ("scope", SCOPE),
+            ("state", &attempt.state),
+            ("nonce", &attempt.nonce),
+            ("code_challenge", &challenge(&attempt.verifier)),
+            ("code_challenge_method", "S256"),
+        ]);
+        Ok(url)
+    }
+
+    /// The tokens for a code.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    pub async fn redeem(
+        &self,
+        code: &str,
+        attempt: &Attempt,
+        redirect_uri: &str,
+    ) -> Result<Tokens, SignInError> {
+        self.tokens(&[
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", redirect_uri),
+            ("code_verifier", &attempt.verifier),
+        ])
+        .await
+    }
+
+    /// New tokens. Some issuers give another refresh token each time, after which the one before is not good any more.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, SignInError> {
+        self.tokens(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token),
+        ])
+        .await
+    }
+
+    /// Has the issuer forget a refresh token (RFC 7009). One without such an endpoint lets it expire.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn revoke(&self, refresh_token: &str) -> Result<(), SignInError> {
+        let Some(url) = &self.endpoints().await?.revocation else {
+            return Ok(());
+        };
+        let form = [
+            ("token", refresh_token),
+            ("token_type_hint", "refresh_token"),
+        ];
+        let (status, _) = self.post(url, &form).await?;
+        if status.is_success() {
+            return Ok(());
+        }
+        let error = anyhow::anyhow!("POST {url}: the answer is {status}");
+        Err(SignInError::Unavailable(error))
+    }
+
+    /// The address at which the person signs out of the issuer too, and from which the browser comes to `back`; `None` where the
+    /// issuer has none (OIDC RP-Initiated Logout 1.0).
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn sign_out_address(
+        &self,
+        id_token: &str,
+        back: &str,
+    ) -> Result<Option<Url>, SignInError> {
+        let Some(mut url) = self.endpoints().await?.end_session.clone() else {
+            return Ok(None);
+        };
+        let mut query = url.query_pairs_mut();
+        query.append_pair("client_id", &self.client);
+        // Cognito has a logout of its own ("Logout endpoint", Amazon Cognito Developer Guide).
+        if self.is_cognito() {
+            query.append_pair("logout_uri", back);
+        } else {
+            query.append_pair("id_token_hint", id_token);
+            query.append_pair("post_logout_redirect_uri", back);
+        }
+        drop(query);
+        Ok(Some(url))
+    }
+
+    fn is_cognito(&self) -> bool {
+        self.name.starts_with("https://cognito-idp.")
+    }
+
+    async fn endpoints(&self) -> Result<&Endpoints, SignInError> {
+        let endpoints = self.endpoints.get_or_try_init(|| self.issuer.endpoints());
+        endpoints.await.map_err(SignInError::Unavailable)
+    }
+
+    async fn tokens(&self, form: &[(&str, &str)]) -> Result<Tokens, SignInError> {
+        let url = &self.endpoints().await?.token;
+        let (status, body) = self.post(url, form).await?;
+        let read = || -> anyhow::Result<Tokens> {
+            anyhow::ensure!(status.is_success(), "the answer is {status}");
+            // What serde says might repeat a part of a token.
+            let tokens = serde_json::from_slice(&body).ok();
+            tokens.context("the answer has no ID token")
+        };
+        if let (400 | 401, Ok(Refusal { error })) = (status.as_u16(), serde_json::from_slice(&body))
+        {
+            return Err(SignInError::Refused(error));
+        }
+        read()
+            .with_context(|| format!("POST {url}"))
+            .map_err(SignInError::Unavailable)
+    }
+
+    async fn post(
+        &self,
+        url: &Url,
+        form: &[(&str, &str)],
+    ) -> Result<(reqwest::StatusCode, Vec<u8>), SignInError> {
+        let mut form = form.to_vec();
+        let login = match &self.secret {
+            Some(secret) => Some((self.client.as_str(), secret.0.as_str())),
+            None => {
+                form.push(("client_id", &self.client));
+                None
+            }
+        };
+        let answer = self.issuer.post(url, &form, login).await;
+        answer.map_err(SignInError::Unavailable)
+    }
+}
+
+/// RFC 7636, section 4.2.
+fn challenge(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
+}
+
+fn random() -> anyhow::Result<String> {
+    let mut bytes = [0; RANDOM_BYTES];
+    getrandom::fill(&mut bytes).context("get random bytes for a sign-in")?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_challenge_is_that_of_the_rfc() {
+        // RFC 7636, appendix B.
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let expected = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        assert_eq!(challenge(verifier), expected);
+    }
+
+    #[test]
+    fn each_attempt_is_another() {
+        let (one, other) = (Attempt::new().unwrap(), Attempt::new().unwrap());
+        assert_ne!(one.state, other.state);
+        assert_ne!(one.nonce, other.nonce);
+        assert_ne!(one.verifier, other.verifier);
+        assert_eq!(one.verifier.len(), 43);
+        assert!(!format!("{one:?}").contains(&one.verifier));
+    }
+}
