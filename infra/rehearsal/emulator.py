@@ -60,6 +60,9 @@ def stream_responses():
 def gathered(streamed):
     head, body = streamed.split(SEPARATOR, 1)
     response = json.loads(head)
+    # They stand beside the headers there.
+    if cookies := response.pop("cookies", None):
+        response["multiValueHeaders"] = {"Set-Cookie": cookies}
     # Bytes, which go through as they are: base64 would be decoded only for binary media types, and we need none.
     response["body"] = body
     return response

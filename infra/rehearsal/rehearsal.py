@@ -49,7 +49,7 @@ ISSUER_NAME = "issuer.example.com"
 # What the development issuer of `local` adds to the URL of its listener, and whom its tokens are for.
 ISSUER = f"https://{ISSUER_NAME}/development-issuer"
 AUDIENCE = "sonarqube-reports"
-OWN_ISSUER = [f"OidcIssuer={ISSUER}", f"OidcAudience={AUDIENCE}"]
+OWN_ISSUER = [f"OidcIssuer={ISSUER}", f"OidcAudience={AUDIENCE}", "PanelClientId=sonarqube-reports-panel"]
 ADMINISTRATOR = "administrator@example.com"
 PASSWORD = "correct horse battery staple"
 # The tests wait for rounds, and EventBridge knows no shorter time.

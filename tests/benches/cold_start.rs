@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use domain::token::Right;
 use identity::Role;
+use local::DevelopmentIssuer;
 use local::client::File;
 use serde_json::{Value, json};
 use store::queue::work::Work;
@@ -36,6 +37,7 @@ use tests::samples::{files, metadata};
 use tests::source::{Source, call_of, signature};
 use tests::system::{System, organization};
 use tests::tls;
+use tests::visitor::Visitor;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -46,11 +48,12 @@ const STARTS: usize = 40;
 const EVENTS: usize = 10;
 const SHOWN: [(&str, usize); 3] = [("first", 0), ("second", 1), ("tenth", EVENTS - 1)];
 
-const FUNCTIONS: [&str; 7] = [
+const FUNCTIONS: [&str; 8] = [
     "list-reports",
     "download-files",
     "publish-report",
     "manage-webhooks",
+    "panel",
     "receive-events",
     "deliver-webhooks",
     "retry-webhooks",
@@ -303,11 +306,23 @@ async fn events(system: &System) -> Vec<Event> {
             get(&webhooks, &[], &[("Authorization", jwt.as_str())]),
             200,
         ),
+        Event::new("panel", page_of(system).await, 200),
         // After the first time it is known, which is a read instead of an entry in two indexes.
         Event::new("receive-events", called, 202),
         Event::new("deliver-webhooks", batch, json!({"batchItemFailures": []})),
         Event::new("retry-webhooks", json!({}), Value::Null),
     ]
+}
+
+/// A page of the panel for somebody who has signed in: a session, the identity provider's keys once, a list.
+async fn page_of(system: &System) -> Value {
+    let visitor = Visitor::signed_in(system, "administrator").await;
+    let path = format!("{}/webhooks", visitor.home().await);
+    let session = visitor.cookie("session").unwrap();
+    let cookie = format!("__Host-session={session}");
+    let mut event = event("GET", &path, &[], &[("Cookie", &cookie)], None);
+    event["stageVariables"] = json!({ "PanelClientId": DevelopmentIssuer::PANEL_CLIENT });
+    event
 }
 
 async fn run(binary: &Path, environment: &[(&'static str, String)], event: &Event) -> Run {

@@ -12,7 +12,6 @@
 
 use std::time::Duration;
 
-use access::Reading;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use axum::body::Body;
 use axum::http::Request;
@@ -22,7 +21,6 @@ use download_files::Files;
 use list_reports::Listing;
 use local::client::{File, Publisher};
 use retry_webhooks::Round;
-use runtime::metrics::Metrics;
 use serde_json::json;
 use store::queue::work::Work;
 use tests::at_once::AtOnce;

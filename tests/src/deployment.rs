@@ -20,6 +20,7 @@ use crate::api::{Api, text};
 use crate::deployment::target::Target;
 use crate::receiver::{Received, Receiver};
 use crate::system::System;
+use crate::visitor::Visitor;
 
 /// How long a test waits for what a deployed stack does by itself, most of all for a round: they are a minute apart.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,6 +53,20 @@ impl Deployment {
             api: Api::clone(&system),
             place: Place::Local(Box::new(system), Mutex::default()),
         }
+    }
+
+    /// Somebody who has signed in to the panel.
+    pub async fn visitor(&self, role: &str) -> Visitor {
+        let (visitor, issuer) = match &self.place {
+            Place::Local(system, _) => (Visitor::stranger(system), &system.stack.issuer),
+            Place::Deployed(target) => (target.visitor(), target.issuer()),
+        };
+        // The link leads on to the panel, by whatever it calls itself.
+        let entered = visitor.get(&issuer.enter_url()).await;
+        assert!(entered.location().ends_with("/panel/"), "{entered:?}");
+        let seen = visitor.sign_in("", role).await;
+        assert_eq!(seen.status, StatusCode::SEE_OTHER, "{seen:?}");
+        visitor
     }
 
     /// A receiver that the system can reach.

@@ -21,3 +21,4 @@ pub mod source;
 pub mod system;
 pub mod tls;
 pub mod tools;
+pub mod visitor;

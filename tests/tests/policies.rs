@@ -17,7 +17,7 @@ use domain::report::ReportKey;
 use domain::token::Right;
 use identity::Role;
 use local::client::File;
-use local::{Options, Permission, Stack};
+use local::{DEMO_ORGANIZATION, Options, Permission, Stack};
 use serde_json::{Value, json};
 use store::describe;
 use store::queue::EventsQueue;
@@ -28,12 +28,13 @@ use tests::receiver::{Answer, Receiver};
 use tests::samples::{change, files, metadata, noise, stored_report};
 use tests::source::{Source, call_of, signature};
 use tests::system::{System, organization, text};
+use tests::visitor::Visitor;
 use time::{Duration, OffsetDateTime};
 
 /// What functions need on AWS although no call of theirs shows it here: functions, actions, resource, and why.
 const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
     (
-        &["DownloadFiles"],
+        &["DownloadFiles", "Panel"],
         &["s3:GetObjectVersion"],
         "ReportsBucket/reports/*",
         "a file of a bucket that keeps versions is read by its version, and the stand-in keeps none",
@@ -50,6 +51,7 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
             "DownloadFiles",
             "PublishReport",
             "ManageWebhooks",
+            "Panel",
             "ReceiveEvents",
             "DeliverWebhooks",
             "RetryWebhooks",
@@ -62,6 +64,7 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
         &[
             "PublishReport",
             "ManageWebhooks",
+            "Panel",
             "ReceiveEvents",
             "DeliverWebhooks",
         ],
@@ -104,6 +107,7 @@ async fn whatever_is_allowed_is_needed() {
     deliver(&system, org).await;
     sources(&system, org).await;
     retry(&system, org).await;
+    panel(&system).await;
     let by_token = read_by_token().await;
 
     let (mut allowed, mut used) = (BTreeSet::new(), BTreeSet::new());
@@ -371,6 +375,112 @@ async fn sources(system: &System, org: OrganizationId) {
     assert_eq!(round.swept.announced, 1);
     let reply = system.manage(org, "DELETE", &path, None).await;
     assert!(reply.status.is_success(), "{reply:?}");
+}
+
+/// Does by the panel's pages what they can do.
+async fn panel(system: &System) {
+    let org = DEMO_ORGANIZATION;
+    let receiver = Receiver::start().await;
+    let report = system.publish(org, &metadata("1.0"), &files("a")).await;
+    let visitor = Visitor::stranger(system);
+    visitor.enter(system).await;
+    visitor.sign_in("/panel/", "administrator").await;
+    let home = visitor.home().await;
+    let get = async |path: &str| {
+        let seen = visitor.get(&format!("{home}{path}")).await;
+        assert_eq!(seen.status, 200, "{path}: {seen:?}");
+        seen
+    };
+    let post = async |path: &str, fields: &[(&str, &str)]| {
+        let seen = visitor.post(&format!("{home}{path}"), fields).await;
+        assert!(
+            seen.status.is_success() || seen.status == 303,
+            "{path}: {seen:?}"
+        );
+        seen
+    };
+    get("/reports").await;
+    get("/reports/acme:shop").await;
+    get(&format!("/reports/acme:shop/{report}/files/report.html")).await;
+
+    let usual = [
+        ("name", "n"),
+        ("format", "reports"),
+        ("schedule", "hourly"),
+        ("rights", "publish"),
+        ("kind", "sonarqube"),
+        ("enabled", "true"),
+    ];
+    let mut fields = usual.to_vec();
+    fields.push(("url", &receiver.url));
+    let refused = visitor.post(&format!("{home}/webhooks/new"), &usual).await;
+    assert_eq!(refused.status, 400);
+    post("/webhooks/new", &fields).await;
+    let webhooks = system.manage(org, "GET", "/webhooks", None).await.json();
+    let webhook = format!("/webhooks/{}", text(&webhooks["webhooks"][0]["id"]));
+    system.publish(org, &metadata("1.1"), &files("a")).await;
+    system.deliver(OffsetDateTime::now_utc()).await;
+    get(&webhook).await;
+    get(&format!("{webhook}?state=failed")).await;
+    post(&format!("{webhook}/edit"), &fields).await;
+    // To other projects: what limits their number is counted.
+    let mut elsewhere = fields.clone();
+    elsewhere.push(("projects", "acme:shop"));
+    post(&format!("{webhook}/edit"), &elsewhere).await;
+    post(&format!("{webhook}/secret"), &[]).await;
+    post(&format!("{webhook}/test"), &[]).await;
+    let deliveries = system
+        .manage(org, "GET", &format!("{webhook}/deliveries"), None)
+        .await;
+    let delivery = text(&deliveries.json()["deliveries"][0]["id"]);
+    get(&format!("{webhook}/deliveries/{delivery}")).await;
+    post(&format!("{webhook}/deliveries/{delivery}/redeliver"), &[]).await;
+    post(&format!("{webhook}/delete"), &[]).await;
+
+    post("/sources/new", &usual).await;
+    let sources = system.manage(org, "GET", "/sources", None).await.json();
+    let id = text(&sources["sources"][0]["id"]);
+    let source = format!("/sources/{id}");
+    let secret = post(&format!("{source}/secret"), &[])
+        .await
+        .between("<code id=\"secret\">", "<");
+    let call = system.request("POST", &format!("/events/{id}"));
+    let call = call.header(
+        "x-sonar-webhook-hmac-sha256",
+        signature(&secret, call_of("AZ3").as_bytes()),
+    );
+    let called = system.send(call.body(call_of("AZ3"))).await;
+    assert!(called.status.is_success(), "{called:?}");
+    get("/sources").await;
+    get(&source).await;
+    post(&format!("{source}/delete"), &[]).await;
+
+    post("/tokens/new", &usual).await;
+    get("/tokens").await;
+    let tokens = system.manage(org, "GET", "/tokens", None).await.json();
+    let token = format!("/tokens/{}", text(&tokens["tokens"][0]["id"]));
+    post(&format!("{token}/revoke"), &[]).await;
+    let used = system
+        .stack
+        .dynamodb
+        .scan()
+        .table_name("SessionsTable")
+        .send()
+        .await
+        .unwrap();
+    let session = used.items()[0]["sha256"].clone();
+    let update = system
+        .stack
+        .dynamodb
+        .update_item()
+        .table_name("SessionsTable");
+    let update = update
+        .key("sha256", session)
+        .update_expression("SET usedAt = usedAt - :old");
+    let update = update.expression_attribute_values(":old", AttributeValue::N("120".to_owned()));
+    update.send().await.unwrap();
+    get("/organization").await;
+    visitor.post("/panel/sign-out", &[]).await;
 }
 
 async fn retry(system: &System, org: OrganizationId) {

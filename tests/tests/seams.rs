@@ -124,13 +124,10 @@ impl World {
         for _ in 0..3 {
             let stack = &self.system.stack;
             let publishing = &self.process().publishing;
-            let service = local::service(
-                &stack.listing,
-                &stack.files,
+            let service = local::service(&local::Functions {
                 publishing,
-                &stack.managing,
-                &stack.receiving,
-            );
+                ..stack.functions()
+            });
             let request = Request::post(&path)
                 .header("authorization", format!("Bearer {}", token.reveal()))
                 .body(Body::empty())

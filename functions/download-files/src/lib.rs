@@ -62,6 +62,8 @@ pub struct Files {
     pub bucket: Bucket,
     /// How many bytes a response may carry; [`MAX_RESPONSE_BYTES`] on Lambda.
     pub max_response_bytes: u64,
+    /// Whether archives say of which organization they are. Its id is the key to read, which not everybody is given who may.
+    pub names_organization: bool,
     /// What is counted of it.
     pub metrics: Metrics,
 }
@@ -82,6 +84,7 @@ impl Files {
             reading: Reading::new(environment, dynamodb)?,
             bucket: Bucket::new(s3, environment.required("BUCKET")?),
             max_response_bytes: MAX_RESPONSE_BYTES,
+            names_organization: true,
             metrics: environment.metrics()?,
         })
     }
@@ -138,7 +141,7 @@ async fn download(
     response.insert(header::CONTENT_DISPOSITION, content_disposition(&reports));
     let archive = Representation {
         what: What::Archive(reports.len()),
-        plan: plan(org, &reports, &missing)?,
+        plan: plan(files.names_organization.then_some(org), &reports, &missing)?,
         headers: response,
     };
     let mut response = archive.response(&files, &method, &headers, begun).await?;
@@ -203,7 +206,11 @@ async fn find(
     Ok((reports, missing))
 }
 
-fn plan(org: OrganizationId, reports: &[Report], missing: &[ReportId]) -> Result<Plan, ApiError> {
+fn plan(
+    org: Option<OrganizationId>,
+    reports: &[Report],
+    missing: &[ReportId],
+) -> Result<Plan, ApiError> {
     let mut manifest = Manifest {
         organization_id: org,
         reports: Vec::with_capacity(reports.len()),

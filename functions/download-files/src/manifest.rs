@@ -10,7 +10,8 @@ pub(crate) const NAME: &str = "reports.json";
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest<'a> {
-    pub(crate) organization_id: OrganizationId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) organization_id: Option<OrganizationId>,
     pub(crate) reports: Vec<ManifestReport<'a>>,
     /// Asked for, and not found.
     pub(crate) missing: &'a [ReportId],

@@ -11,23 +11,27 @@ mod serve;
 pub mod sonarqube;
 mod stand_ins;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::map_request;
 use deliver_webhooks::Delivering;
 use domain::organization::OrganizationId;
 use domain::token::{Right, Token, TokenSecret};
 use download_files::Files;
 use hyper_util::service::TowerToHyperService;
 use identity::Role;
+use lambda_http::RequestExt as _;
 use list_reports::Listing;
 use manage_webhooks::Managing;
 use outbound::address::AddressPolicy;
 use outbound::sender::{DEADLINE, Sender, SenderOptions};
+use panel::Panel;
 use publish_report::Publishing;
 use receive_events::Receiving;
 use retry_webhooks::Retrying;
@@ -97,6 +101,8 @@ pub struct Options {
     pub delivery_deadline: Duration,
     /// For how long a client of the API, or of the stand-in for S3, may say nothing when it is its turn.
     pub patience: Duration,
+    /// How long an ID token of the panel is good: the first one after a sign-in, and those that follow.
+    pub id_tokens: Option<(time::Duration, time::Duration)>,
 }
 
 impl Default for Options {
@@ -112,6 +118,7 @@ impl Default for Options {
             no_limits: false,
             delivery_deadline: DEADLINE,
             patience: PATIENCE,
+            id_tokens: None,
         }
     }
 }
@@ -129,6 +136,8 @@ pub struct Stack {
     pub publishing: Publishing,
     /// What the function for administrators works with.
     pub managing: Managing,
+    /// What the function for browsers works with.
+    pub panel: Panel,
     /// What the function that sources call works with.
     pub receiving: Receiving,
     /// What the function that delivers works with.
@@ -167,6 +176,7 @@ const TOKENS_TABLE: &str = "TokensTable";
 const IDEMPOTENCY_TABLE: &str = "IdempotencyTable";
 const WEBHOOKS_TABLE: &str = "WebhooksTable";
 const DELIVERIES_TABLE: &str = "DeliveriesTable";
+const SESSIONS_TABLE: &str = "SessionsTable";
 const SOURCES_TABLE: &str = "SourcesTable";
 const CALLS_TABLE: &str = "CallsTable";
 const BUCKET: &str = "ReportsBucket";
@@ -237,7 +247,10 @@ impl Stack {
             let clients = clients.get(function);
             clients.with_context(|| format!("template.yaml has no {function}"))
         };
-        let issuer = DevelopmentIssuer::open(&api_url, options.data.as_deref())?;
+        let mut issuer = DevelopmentIssuer::open(&api_url, options.data.as_deref())?;
+        if let Some((first, later)) = options.id_tokens {
+            issuer = issuer.with_validity(first, later);
+        }
         let environment = environment(&endpoints, events, &issuer, options.read_by_token);
         let given = |function: &str| given(&definition, &environment, function);
         // Receivers on this machine are what somebody who tries it has.
@@ -269,6 +282,18 @@ impl Stack {
             publishing.limits.bytes_per_day = u64::MAX;
             (managing.max_tokens, managing.max_tests) = (u64::MAX, u64::MAX);
         }
+        let (env, its) = (given("Panel")?, of("Panel")?);
+        let (s3_of_panel, sqs_of_panel) = (its.s3.clone(), its.sqs.clone());
+        let mut panel = Panel::new(
+            &env,
+            &its.dynamodb,
+            s3_of_panel,
+            sqs_of_panel,
+            sender.clone(),
+        )?;
+        if options.no_limits {
+            (panel.managing.max_tokens, panel.managing.max_tests) = (u64::MAX, u64::MAX);
+        }
         let (env, its) = (given("ReceiveEvents")?, of("ReceiveEvents")?);
         let receiving = Receiving::new(&env, &its.dynamodb, its.sqs.clone())?;
         let (env, its) = (given("DeliverWebhooks")?, of("DeliverWebhooks")?);
@@ -290,8 +315,15 @@ impl Stack {
             tasks.spawn(pump.run(window));
             tasks.spawn(pump::rounds(retrying.clone(), every));
         }
-        let service = service(&listing, &files, &publishing, &managing, &receiving);
-        let service = service.merge(issuer.router());
+        let functions = Functions {
+            listing: &listing,
+            files: &files,
+            publishing: &publishing,
+            managing: &managing,
+            receiving: &receiving,
+            panel: &panel,
+        };
+        let service = service(&functions).merge(issuer.router());
         let service = RequestBodyTimeout::new(service, limits.patience);
         tasks.spawn(serve(listener, limits, TowerToHyperService::new(service)));
         Ok(Self {
@@ -300,6 +332,7 @@ impl Stack {
             files,
             publishing,
             managing,
+            panel,
             receiving,
             delivering,
             retrying,
@@ -316,6 +349,18 @@ impl Stack {
             tasks,
             _temporary: temporary,
         })
+    }
+
+    /// What the functions that are called by HTTP work with.
+    pub fn functions(&self) -> Functions<'_> {
+        Functions {
+            listing: &self.listing,
+            files: &self.files,
+            publishing: &self.publishing,
+            managing: &self.managing,
+            receiving: &self.receiving,
+            panel: &self.panel,
+        }
     }
 
     /// The URL of the queue of report changes.
@@ -360,6 +405,13 @@ impl Stack {
         let s3 = aws_sdk_s3::Client::from_conf(s3.build());
         let sender = self.managing.sender.clone();
         Managing::new(&self.given("ManageWebhooks")?, &dynamodb, s3, sqs, sender)
+    }
+
+    /// The function for browsers, working with these clients.
+    pub fn panel_with(&self, clients: &Clients) -> anyhow::Result<Panel> {
+        let Clients { dynamodb, s3, sqs } = clients.clone();
+        let sender = self.panel.managing.sender.clone();
+        Panel::new(&self.given("Panel")?, &dynamodb, s3, sqs, sender)
     }
 
     /// The function that sources call, working with these clients.
@@ -416,21 +468,36 @@ impl Stack {
     }
 }
 
+/// What the functions that are called by HTTP work with.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the fields are those of Stack")]
+pub struct Functions<'a> {
+    pub listing: &'a Listing,
+    pub files: &'a Files,
+    pub publishing: &'a Publishing,
+    pub managing: &'a Managing,
+    pub receiving: &'a Receiving,
+    pub panel: &'a Panel,
+}
+
 /// Every route of the system.
-pub fn service(
-    listing: &Listing,
-    files: &Files,
-    publishing: &Publishing,
-    managing: &Managing,
-    receiving: &Receiving,
-) -> Router {
+pub fn service(functions: &Functions<'_>) -> Router {
+    let panel = panel::router(functions.panel.clone()).layer(map_request(with_stage));
     let routes = Router::new()
-        .merge(list_reports::router(listing.clone()))
-        .merge(download_files::router(files.clone()))
-        .merge(publish_report::router(publishing.clone()))
-        .merge(manage_webhooks::router(managing.clone()))
-        .merge(receive_events::router(receiving.clone()));
+        .merge(list_reports::router(functions.listing.clone()))
+        .merge(download_files::router(functions.files.clone()))
+        .merge(publish_report::router(functions.publishing.clone()))
+        .merge(manage_webhooks::router(functions.managing.clone()))
+        .merge(receive_events::router(functions.receiving.clone()))
+        .merge(panel);
     api::service(routes)
+}
+
+/// A request with the variable that the stage has on AWS.
+async fn with_stage(request: Request) -> Request {
+    let client = DevelopmentIssuer::PANEL_CLIENT.to_owned();
+    let variables = HashMap::from([(panel::CLIENT_VARIABLE.to_owned(), client)]);
+    request.with_stage_variables(variables)
 }
 
 /// The variables that template.yaml gives a function.
@@ -467,6 +534,7 @@ fn environment(
         ("IDEMPOTENCY_TABLE", IDEMPOTENCY_TABLE.to_owned()),
         ("WEBHOOKS_TABLE", WEBHOOKS_TABLE.to_owned()),
         ("DELIVERIES_TABLE", DELIVERIES_TABLE.to_owned()),
+        ("SESSIONS_TABLE", SESSIONS_TABLE.to_owned()),
         ("SOURCES_TABLE", SOURCES_TABLE.to_owned()),
         ("CALLS_TABLE", CALLS_TABLE.to_owned()),
         ("BUCKET", bucket_name(BUCKET)),
@@ -474,6 +542,7 @@ fn environment(
         ("OIDC_ISSUER", identity.issuer),
         ("OIDC_AUDIENCE", identity.audience),
         ("OIDC_ROLES_CLAIM", identity.roles_claim),
+        ("PANEL_CLIENT_SECRET", String::new()),
         ("ALLOW_PLAIN_HTTP", "true".to_owned()),
         ("DISABLE_AFTER_DAYS", "5".to_owned()),
         ("EVENTS_QUEUE_URL", events.to_owned()),

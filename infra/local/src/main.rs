@@ -293,6 +293,7 @@ fn clear(data: &Path) -> io::Result<()> {
     for name in [
         "local.env",
         "issuer.pk8",
+        "issuer.enter",
         "sqs.sqlite-wal",
         "sqs.sqlite-shm",
         "sqs.sqlite",
@@ -399,9 +400,10 @@ fn write_environment(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow:
         JWT_VALIDITY,
     )?;
     let text = format!(
-        "API_URL={}\nORG_ID={DEMO_ORGANIZATION}\nPUBLISH_TOKEN={}\nADMIN_TOKEN={admin}\n",
+        "API_URL={}\nORG_ID={DEMO_ORGANIZATION}\nPUBLISH_TOKEN={}\nADMIN_TOKEN={admin}\nPANEL_URL={}\n",
         stack.api_url,
-        token.reveal()
+        token.reveal(),
+        stack.issuer.enter_url(),
     );
     let mut options = File::options();
     options.write(true).create(true).truncate(true);
@@ -453,6 +455,7 @@ async fn welcome(
     Ok(format!(
         "
 SonarQube Reports answers at  {url}
+  Panel: {panel}
   organization      {DEMO_ORGANIZATION}
   publishing token  {token}
   all of these, and an administrator's token, are in  {environment}
@@ -467,6 +470,7 @@ Webhooks are delivered, retried every {retry:?}, and each attempt is a line here
 
 Ctrl-C stops it; what was published is kept in {data}.
 ",
+        panel = stack.issuer.enter_url(),
         token = token.reveal(),
         environment = data.join("local.env").display(),
         data = data.display(),

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::{Api, text};
 use crate::receiver::Receiver;
 use crate::tls;
+use crate::visitor::Visitor;
 
 /// The file that describes the stack. Without this variable the tests make systems of their own.
 const VARIABLE: &str = "END_TO_END_TARGET";
@@ -64,7 +65,7 @@ impl Target {
             .build();
         Some(Self {
             api_url: of("apiUrl"),
-            issuer: issuer(&of("issuerUrl"), public_address, &tls),
+            issuer: issuer(&of("issuerUrl"), &of("apiUrl"), public_address, &tls),
             dynamodb: Client::from_conf(dynamodb),
             webhooks_table: of("webhooksTable"),
             deliveries_table: of("deliveriesTable"),
@@ -78,6 +79,16 @@ impl Target {
     pub(super) fn api(&self) -> Api {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Api::new(&self.api_url, http, self.issuer.clone())
+    }
+
+    /// Somebody with a browser.
+    pub(super) fn visitor(&self) -> Visitor {
+        Visitor::at(&self.api_url)
+    }
+
+    /// Who says who somebody is.
+    pub(super) fn issuer(&self) -> &DevelopmentIssuer {
+        &self.issuer
     }
 
     /// A receiver with a public address, which is the only kind that a deployed stack calls.
@@ -138,10 +149,11 @@ fn string(value: impl Into<String>) -> AttributeValue {
 }
 
 /// The issuer that the stack believes. All tests have the same one, and it is served for as long as this process lives.
-fn issuer(url: &str, address: IpAddr, tls: &TlsAcceptor) -> DevelopmentIssuer {
+fn issuer(url: &str, api_url: &str, address: IpAddr, tls: &TlsAcceptor) -> DevelopmentIssuer {
     static ISSUER: OnceLock<DevelopmentIssuer> = OnceLock::new();
     let start = || {
         let issuer = DevelopmentIssuer::open(url, None).unwrap();
+        let issuer = issuer.with_panel_at(api_url);
         let listener = std::net::TcpListener::bind((address, HTTPS)).unwrap();
         let (served, tls) = (issuer.clone(), tls.clone());
         // The runtime of a test ends with the test.

@@ -8,6 +8,7 @@
 mod access;
 mod events;
 mod failing;
+mod panel;
 mod publishing;
 mod reading;
 mod webhooks;

@@ -43,16 +43,11 @@ async fn publish_without_queue(system: &System, org: OrganizationId, topic: &str
     .header("authorization", format!("Bearer {}", token.reveal()))
     .body(Body::empty())
     .unwrap();
-    let response = local::service(
-        &system.stack.listing,
-        &system.stack.files,
-        &publishing,
-        &system.stack.managing,
-        &system.stack.receiving,
-    )
-    .oneshot(request)
-    .await
-    .unwrap();
+    let functions = local::Functions {
+        publishing: &publishing,
+        ..system.stack.functions()
+    };
+    let response = local::service(&functions).oneshot(request).await.unwrap();
     assert!(
         response.status().is_success(),
         "a queue that is down keeps nobody from publishing: {response:?}"

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use domain::organization::OrganizationId;
 use download_files::Files;
 use local::client::File;
-use local::{Options, service};
+use local::{Functions, Options, service};
 use reqwest::Client;
 use serde_json::json;
 use tests::faults::Proxy;
@@ -521,13 +521,10 @@ mod with_a_broken_bucket {
         let proxy = Proxy::to(&endpoint).await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{path}", listener.local_addr().unwrap());
-        let service = service(
-            &system.stack.listing,
-            &system.stack.files_through(&proxy.url),
-            &system.stack.publishing,
-            &system.stack.managing,
-            &system.stack.receiving,
-        );
+        let service = service(&Functions {
+            files: &system.stack.files_through(&proxy.url),
+            ..system.stack.functions()
+        });
         tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
         (system, proxy, url, whole)
     }

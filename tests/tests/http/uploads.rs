@@ -5,7 +5,6 @@ use axum::body::Body;
 use axum::http::Request;
 use domain::organization::OrganizationId;
 use domain::token::Right;
-use local::Stack;
 use local::client::{File, Publisher};
 use publish_report::UploadLimits;
 use reqwest::StatusCode;
@@ -333,14 +332,11 @@ async fn declared_with(
         )
         .body(Body::from(declaration.to_string()))
         .unwrap();
-    let Stack {
-        listing,
-        files,
-        managing,
-        receiving,
-        ..
-    } = &system.stack;
-    let response = local::service(listing, files, &publishing, managing, receiving);
+    let functions = local::Functions {
+        publishing: &publishing,
+        ..system.stack.functions()
+    };
+    let response = local::service(&functions);
     let (parts, body) = response.oneshot(request).await.unwrap().into_parts();
     let reply = Reply {
         status: parts.status,

@@ -203,16 +203,11 @@ pub(crate) async fn send_through(
     request: Request<Body>,
 ) -> Reply {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = local::service(
-        &system.stack.listing,
-        &system.stack.files,
-        &system.stack.publishing,
+    let functions = local::Functions {
         managing,
-        &system.stack.receiving,
-    )
-    .oneshot(request)
-    .await
-    .unwrap();
+        ..system.stack.functions()
+    };
+    let response = local::service(&functions).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let reply = Reply {
         status: parts.status,

@@ -1,0 +1,106 @@
+//! The panel's cookies.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cookie::{Cookie, SameSite};
+use domain::session::{LONGEST, SessionSecret};
+use identity::sign_in::Attempt;
+use serde::{Deserialize, Serialize};
+use time::Duration;
+
+use crate::links::Links;
+
+/// By TLS a cookie of this name can be set by this host only, and for the whole of it (RFC 6265bis, section 4.1.3.2).
+const PREFIX: &str = "__Host-";
+const SESSION: &str = "session";
+const LOGIN: &str = "login-";
+/// So many characters of an attempt's state tell it from others of the same browser.
+const STATE_CHARACTERS: usize = 8;
+/// How long somebody may take to sign in.
+const SIGNING_IN: Duration = Duration::minutes(10);
+
+/// What the browser remembers while somebody signs in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SigningIn {
+    pub(crate) attempt: Attempt,
+    /// Where to go then.
+    pub(crate) to: String,
+}
+
+/// The session that a request says it is of.
+pub(crate) fn session(links: &Links, headers: &HeaderMap) -> Option<SessionSecret> {
+    find(headers, &name(links, SESSION)).and_then(|text| SessionSecret::parse(&text))
+}
+
+/// What has the browser remember a session, or forget it.
+pub(crate) fn set_session(links: &Links, secret: Option<&SessionSecret>) -> HeaderValue {
+    let value = secret.map(SessionSecret::reveal);
+    set(links, name(links, SESSION), value, LONGEST)
+}
+
+/// What somebody remembers who comes back with this state.
+pub(crate) fn signing_in(links: &Links, headers: &HeaderMap, state: &str) -> Option<SigningIn> {
+    let text = find(headers, &login_name(links, state)?)?;
+    let json = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let signing_in: SigningIn = serde_json::from_slice(&json).ok()?;
+    // It is the browser's own: comparing it tells nobody anything.
+    (signing_in.attempt.state == state).then_some(signing_in)
+}
+
+/// What has the browser remember that somebody signs in.
+pub(crate) fn set_signing_in(links: &Links, signing_in: &SigningIn) -> anyhow::Result<HeaderValue> {
+    let name = login_name(links, &signing_in.attempt.state)
+        .ok_or_else(|| anyhow::anyhow!("a state is long enough"))?;
+    let value = URL_SAFE_NO_PAD.encode(serde_json::to_vec(signing_in)?);
+    Ok(set(links, name, Some(&value), SIGNING_IN))
+}
+
+/// What has the browser forget that.
+pub(crate) fn forget_signing_in(links: &Links, state: &str) -> Option<HeaderValue> {
+    Some(set(links, login_name(links, state)?, None, SIGNING_IN))
+}
+
+/// Strict would not be sent when somebody comes back from the issuer, nor when he follows a link of a message. A request that
+/// changes something is looked at by `guard`.
+fn set(links: &Links, name: String, value: Option<&str>, validity: Duration) -> HeaderValue {
+    let cookie = Cookie::build((name, value.unwrap_or_default()))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(links.is_secure())
+        .max_age(if value.is_some() {
+            validity
+        } else {
+            Duration::ZERO
+        });
+    // Names and values are of our own making.
+    HeaderValue::try_from(cookie.to_string()).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn find(headers: &HeaderMap, name: &str) -> Option<String> {
+    let given = headers.get_all(header::COOKIE);
+    let given = given.iter().filter_map(|it| it.to_str().ok());
+    given
+        .flat_map(Cookie::split_parse)
+        .flatten()
+        .find(|cookie| cookie.name() == name)
+        .map(|cookie| cookie.value().to_owned())
+}
+
+fn login_name(links: &Links, state: &str) -> Option<String> {
+    let state = state.get(..STATE_CHARACTERS)?;
+    let is_ours = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    state
+        .bytes()
+        .all(is_ours)
+        .then(|| name(links, &format!("{LOGIN}{state}")))
+}
+
+fn name(links: &Links, name: &str) -> String {
+    if links.is_secure() {
+        format!("{PREFIX}{name}")
+    } else {
+        name.to_owned()
+    }
+}

@@ -1,0 +1,9 @@
+//! The pages.
+
+pub(crate) mod deliveries;
+pub(crate) mod organization;
+pub(crate) mod reports;
+pub(crate) mod sign_in;
+pub(crate) mod sources;
+pub(crate) mod tokens;
+pub(crate) mod webhooks;

@@ -1,0 +1,473 @@
+//! Reports: the products, one of them, one report, its files.
+
+use askama::Template;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::Response;
+use domain::report::{Report, ReportId};
+use domain::version::Version;
+use serde::Deserialize;
+
+use crate::api::Refusal;
+use crate::form::{Query, pairs};
+use crate::links::{query, segment};
+use crate::problem::Problem;
+use crate::state::Panel;
+use crate::trend::{Point, Trend};
+use crate::view::{Frame, Section, State as Shown, When, count, page, page_with};
+use crate::visit::Visit;
+
+/// So many versions fit into a plot, and into a page of the table.
+const ROWS: &str = "50";
+/// So many products are on a page.
+const PRODUCTS: &str = "50";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProductsBody {
+    products: Vec<ProductBody>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ProductBody {
+    key: String,
+    name: String,
+    latest: ReportBody,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportsBody {
+    reports: Vec<ReportBody>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportBody {
+    id: String,
+    project_name: String,
+    project_version: String,
+    report_type: String,
+    report_version: u32,
+    date: String,
+    vulnerabilities_count: u32,
+    security_rating: String,
+    branch: Option<String>,
+    quality_gate: Option<String>,
+    #[serde(default)]
+    files: Vec<FileBody>,
+}
+
+#[derive(Clone, Deserialize)]
+struct FileBody {
+    name: String,
+}
+
+/// A row of a table of reports.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    id: String,
+    version: String,
+    catalogue: String,
+    branch: String,
+    count: u32,
+    rating: String,
+    gate: Option<Shown>,
+    date: When,
+    html: Option<String>,
+    pdf: Option<String>,
+}
+
+struct ProductRow {
+    name: String,
+    key: String,
+    path: String,
+    latest: Row,
+}
+
+#[derive(Template)]
+#[template(path = "products.html")]
+struct ProductsPage {
+    frame: Frame,
+    products: Vec<ProductRow>,
+    first: Option<String>,
+    older: Option<String>,
+    api: String,
+}
+
+#[derive(Template)]
+#[template(path = "product.html")]
+struct ProductPage {
+    frame: Frame,
+    name: String,
+    key: String,
+    path: String,
+    asked: Asked,
+    branches: Vec<String>,
+    catalogues: Vec<String>,
+    error: Option<(String, String)>,
+    rows: Vec<Row>,
+    trend: Option<Trend>,
+    is_mixed: bool,
+    first: Option<String>,
+    older: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct ReportPage {
+    frame: Frame,
+    name: String,
+    product: String,
+    path: String,
+    row: Row,
+    published: When,
+    revision: u64,
+    commit: String,
+    properties: Vec<(String, String)>,
+    files: Vec<(String, bool)>,
+}
+
+/// What a product's page is asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Asked {
+    from: String,
+    to: String,
+    branch: String,
+    #[serde(rename = "type")]
+    catalogue: String,
+    cursor: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Paged {
+    cursor: String,
+}
+
+impl Row {
+    fn of(report: &ReportBody) -> Self {
+        let file = |ending: &str| {
+            let names = report.files.iter().map(|file| file.name.as_str());
+            let mut of_kind = names.filter(|name| has_ending(name, ending));
+            of_kind.next().map(segment)
+        };
+        Self {
+            id: report.id.clone(),
+            version: report.project_version.clone(),
+            catalogue: format!("{} {}", report.report_type, report.report_version),
+            branch: report.branch.clone().unwrap_or_default(),
+            count: report.vulnerabilities_count,
+            rating: report.security_rating.clone(),
+            gate: Shown::of_gate(report.quality_gate.as_deref()),
+            date: When::of(&report.date),
+            html: file(".html").or_else(|| file(".htm")),
+            pdf: file(".pdf"),
+        }
+    }
+}
+
+fn has_ending(name: &str, ending: &str) -> bool {
+    name.len() > ending.len()
+        && name.is_char_boundary(name.len() - ending.len())
+        && name[name.len() - ending.len()..].eq_ignore_ascii_case(ending)
+}
+
+pub(crate) async fn products(
+    visit: Visit,
+    Query(paged): Query<Paged>,
+) -> Result<Response, Problem> {
+    let mut asked = vec![("limit", PRODUCTS)];
+    if !paged.cursor.is_empty() {
+        asked.push(("cursor", &paged.cursor));
+    }
+    let answer = visit.read(list_reports::PRODUCTS, &asked).await?;
+    let body = answer.map_err(Problem::from)?.read::<ProductsBody>()?;
+    let (products, next) =
+        body.map_or_else(Default::default, |body| (body.products, body.next_cursor));
+    let here = visit.path("/reports");
+    let row = |product: ProductBody| ProductRow {
+        path: format!("{here}/{}", segment(&product.key)),
+        latest: Row::of(&product.latest),
+        name: product.name,
+        key: product.key,
+    };
+    page(&ProductsPage {
+        frame: visit.frame(Section::Reports),
+        products: products.into_iter().map(row).collect(),
+        first: (!paged.cursor.is_empty()).then(|| here.clone()),
+        older: next.map(|cursor| format!("{here}{}", query([("cursor", Some(&*cursor))]))),
+        api: visit.links.base.clone(),
+    })
+}
+
+pub(crate) async fn product(
+    visit: Visit,
+    Path((_, key)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    let given = [
+        ("minver", asked.from.trim()),
+        ("maxver", asked.to.trim()),
+        ("branch", &asked.branch),
+        ("type", &asked.catalogue),
+        ("cursor", &asked.cursor),
+    ];
+    let mut call = vec![("project", key.as_str()), ("limit", ROWS)];
+    call.extend(given.into_iter().filter(|(_, value)| !value.is_empty()));
+    let (body, error) = match visit.read(list_reports::PATH, &call).await? {
+        Ok(answer) => (answer.read::<ReportsBody>()?, None),
+        // What was typed stays, and so do the reports.
+        Err(refusal) if wrong_version(&refusal).is_some() => {
+            let all = [("project", key.as_str()), ("limit", ROWS)];
+            let all = visit.read(list_reports::PATH, &all).await?;
+            let all = all.map_err(Problem::from)?.read::<ReportsBody>()?;
+            (all, wrong_version(&refusal))
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let (reports, next) = body.map_or_else(Default::default, |it| (it.reports, it.next_cursor));
+    // A filter may leave none; the product itself has at least one.
+    let name = match reports.first() {
+        Some(report) => report.project_name.clone(),
+        None => name_of(&visit, &key).await?,
+    };
+    let rows: Vec<Row> = reports.iter().map(Row::of).collect();
+    let status = if error.is_some() {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
+    };
+    let path = format!("{}/{}", visit.path("/reports"), segment(&key));
+    let with = |cursor: Option<&str>| {
+        let query = query([
+            ("from", Some(asked.from.trim())),
+            ("to", Some(asked.to.trim())),
+            ("branch", Some(&*asked.branch)),
+            ("type", Some(&*asked.catalogue)),
+            ("cursor", cursor),
+        ]);
+        format!("{path}{query}")
+    };
+    let first = (!asked.cursor.is_empty()).then(|| with(None));
+    let older = next.map(|cursor| with(Some(&cursor)));
+    let page = ProductPage {
+        frame: visit.frame(Section::Reports),
+        name,
+        key,
+        branches: values(rows.iter().map(|row| &row.branch), &asked.branch),
+        catalogues: values(rows.iter().map(|row| &row.catalogue), &asked.catalogue),
+        error,
+        trend: trend(&rows),
+        is_mixed: rows
+            .iter()
+            .any(|row| row.catalogue != rows[0].catalogue || row.branch != rows[0].branch),
+        rows,
+        first,
+        older,
+        path,
+        asked,
+    };
+    page_with(status, &page)
+}
+
+/// Which field has no version, and why not.
+fn wrong_version(refusal: &Refusal) -> Option<(String, String)> {
+    let field = match refusal.parameter.as_deref()? {
+        "minver" => "from",
+        "maxver" => "to",
+        _ => return None,
+    };
+    let message = refusal
+        .message
+        .split_once(": ")
+        .map_or("", |(_, rest)| rest);
+    Some((field.to_owned(), message.to_owned()))
+}
+
+async fn name_of(visit: &Visit, key: &str) -> Result<String, Problem> {
+    let any = [("project", key), ("limit", "1")];
+    let answer = visit.read(list_reports::PATH, &any).await?;
+    let body = match answer {
+        Ok(answer) => answer.read::<ReportsBody>()?,
+        Err(refusal) if refusal.code == "invalid_project" => None,
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let report = body.and_then(|body| body.reports.into_iter().next());
+    report
+        .map(|report| report.project_name)
+        .ok_or_else(Problem::not_found)
+}
+
+/// What there is to choose from, each once, with what was chosen.
+fn values<'a>(all: impl Iterator<Item = &'a String>, chosen: &str) -> Vec<String> {
+    let mut values: Vec<String> = all.filter(|it| !it.is_empty()).cloned().collect();
+    if !chosen.is_empty() {
+        values.push(chosen.to_owned());
+    }
+    values.sort();
+    values.dedup();
+    values
+}
+
+/// The oldest first: the table begins with the newest.
+fn trend(rows: &[Row]) -> Option<Trend> {
+    let is_prerelease = |version: &str| {
+        let version: Option<Version> = version.parse().ok();
+        let release = version.as_ref().map(|it| it.as_str());
+        release.is_some_and(|it| it.split('+').next().is_some_and(|it| it.contains('-')))
+    };
+    let point = |row: &Row| Point {
+        version: row.version.clone(),
+        count: row.count,
+        rating: row.rating.clone(),
+        is_prerelease: is_prerelease(&row.version),
+    };
+    Trend::of(&rows.iter().rev().map(point).collect::<Vec<_>>())
+}
+
+pub(crate) async fn report(
+    State(panel): State<Panel>,
+    visit: Visit,
+    Path((_, key, id)): Path<(String, String, String)>,
+) -> Result<Response, Problem> {
+    let report = find(&panel, &visit, &key, &id).await?;
+    let metadata = &report.metadata;
+    let file =
+        |file: &domain::report::StoredFile| (file.name.clone(), has_ending(&file.name, ".pdf"));
+    let files: Vec<(String, bool)> = report.files.iter().map(file).collect();
+    let first = |is_pdf: bool| {
+        let found = files.iter().find(|(_, of)| *of == is_pdf);
+        found.map(|(name, _)| segment(name))
+    };
+    let gate = metadata
+        .quality_gate
+        .map(serde_json::to_value)
+        .transpose()?;
+    let product = format!("{}/{}", visit.path("/reports"), segment(&key));
+    page(&ReportPage {
+        frame: visit.frame(Section::Reports),
+        name: metadata.project_name.clone(),
+        path: format!("{product}/{}", report.id),
+        product,
+        row: Row {
+            id: report.id.to_string(),
+            version: metadata.project_version.to_string(),
+            catalogue: format!("{} {}", metadata.report_type, metadata.report_version),
+            branch: metadata.branch.clone().unwrap_or_default(),
+            count: metadata.vulnerabilities_count,
+            rating: serde_json::to_value(metadata.security_rating)?
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            gate: Shown::of_gate(gate.as_ref().and_then(|it| it.as_str())),
+            date: When::of(&metadata.date.to_string()),
+            html: first(false),
+            pdf: first(true),
+        },
+        published: When::of(&report.upload_date),
+        revision: report.revision,
+        commit: metadata.scm_revision.clone().unwrap_or_default(),
+        properties: metadata.properties.clone().into_iter().collect(),
+        files,
+    })
+}
+
+async fn find(panel: &Panel, visit: &Visit, key: &str, id: &str) -> Result<Report, Problem> {
+    let id: ReportId = id.parse().map_err(|_| Problem::not_found())?;
+    let found = panel.listing.reports.get_all(visit.org, &[id]).await?;
+    let report = found.into_iter().next();
+    report
+        .filter(|report| report.metadata.project_key == key)
+        .ok_or_else(Problem::not_found)
+}
+
+/// One file, as the API sends it: a page in a sandbox.
+pub(crate) async fn file(
+    visit: Visit,
+    headers: HeaderMap,
+    Path((_, _, id, name)): Path<(String, String, String, String)>,
+) -> Result<Response, Problem> {
+    let asked = [("report", id.as_str()), ("name", name.as_str())];
+    passed_on(&visit, headers, download_files::file::PATH, &asked).await
+}
+
+/// The files of reports as an archive.
+pub(crate) async fn archive(
+    visit: Visit,
+    headers: HeaderMap,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Problem> {
+    let asked = pairs(raw.unwrap_or_default().as_bytes());
+    let ids = asked.iter().filter(|(name, _)| name == "reports");
+    let ids: Vec<&str> = ids.map(|(_, id)| id.as_str()).collect();
+    if ids.is_empty() {
+        let message =
+            "Choose the reports first: there is a box in front of each. Then download them.";
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "No reports chosen",
+            message,
+        ));
+    }
+    if ids.len() > MOST_IN_ARCHIVE {
+        let message = format!(
+            "You have chosen {}, and one archive holds {MOST_IN_ARCHIVE} at the most. Download them in parts.",
+            count(ids.len() as u64, "report", "reports")
+        );
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "Too many reports",
+            message,
+        ));
+    }
+    let ids = ids.join(",");
+    let asked = [("reports", ids.as_str())];
+    let response = passed_on(&visit, headers, download_files::PATH, &asked).await?;
+    if response.status() == StatusCode::NO_CONTENT {
+        return Err(Problem::not_found());
+    }
+    Ok(response)
+}
+
+/// As many as the API takes.
+const MOST_IN_ARCHIVE: usize = 100;
+
+/// What a browser says of what it has already.
+const CONDITIONS: [HeaderName; 5] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+];
+
+async fn passed_on(
+    visit: &Visit,
+    headers: HeaderMap,
+    path: &str,
+    asked: &[(&str, &str)],
+) -> Result<Response, Problem> {
+    let mut request = visit.reading(path, asked)?;
+    for name in CONDITIONS {
+        if let Some(value) = headers.get(&name) {
+            request.headers_mut().insert(name, value.clone());
+        }
+    }
+    let response = visit.send(request).await;
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    let is_about_a_range = matches!(
+        response.status(),
+        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED
+    );
+    if !is_error || is_about_a_range {
+        return Ok(response);
+    }
+    match crate::api::answer(response).await? {
+        Err(refusal) => Err(refusal.into()),
+        Ok(_) => Err(Problem::not_found()),
+    }
+}

@@ -1,0 +1,220 @@
+//! What administrators do, by forms.
+
+use local::DEMO_ORGANIZATION;
+use serde_json::json;
+use tests::api::text;
+use tests::receiver::{Answer, Receiver, assert_signed};
+use tests::samples::{files, metadata};
+use tests::system::System;
+use tests::visitor::Visitor;
+use time::OffsetDateTime;
+
+const ORG: domain::organization::OrganizationId = DEMO_ORGANIZATION;
+
+/// The fields of a webhook that is to be made.
+fn webhook<'a>(name: &'a str, url: &'a str, form: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
+        ("form", form),
+        ("name", name),
+        ("url", url),
+        ("projects", "acme:shop\n"),
+        ("format", "reports"),
+        ("schedule", "standard"),
+        ("events-mode", "these"),
+        ("events", "report.published"),
+        ("events", "report.deleted"),
+        ("header-name", "x-tenant"),
+        ("header-value", "acme"),
+        ("header-name", ""),
+        ("header-value", ""),
+        ("secret-mode", "generate"),
+        ("do", "save"),
+    ]
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_twice_makes_one_webhook_and_shows_its_secret_once() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let visitor = Visitor::signed_in(&system, "administrator").await;
+    let home = visitor.home().await;
+    let new = format!("{home}/webhooks/new");
+    let number = visitor.get(&new).await.field("form");
+    let fields = webhook("Tickets", &receiver.url, &number);
+
+    let created = visitor.post(&new, &fields).await;
+    assert_eq!(created.status, 200, "{created:?}");
+    let secret = created.between("<code id=\"secret\">", "<");
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    let again = visitor.post(&new, &fields).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    assert!(
+        !again.text.contains(&secret) && again.text.contains("done already"),
+        "{again:?}"
+    );
+
+    let all = system.manage(ORG, "GET", "/webhooks", None).await.json();
+    let [made] = all["webhooks"].as_array().unwrap().as_slice() else {
+        panic!("{all}");
+    };
+    assert_eq!(made["name"], "Tickets");
+    assert_eq!(made["projects"], json!(["acme:shop"]));
+    assert_eq!(
+        made["events"],
+        json!(["report.published", "report.deleted"])
+    );
+    assert_eq!(made["schedule"], "standard");
+    assert_eq!(made["headers"], json!([{"name": "x-tenant"}]));
+    for page in visitor.crawl(&format!("{home}/webhooks")).await.values() {
+        assert!(!page.text.contains(&secret), "{page:?}");
+    }
+    system.publish(ORG, &metadata("1.0"), &files("a")).await;
+    system.deliver(OffsetDateTime::now_utc()).await;
+    let [call] = receiver.take().try_into().unwrap();
+    assert_eq!(call.header("x-tenant"), "acme");
+    assert_signed(&call, &secret);
+
+    // With another content the number is of no use.
+    let other = visitor
+        .post(&new, &webhook("Other", &receiver.url, &number))
+        .await;
+    assert_eq!(other.status, 422, "{other:?}");
+    assert!(other.text.contains("value=\"Other\""));
+}
+
+#[tokio::test]
+async fn what_is_refused_stands_at_its_field_with_what_was_typed() {
+    let system = System::start().await;
+    let visitor = Visitor::signed_in(&system, "administrator").await;
+    let new = format!("{}/webhooks/new", visitor.home().await);
+    for (field, value, id) in [
+        ("url", "https://10.0.0.1/", "url"),
+        ("url", "ftp://a.example/", "url"),
+        ("name", "", "name"),
+        ("projects", "a/b", "projects"),
+        ("events", "report.nothing", "events"),
+        ("header-name", "webhook-id", "headers"),
+        ("format", "nothing", "format"),
+        ("schedule", "nothing", "schedule"),
+    ] {
+        let number = visitor.get(&new).await.field("form");
+        let mut fields = webhook("My <own> name", "https://a.example/in", &number);
+        let place = fields.iter_mut().find(|(name, _)| *name == field).unwrap();
+        place.1 = value;
+        let seen = visitor.post(&new, &fields).await;
+        assert_eq!(seen.status, 400, "{field} {value}: {seen:?}");
+        let complaint = seen.between("id=\"complaint\"", "</div>");
+        assert!(
+            complaint.contains(&format!("href=\"#{id}\"")),
+            "{field}: {complaint}"
+        );
+        let (_, marked) = seen.text.split_once(&format!("id=\"{id}\"")).unwrap();
+        let marked = marked.split_once('>').unwrap().0;
+        assert!(
+            marked.contains("aria-invalid=\"true\""),
+            "{field}: {marked}"
+        );
+        if field != "name" {
+            assert!(seen.text.contains("My &#60;own&#62; name"), "{seen:?}");
+        }
+    }
+    let all = system.manage(ORG, "GET", "/webhooks", None).await.json();
+    assert_eq!(all["webhooks"], json!([]));
+}
+
+#[tokio::test]
+async fn an_edit_that_comes_second_loses_nothing() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let made = system.webhook(ORG, &receiver.url).await;
+    let visitor = Visitor::signed_in(&system, "administrator").await;
+    let home = visitor.home().await;
+    let webhook = format!("{home}/webhooks/{}", text(&made["id"]));
+    let edit = format!("{webhook}/edit");
+    let (mine, theirs) = (visitor.get(&edit).await, visitor.get(&edit).await);
+    let fields = |name: &str, tag: String| {
+        [
+            ("tag", tag),
+            ("name", name.to_owned()),
+            ("url", receiver.url.clone()),
+            ("format", "reports".to_owned()),
+            ("schedule", "hourly".to_owned()),
+            ("events-mode", "usual".to_owned()),
+            ("do", "save".to_owned()),
+        ]
+    };
+    let send = async |fields: &[(&str, String)]| {
+        let fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        visitor.post(&edit, &fields).await
+    };
+    let first = send(&fields("Theirs", theirs.field("tag"))).await;
+    assert_eq!(first.location(), format!("{webhook}?done=changed"));
+    let second = send(&fields("Mine", mine.field("tag"))).await;
+    assert_eq!(second.status, 412, "{second:?}");
+    assert!(
+        second.text.contains("value=\"Mine\"") && second.text.contains("<bdi>Theirs</bdi>"),
+        "{second:?}"
+    );
+    let saved = send(&fields("Mine", second.field("tag"))).await;
+    assert_eq!(saved.location(), format!("{webhook}?done=changed"));
+    assert_eq!(system.webhook_now(ORG, &made["id"]).await["name"], "Mine");
+}
+
+#[tokio::test]
+async fn what_a_receiver_says_is_shown_as_text() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let hostile = "</pre><script>window.x = 1</script><img src=x onerror=\"alert(1)\">";
+    receiver.answer(Answer::Full {
+        status: 503,
+        headers: Vec::new(),
+        body: hostile.into(),
+    });
+    let made = system.webhook(ORG, &receiver.url).await;
+    system.publish(ORG, &metadata("1.0"), &files("a")).await;
+    system.deliver(OffsetDateTime::now_utc()).await;
+    let visitor = Visitor::signed_in(&system, "administrator").await;
+    let home = visitor.home().await;
+    let webhook = format!("{home}/webhooks/{}", text(&made["id"]));
+    let page = visitor.get(&format!("{webhook}?state=failed")).await;
+    let delivery = page
+        .links()
+        .into_iter()
+        .find(|it| it.contains("/deliveries/"))
+        .unwrap();
+    let page = visitor.get(&delivery).await;
+    assert!(page.text.contains("503"), "{page:?}");
+    assert!(
+        !page.text.contains("<script>window") && !page.text.contains("<img"),
+        "{page:?}"
+    );
+    assert!(
+        page.text.contains("&#60;script&#62;window.x = 1"),
+        "{page:?}"
+    );
+    // The report of which it tells is a link.
+    assert!(page.text.contains("/reports/acme:shop/"), "{page:?}");
+
+    let sent = visitor.post(&format!("{delivery}/redeliver"), &[]).await;
+    assert_eq!(sent.location(), delivery);
+    let counted = visitor
+        .post(
+            &format!("{webhook}/replay"),
+            &[("states", "failed"), ("states", "pending"), ("do", "count")],
+        )
+        .await;
+    assert!(
+        counted.text.contains("1 delivery would be sent again"),
+        "{counted:?}"
+    );
+    let replayed = visitor
+        .post(
+            &format!("{webhook}/replay"),
+            &[("states", "failed"), ("do", "send")],
+        )
+        .await;
+    assert_eq!(replayed.location(), format!("{webhook}?done=replayed"));
+}
