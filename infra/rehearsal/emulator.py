@@ -28,6 +28,7 @@ def main():
     stream_responses()
     invoke_functions_that_stream()
     import_any_method()
+    tell_the_domain()
     read_parts_of_versions()
     keep_alarms_with_expressions()
     limit_event_sources()
@@ -86,6 +87,19 @@ def import_any_method():
         return import_path(api, path, named, *others)
 
     apigateway_v1._import_path_item = import_path_item
+
+
+def tell_the_domain():
+    """A function learns from an event by which domain it was called, and the emulator leaves that out."""
+    build = apigateway_v1._build_lambda_event_v1
+
+    def build_event(*arguments, **options):
+        event = build(*arguments, **options)
+        headers = {name.lower(): value for name, value in event["headers"].items()}
+        event["requestContext"]["domainName"] = headers["host"].split(":")[0]
+        return event
+
+    apigateway_v1._build_lambda_event_v1 = build_event
 
 
 def read_parts_of_versions():

@@ -20,6 +20,7 @@ use domain::token::Right;
 use download_files::Files;
 use list_reports::Listing;
 use local::client::{File, Publisher};
+use local::{DEMO_ORGANIZATION, Functions};
 use retry_webhooks::Round;
 use serde_json::json;
 use store::queue::work::Work;
@@ -29,6 +30,7 @@ use tests::receiver::Receiver;
 use tests::samples::{change, metadata, noise, stored_report};
 use tests::source::{Source, call_of, event_of, events_of};
 use tests::system::{System, organization};
+use tests::visitor::Visitor;
 use time::OffsetDateTime;
 use tower::ServiceExt as _;
 
@@ -176,6 +178,7 @@ async fn main() {
         call(&system, &meter).await,
         passing_on(&system, &meter).await,
         passing_on_an_event(&system, &meter).await,
+        page(&system, &meter).await,
         idle_round(&system, &meter).await,
     ] {
         cost.print();
@@ -283,6 +286,46 @@ async fn delivery(system: &System, meter: &Meter) -> Cost {
     let work = Work::change(change(&stored_report(org, 0), 1));
     let what = "A delivery of one report to one webhook, alone in its batch";
     delivering(what, system, meter, &receiver, &work).await
+}
+
+/// A page of the panel: twenty webhooks, of somebody whose session was used within the minute.
+async fn page(system: &System, meter: &Meter) -> Cost {
+    let (org, url) = (DEMO_ORGANIZATION, "https://receiver.example.com/in");
+    for number in 0..20 {
+        let webhook = json!({"name": "n", "url": url, "project": format!("p{}", number / 10)});
+        system.webhook_with(org, webhook).await;
+    }
+    let visitor = Visitor::signed_in(system, "administrator").await;
+    let path = format!("{}/webhooks", visitor.home().await);
+    let cookie = format!("session={}", visitor.cookie("session").unwrap());
+    let clients = meter.of(system, "Panel");
+    let panel = system.stack.panel_with(&clients).unwrap();
+    let functions = Functions {
+        panel: &panel,
+        ..system.stack.functions()
+    };
+    let request = Request::get(path)
+        .header(
+            "host",
+            system.stack.api_url.strip_prefix("http://").unwrap(),
+        )
+        .header("cookie", cookie)
+        .header("accept-encoding", "gzip")
+        .body(Body::empty())
+        .unwrap();
+    let response = local::service(&functions).oneshot(request).await.unwrap();
+    assert!(response.status().is_success());
+    Cost {
+        what: "A page of the panel, twenty webhooks",
+        api_calls: 1,
+        invocations: 1,
+        memory: 512,
+        seconds: 0.06,
+        streamed: 0,
+        to_internet: length(response).await,
+        sqs_requests: 0,
+        usage: meter.read(),
+    }
 }
 
 /// A call of `SonarQube`, of the usual length.

@@ -191,7 +191,11 @@ async fn publish(system: &System, org: OrganizationId) {
 async fn list(system: &System, org: OrganizationId) {
     let listed = system.listed(&format!("org={org}&minver=0")).await;
     assert_eq!(listed.len(), 2);
-    for path in ["products?", "report/list?project=acme:shop&"] {
+    for path in [
+        "products?",
+        "products?project=acme:shop&",
+        "report/list?project=acme:shop&",
+    ] {
         let reply = system.get(&format!("/security/{path}org={org}")).await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }

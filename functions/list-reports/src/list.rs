@@ -107,7 +107,7 @@ fn product(query: &Query) -> Result<Option<(&str, Filter<'_>)>, ApiError> {
         branch: query.optional("branch")?,
         catalogue: query.optional("type")?,
     };
-    let Some(key) = query.optional("project")? else {
+    let Some(key) = project(query)? else {
         let with = [("branch", filter.branch), ("type", filter.catalogue)];
         return match with.iter().find(|(_, value)| value.is_some()) {
             None => Ok(None),
@@ -117,8 +117,16 @@ fn product(query: &Query) -> Result<Option<(&str, Filter<'_>)>, ApiError> {
             }
         };
     };
+    Ok(Some((key, filter)))
+}
+
+/// The project that is asked for.
+pub(crate) fn project(query: &Query) -> Result<Option<&str>, ApiError> {
+    let Some(key) = query.optional("project")? else {
+        return Ok(None);
+    };
     if is_project_key(key) {
-        return Ok(Some((key, filter)));
+        return Ok(Some(key));
     }
     let message = format!("project: '{}' is not a project's key", shortened(key));
     Err(ApiError::new(ErrorCode::InvalidProject, message).parameter("project"))

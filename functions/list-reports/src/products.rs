@@ -8,6 +8,7 @@ use domain::product::{Latest, Product};
 use domain::report::QualityGateStatus;
 use domain::report::summary::Summary;
 use serde::Serialize;
+use store::products::Place;
 use time::OffsetDateTime;
 use web::api::{self, ApiError};
 use web::cursor;
@@ -15,9 +16,10 @@ use web::fields::is_project_key;
 use web::query::Query;
 
 use crate::Listing;
+use crate::list::project;
 
 /// The query parameters that the call knows.
-pub const PARAMETERS: [&str; 3] = ["org", "limit", "cursor"];
+pub const PARAMETERS: [&str; 4] = ["org", "project", "limit", "cursor"];
 /// How many products a page may hold. Of the largest possible ones, with 50 branches of 255 characters each, this many stay
 /// below the 6 MB that a buffered Lambda response may have.
 const MAX_LIMIT: usize = 100;
@@ -89,7 +91,13 @@ pub(crate) async fn products(
     let after = after.transpose()?;
 
     let products = &listing.products;
-    let (page, has_more) = products.page(org, after.as_deref(), limit).await?;
+    let (page, has_more) = match project(&query)? {
+        None => products.page(org, after.as_deref(), limit).await?,
+        Some(key) => match products.get(org, key).await? {
+            Place::Of(product) => (vec![*product], false),
+            Place::Empty | Place::Unreadable => (Vec::new(), false),
+        },
+    };
 
     let unreadable = products.unreadable.take();
     listing.metrics.record_unreadable(now, unreadable);

@@ -20,6 +20,7 @@ document.querySelector("[data-focus]")?.focus();
 
 // Copying says that it has.
 for (const button of document.querySelectorAll("[data-copy]")) {
+  button.setAttribute("aria-live", "polite");
   button.addEventListener("click", async () => {
     const text = document.getElementById(button.dataset.copy).textContent;
     try {
@@ -28,9 +29,29 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     } catch {
       button.textContent = "Not copied";
     }
-    button.setAttribute("aria-live", "polite");
   });
 }
+
+// A form is sent once: what comes second would be answered without the secret.
+for (const form of document.querySelectorAll("form[method=post]")) {
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "yes";
+  });
+}
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
+// Who ticks an event means these, and who means the usual ones ticks none.
+for (const box of document.querySelectorAll("[name=events]")) {
+  box.addEventListener("change", () => {
+    if (box.checked) document.querySelector("[name=events-mode][value=these]").checked = true;
+  });
+}
+document.querySelector("[name=events-mode][value=usual]")?.addEventListener("change", () => {
+  for (const box of document.querySelectorAll("[name=events]")) box.checked = false;
+});
 
 // A test takes its time.
 for (const form of document.querySelectorAll("form[data-busy]")) {

@@ -122,8 +122,12 @@ fn add_headers(headers: &mut HeaderMap, links: &Links) {
     if headers.get(header::CACHE_CONTROL) != Some(&assets::FOR_EVER) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+    // With none at all, forms of our own pages would come without their origin in browsers that have nothing else to say it by
+    // (Fetch, "append a request `Origin` header").
+    headers
+        .entry(header::REFERRER_POLICY)
+        .or_insert(HeaderValue::from_static("same-origin"));
     for (name, value) in [
-        (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             HeaderName::from_static("cross-origin-opener-policy"),

@@ -81,13 +81,16 @@ pub fn router(panel: Panel) -> Router {
         )
         .route(
             "/panel/{handle}/webhooks/{id}/enable",
-            post(webhooks::enable),
+            get(webhooks::elsewhere).post(webhooks::enable),
         )
         .route(
             "/panel/{handle}/webhooks/{id}/disable",
-            post(webhooks::disable),
+            get(webhooks::elsewhere).post(webhooks::disable),
         )
-        .route("/panel/{handle}/webhooks/{id}/test", post(webhooks::test))
+        .route(
+            "/panel/{handle}/webhooks/{id}/test",
+            get(webhooks::elsewhere).post(webhooks::test),
+        )
         .route(
             "/panel/{handle}/webhooks/{id}/replay",
             get(deliveries::replay).post(deliveries::replay_now),
@@ -98,7 +101,7 @@ pub fn router(panel: Panel) -> Router {
         )
         .route(
             "/panel/{handle}/webhooks/{id}/deliveries/{delivery}/redeliver",
-            post(deliveries::redeliver),
+            get(webhooks::elsewhere).post(deliveries::redeliver),
         )
         .route("/panel/{handle}/sources", get(sources::list))
         .route(

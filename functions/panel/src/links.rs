@@ -13,6 +13,9 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b':');
 
+/// So long an address may be to which people get back, in bytes: it is kept in a cookie, which has 4,096.
+const LONGEST_BACK: usize = 1500;
+
 /// Where the panel is, as it was called. Behind API Gateway a path begins with the stage, but for a domain of one's own; so every
 /// address begins with what this gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +60,11 @@ impl Links {
     /// somewhere.
     pub(crate) fn back(&self, to: &str) -> Option<String> {
         let within = to.strip_prefix(&self.prefix)?;
-        let is_ours = within.starts_with("/panel/")
+        // Browsers read these as dots.
+        let has_hidden_dots = within.to_ascii_lowercase().contains("%2e");
+        let is_ours = to.len() <= LONGEST_BACK
+            && within.starts_with("/panel/")
+            && !has_hidden_dots
             && to
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
@@ -148,6 +155,9 @@ mod tests {
             "/v1/panel/é",
             "javascript:alert(1)",
             "/v1//panel/",
+            "/v1/panel/%2e%2e/security/report/list",
+            "/v1/panel/.%2E/x",
+            &format!("/v1/panel/{}", "x".repeat(LONGEST_BACK)),
         ] {
             assert_eq!(links.back(bad), None, "{bad}");
         }

@@ -15,8 +15,10 @@ use identity::{Identity, VerifyError};
 use lambda_http::RequestExt as _;
 use store::dynamodb::Changed;
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use crate::form::{self, MAX_FORM_BYTES};
+use crate::guard::Framed;
 use crate::links::{Links, query};
 use crate::problem::Problem;
 use crate::state::{Panel, Ready};
@@ -104,13 +106,21 @@ pub(crate) async fn signed_in(
     match found {
         Ok((ready, Found::Good(found))) => {
             let (session, identity) = *found;
-            request.extensions_mut().insert(SignedIn {
+            let who = SignedIn {
                 session,
                 identity,
                 ready,
                 now,
-            });
-            next.run(request).await
+            };
+            let frame = Frame::of_path(&who, &links, request.uri().path());
+            request.extensions_mut().insert(who);
+            let mut response = next.run(request).await;
+            // If something stands in the way of the page, that is shown in the same frame.
+            response.extensions_mut().insert(Framed(frame));
+            let unreadable =
+                panel.sessions.unreadable.take() + panel.listing.reports.unreadable.take();
+            panel.listing.metrics.record_unreadable(now, unreadable);
+            response
         }
         Ok((_, Found::None(ended))) => {
             let mut response = if is_form {
@@ -147,6 +157,7 @@ async fn find(
     };
     if session.has_ended(now) || session.client != ready.client {
         panel.sessions.delete(secret).await?;
+        revoke(ready, &session).await;
         return Ok(Found::None(Ended::Over));
     }
     let found = match verified(ready, &session, now).await? {
@@ -164,6 +175,18 @@ async fn find(
         }
     }
     Ok(found)
+}
+
+/// Has the issuer forget the refresh token of a session that has ended. One that it does not forget expires.
+pub(crate) async fn revoke(ready: &Ready, session: &Session) {
+    let Some(token) = session.refresh_token.as_ref() else {
+        return;
+    };
+    if session.client == ready.client
+        && let Err(error) = ready.sign_in.revoke(token).await
+    {
+        tracing::warn!("a refresh token is not revoked, and expires: {error}");
+    }
 }
 
 /// The person of a session, unless its JWT has expired.
@@ -196,31 +219,34 @@ async fn renew(
     let Some(refresh_token) = session.refresh_token.clone() else {
         return over_unless(panel, secret, session, old, Ended::Over).await;
     };
-    if panel.sessions.claim_refresh(&session, now).await? == Changed::Lost {
+    // Before the right to ask is claimed, since it takes its time.
+    if let Err(error) = ready.sign_in.prepare().await {
+        return unavailable(session, old, error);
+    }
+    let claim = Uuid::new_v4();
+    if panel.sessions.claim_refresh(&session, claim, now).await? == Changed::Lost {
         if let Some(identity) = old {
             return Ok(Found::Good(Box::new((session, identity))));
         }
         return renewed_by_others(panel, ready, secret, &session, now).await;
     }
-    let renewed = async {
-        let tokens = ready.sign_in.refresh(&refresh_token).await?;
-        let identity = ready.identity.verify(&tokens.id_token, now).await;
-        let identity = identity.map_err(|error| SignInError::Unavailable(error.into()))?;
-        Ok::<_, SignInError>((tokens, identity))
-    };
-    match renewed.await {
-        Ok((tokens, identity)) => {
+    match ready.sign_in.refresh(&refresh_token).await {
+        Ok(tokens) => {
             let after = Session {
                 id_token: tokens.id_token,
                 refresh_token: tokens.refresh_token.or(Some(refresh_token)),
                 refreshing_until: None,
                 ..session.clone()
             };
+            // Stored before they are looked at: the old refresh token may be good no more.
             if panel.sessions.refreshed(&session, &after).await? == Changed::Lost {
-                // Somebody has signed out meanwhile.
-                return Ok(Found::None(Ended::Over));
+                let stored = panel.sessions.get(secret).await?;
+                if stored.is_none_or(|stored| stored.id_token != after.id_token) {
+                    // Somebody has signed out meanwhile.
+                    return Ok(Found::None(Ended::Over));
+                }
             }
-            Ok(Found::Good(Box::new((after, identity))))
+            renewed(panel, ready, secret, after, old, now).await
         }
         Err(SignInError::Refused(reason)) => {
             tracing::info!("the issuer does not renew a session: {reason}");
@@ -229,14 +255,50 @@ async fn renew(
         }
         Err(error @ SignInError::Unavailable(_)) => {
             panel.sessions.release_refresh(&session).await?;
-            match old {
-                Some(identity) => {
-                    tracing::warn!("a session goes on with its old JWT: {error}");
-                    Ok(Found::Good(Box::new((session, identity))))
-                }
-                None => Err(error.into()),
-            }
+            unavailable(session, old, error)
         }
+    }
+}
+
+/// A session with new tokens, if they are of the same person.
+async fn renewed(
+    panel: &Panel,
+    ready: &Ready,
+    secret: &SessionSecret,
+    session: Session,
+    old: Option<Identity>,
+    now: OffsetDateTime,
+) -> Result<Found, Problem> {
+    match ready.identity.verify(&session.id_token, now).await {
+        Ok(identity) if identity.subject == session.subject => {
+            Ok(Found::Good(Box::new((session, identity))))
+        }
+        Err(error @ VerifyError::Unavailable(_)) => {
+            unavailable(session, old, SignInError::Unavailable(error.into()))
+        }
+        other => {
+            let why = other.map_or_else(|error| error.to_string(), |_| "another person".to_owned());
+            tracing::warn!(
+                "the issuer has renewed a session with a JWT that is not accepted: {why}"
+            );
+            panel.sessions.delete(secret).await?;
+            Ok(Found::None(Ended::Refused))
+        }
+    }
+}
+
+/// A session goes on with its old JWT for as long as that is good.
+fn unavailable(
+    session: Session,
+    old: Option<Identity>,
+    error: SignInError,
+) -> Result<Found, Problem> {
+    match old {
+        Some(identity) => {
+            tracing::warn!("a session goes on with its old JWT: {error}");
+            Ok(Found::Good(Box::new((session, identity))))
+        }
+        None => Err(error.into()),
     }
 }
 
@@ -287,11 +349,18 @@ async fn resend(
     let (head, body) = request.into_parts();
     let action = links.path(head.uri.path_and_query().map_or("", |it| it.as_str()));
     let typed = read(body).await;
-    let has_secrets = typed.iter().any(|(name, _)| form::is_secret(name));
-    let fields = typed
-        .into_iter()
-        .filter(|(name, _)| !form::is_secret(name))
-        .collect();
+    let is_secret = |(name, value): &(String, String)| form::is_secret(name) && !value.is_empty();
+    let has_secrets = typed.iter().any(is_secret);
+    // Their fields stay, empty, beside the others that they belong to.
+    let emptied = |(name, value): (String, String)| {
+        let value = if form::is_secret(&name) {
+            String::new()
+        } else {
+            value
+        };
+        (name, value)
+    };
+    let fields = typed.into_iter().map(emptied).collect();
     let page = Resend {
         frame: Frame::of_nobody(links),
         reason,

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use domain::date::GivenDate;
 use domain::organization::OrganizationId;
+use identity::{Identity, Role};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -15,6 +16,7 @@ use crate::assets;
 use crate::handle::Handle;
 use crate::links::Links;
 use crate::problem::Problem;
+use crate::session::SignedIn;
 use crate::visit::Visit;
 
 /// Where in the panel a page is.
@@ -67,23 +69,39 @@ impl Frame {
     }
 
     pub(crate) fn of(visit: &Visit, section: Section) -> Self {
-        let identity = &visit.who.identity;
-        let is_renewed = visit.who.session.refresh_token.is_some();
-        let ends_at = (!is_renewed).then(|| When::at(identity.expires_at));
         Self {
-            base: visit.path(""),
             section,
+            ..Self::of_member(&visit.who, &visit.links, visit.org, visit.role)
+        }
+    }
+
+    /// That of somebody who has signed in, in the organization that a path names, if it is one of his.
+    pub(crate) fn of_path(who: &SignedIn, links: &Links, path: &str) -> Self {
+        let handle = path.split('/').nth(2).unwrap_or_default();
+        let identity = &who.identity;
+        let named = |org: &OrganizationId| Handle::of(*org).as_str() == handle;
+        let org = identity.organizations().find(named);
+        match org.and_then(|org| Some((org, identity.role_in(org)?))) {
+            Some((org, role)) => Self::of_member(who, links, org, role),
+            None => Self::of_person(links, name_of(identity)),
+        }
+    }
+
+    fn of_member(who: &SignedIn, links: &Links, org: OrganizationId, role: Role) -> Self {
+        let identity = &who.identity;
+        let is_renewed = who.session.refresh_token.is_some();
+        let is_soon = identity.expires_at - who.now < SOON;
+        let ends_at = (!is_renewed && is_soon).then(|| When::at(identity.expires_at));
+        Self {
+            base: links.path(&format!("/panel/{}", Handle::of(org))),
             who: Some(Who {
-                name: identity
-                    .email
-                    .clone()
-                    .unwrap_or_else(|| identity.subject.clone()),
-                role: visit.role.as_str(),
-                is_administrator: visit.is_administrator(),
+                name: name_of(identity),
+                role: role.as_str(),
+                is_administrator: role >= Role::Administrator,
                 has_others: identity.organizations().nth(1).is_some(),
                 ends_at,
             }),
-            ..Self::of_nobody(&visit.links)
+            ..Self::of_nobody(links)
         }
     }
 
@@ -118,6 +136,15 @@ impl Frame {
     pub(crate) fn is_administrator(&self) -> bool {
         self.who.as_ref().is_some_and(|who| who.is_administrator)
     }
+}
+
+/// Before so short a time people are warned that their session ends.
+const SOON: time::Duration = time::Duration::minutes(2);
+
+/// What a person is called here.
+pub(crate) fn name_of(identity: &Identity) -> String {
+    let name = identity.email.as_ref().unwrap_or(&identity.subject);
+    name.clone()
 }
 
 /// A time: for machines, and for people until the script says it in their zone.

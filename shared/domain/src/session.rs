@@ -18,8 +18,9 @@ pub const LONGEST: Duration = Duration::hours(10);
 pub const IDLE: Duration = Duration::hours(1);
 /// A further request within this time is not noted: not every page should cost a write.
 pub const USE_PRECISION: Duration = Duration::minutes(1);
-/// For how long whoever asks the issuer for new tokens has the right to, alone. An issuer is waited for half of it.
-pub const REFRESHING: Duration = Duration::seconds(10);
+/// For how long whoever asks the issuer for new tokens has the right to, alone: an issuer is waited for 5 seconds for the tokens, and as
+/// long for the keys to verify them, twice.
+pub const REFRESHING: Duration = Duration::seconds(30);
 
 /// What the browser holds: the session's cookie. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub struct Session {
     /// By which there is a new one, if the issuer gives any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
+    /// Who it is, as the issuer calls the person. New tokens are of the same.
+    pub subject: String,
     /// The issuer's client as which it was begun. Tokens of another one are of no use.
     pub client: String,
     /// When it began, in seconds since 1970, as the others are.
@@ -88,8 +91,8 @@ impl Session {
     /// A session that begins.
     pub fn new(
         secret: &SessionSecret,
-        id_token: String,
-        refresh_token: Option<String>,
+        (id_token, refresh_token): (String, Option<String>),
+        subject: String,
         client: String,
         now: OffsetDateTime,
     ) -> Self {
@@ -97,6 +100,7 @@ impl Session {
             sha256: secret.sha256(),
             id_token,
             refresh_token,
+            subject,
             client,
             created_at: now.unix_timestamp(),
             used_at: now.unix_timestamp(),
@@ -146,7 +150,13 @@ mod tests {
 
     fn session() -> (SessionSecret, Session) {
         let secret = SessionSecret::generate().unwrap();
-        let session = Session::new(&secret, "jwt".into(), Some("r".into()), "c".into(), NOW);
+        let session = Session::new(
+            &secret,
+            ("jwt".into(), Some("r".into())),
+            "s".into(),
+            "c".into(),
+            NOW,
+        );
         (secret, session)
     }
 

@@ -121,6 +121,14 @@ impl SignIn {
         })
     }
 
+    /// Learns where the issuer is asked, which takes a request the first time.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn prepare(&self) -> Result<(), SignInError> {
+        self.endpoints().await.map(|_| ())
+    }
+
     /// The address at which a person signs in. From there the browser comes to `redirect_uri`.
     ///
     /// # Errors
@@ -196,11 +204,7 @@ impl SignIn {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn sign_out_address(
-        &self,
-        id_token: &str,
-        back: &str,
-    ) -> Result<Option<Url>, SignInError> {
+    pub async fn sign_out_address(&self, back: &str) -> Result<Option<Url>, SignInError> {
         let Some(mut url) = self.endpoints().await?.end_session.clone() else {
             return Ok(None);
         };
@@ -210,7 +214,7 @@ impl SignIn {
         if self.is_cognito() {
             query.append_pair("logout_uri", back);
         } else {
-            query.append_pair("id_token_hint", id_token);
+            // Without `id_token_hint`: the token names the person's organizations, and an address is kept by the browser.
             query.append_pair("post_logout_redirect_uri", back);
         }
         drop(query);
@@ -235,9 +239,16 @@ impl SignIn {
             let tokens = serde_json::from_slice(&body).ok();
             tokens.context("the answer has no ID token")
         };
-        if let (400 | 401, Ok(Refusal { error })) = (status.as_u16(), serde_json::from_slice(&body))
-        {
-            return Err(SignInError::Refused(error));
+        let refusal: Option<Refusal> = serde_json::from_slice(&body).ok();
+        let refused = refusal.filter(|_| matches!(status.as_u16(), 400 | 401));
+        match refused {
+            // That is about us, not about the person: the client's secret is another one.
+            Some(Refusal { error }) if error == "invalid_client" => {
+                let error = anyhow::anyhow!("POST {url}: the issuer does not know the client");
+                return Err(SignInError::Unavailable(error));
+            }
+            Some(Refusal { error }) => return Err(SignInError::Refused(error)),
+            None => {}
         }
         read()
             .with_context(|| format!("POST {url}"))

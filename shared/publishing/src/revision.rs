@@ -196,8 +196,8 @@ impl Publisher {
         if let Place::Of(product) = place {
             return Ok(Some(product.as_ref().clone()));
         }
-        let rest = self.reports.rest_without(report, &[]).await?;
-        Ok(rest.map(|rest| Product::of(&rest.latest)))
+        let latest = self.reports.latest_without(report, &[]).await?;
+        Ok(latest.map(|latest| Product::of(&latest)))
     }
 }
 

@@ -297,10 +297,10 @@ impl ReportStore {
     }
 
     /// What is left of the product of `report` without it, if there is anything. `recent` are reports that may be of the product
-    /// and not in the index yet.
+    /// and not in the index yet. Whether there is another one of the same branch is looked for among [`MAX_LOOKED_AT`] reports; if
+    /// there are more, the branch is taken to be there.
     pub async fn rest_without(&self, report: &Report, recent: &[ReportId]) -> Result<Option<Rest>> {
-        let others = self.others(report, recent, Filter::default()).await?;
-        let Some(latest) = others.into_iter().max_by_key(position_of) else {
+        let Some(latest) = self.latest_without(report, recent).await? else {
             return Ok(None);
         };
         let has_branch = match report.metadata.branch.as_deref() {
@@ -311,46 +311,59 @@ impl ReportStore {
                     branch,
                     ..Filter::default()
                 };
-                let others = self.others(report, recent, filter).await?;
+                let (others, next) = self.others(report, recent, filter, None).await?;
                 let of_branch = |it: &Report| it.metadata.branch.as_deref() == branch;
-                others.iter().any(of_branch)
+                next.is_some() || others.iter().any(of_branch)
             }
         };
         Ok(Some(Rest { latest, has_branch }))
     }
 
-    /// Those of the `recent` reports that are there, and the first ones that are and that the product's index has from the highest
-    /// version on: at least one, if there is one. `report` itself is left out.
+    /// The report that is the latest of the product of `report` without it, if there is any.
+    pub async fn latest_without(
+        &self,
+        report: &Report,
+        recent: &[ReportId],
+    ) -> Result<Option<Report>> {
+        let mut recent = recent;
+        let mut after: Option<Position> = None;
+        loop {
+            let filter = Filter::default();
+            let (others, next) = self.others(report, recent, filter, after.as_ref()).await?;
+            if !others.is_empty() || next.is_none() {
+                return Ok(others.into_iter().max_by_key(position_of));
+            }
+            // All that the index has shown is deleted meanwhile.
+            (recent, after) = (&[], next);
+        }
+    }
+
+    /// Of the `recent` reports and of a page of the product's index, from the highest version on, those that are there, and from behind
+    /// where the index goes on. `report` itself is left out.
     async fn others(
         &self,
         report: &Report,
         recent: &[ReportId],
         filter: Filter<'_>,
-    ) -> Result<Vec<Report>> {
+        after: Option<&Position>,
+    ) -> Result<(Vec<Report>, Option<Position>)> {
         let (org, project_key) = (report.org, &report.metadata.project_key);
-        let mut ids: Vec<ReportId> = recent.to_vec();
-        let mut after: Option<Position> = None;
-        loop {
-            let part = Part {
-                range: &VersionRange::ALL,
-                order: Order::Descending,
-                after: after.as_ref(),
-                limit: CANDIDATES,
-            };
-            let page = self.page_of_product(org, project_key, filter, part).await?;
-            ids.extend(page.reports.iter().map(|it| it.summary.id));
-            ids.sort_unstable();
-            ids.dedup();
-            ids.retain(|id| *id != report.id);
-            // What the index shows may be deleted meanwhile, so the table is asked.
-            let mut others = self.get_all(org, &ids).await?;
-            others.retain(|it| it.metadata.project_key == *project_key);
-            after = page.next;
-            if !others.is_empty() || after.is_none() {
-                return Ok(others);
-            }
-            ids.clear();
-        }
+        let part = Part {
+            range: &VersionRange::ALL,
+            order: Order::Descending,
+            after,
+            limit: CANDIDATES,
+        };
+        let page = self.page_of_product(org, project_key, filter, part).await?;
+        let listed = page.reports.iter().map(|it| it.summary.id);
+        let mut ids: Vec<ReportId> = recent.iter().copied().chain(listed).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|id| *id != report.id);
+        // What the index shows may be deleted meanwhile, so the table is asked.
+        let mut others = self.get_all(org, &ids).await?;
+        others.retain(|it| it.metadata.project_key == *project_key);
+        Ok((others, page.next))
     }
 
     /// The latest revision of the report, which may be a tombstone.

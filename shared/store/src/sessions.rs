@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::session::{REFRESHING, Session, SessionSecret};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::dynamodb::{Changed, Item, Unreadable, changed, get, put, string};
 use crate::error::{Context as _, Result, describe};
@@ -69,21 +70,30 @@ impl SessionStore {
         changed(update).await.context("note the use of a session")
     }
 
-    /// Claims the right to ask the issuer for new tokens, if nobody has it and the tokens are still those of `session`.
-    pub async fn claim_refresh(&self, session: &Session, now: OffsetDateTime) -> Result<Changed> {
+    /// Claims the right to ask the issuer for new tokens, if nobody else has it and the tokens are still those of `session`. `claim` is
+    /// the caller's own, since the SDK may ask twice.
+    pub async fn claim_refresh(
+        &self,
+        session: &Session,
+        claim: Uuid,
+        now: OffsetDateTime,
+    ) -> Result<Changed> {
         let update = self
             .update(session)
-            .update_expression("SET refreshingUntil = :until")
+            .update_expression("SET refreshingUntil = :until, refreshingBy = :claim")
             .condition_expression(
-                "idToken = :old AND (attribute_not_exists(refreshingUntil) OR refreshingUntil <= :now)",
+                "idToken = :old AND (attribute_not_exists(refreshingUntil) OR refreshingUntil <= :now \
+                 OR refreshingBy = :claim)",
             )
             .expression_attribute_values(":old", string(&session.id_token))
+            .expression_attribute_values(":claim", string(claim))
             .expression_attribute_values(":now", number(now.unix_timestamp()))
             .expression_attribute_values(":until", number((now + REFRESHING).unix_timestamp()));
         changed(update).await.context("claim a session's refresh")
     }
 
-    /// Replaces the tokens of a session, if they are still those of `before`.
+    /// Replaces the tokens of a session, if they are still those of `before`. It is `Lost` also when the SDK has asked twice: then they are
+    /// those of `after`.
     pub async fn refreshed(&self, before: &Session, after: &Session) -> Result<Changed> {
         let update = self
             .update(before)
@@ -92,11 +102,11 @@ impl SessionStore {
             .expression_attribute_values(":id", string(&after.id_token));
         let update = match &after.refresh_token {
             None => {
-                update.update_expression("SET idToken = :id REMOVE refreshToken, refreshingUntil")
+                update.update_expression("SET idToken = :id REMOVE refreshToken, refreshingUntil, refreshingBy")
             }
             Some(refresh) => update
                 .update_expression(
-                    "SET idToken = :id, refreshToken = :refresh REMOVE refreshingUntil",
+                    "SET idToken = :id, refreshToken = :refresh REMOVE refreshingUntil, refreshingBy",
                 )
                 .expression_attribute_values(":refresh", string(refresh)),
         };
@@ -107,7 +117,7 @@ impl SessionStore {
     pub async fn release_refresh(&self, session: &Session) -> Result<Changed> {
         let update = self
             .update(session)
-            .update_expression("REMOVE refreshingUntil")
+            .update_expression("REMOVE refreshingUntil, refreshingBy")
             .condition_expression("idToken = :old")
             .expression_attribute_values(":old", string(&session.id_token));
         changed(update).await.context("release a session's refresh")

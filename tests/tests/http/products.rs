@@ -90,6 +90,17 @@ async fn products_come_page_by_page_in_the_order_of_their_keys() {
         publish(&system, org, &metadata).await;
     }
     assert_eq!(products(&system, other).await.status, 204);
+    let one = format!("/security/products?org={org}&project=a:2");
+    let one = system.get(&one).await.json();
+    assert_eq!(one["products"].as_array().unwrap().len(), 1);
+    assert_eq!(one["products"][0]["key"], "a:2");
+    for query in [
+        format!("org={other}&project=a:2"),
+        format!("org={org}&project=a"),
+    ] {
+        let none = system.get(&format!("/security/products?{query}")).await;
+        assert_eq!(none.status, 204, "{query}");
+    }
     let (mut keys, mut cursors) = (Vec::new(), vec![String::new()]);
     while let Some(cursor) = cursors.last().filter(|_| cursors.len() < 9) {
         let path = format!("/security/products?org={org}&limit=2{cursor}");
@@ -107,7 +118,8 @@ async fn products_come_page_by_page_in_the_order_of_their_keys() {
         (format!("org={other}{}", cursors[1]), "invalid_cursor"),
         (format!("org={org}&cursor=x"), "invalid_cursor"),
         (format!("org={org}&limit=0"), "invalid_limit"),
-        (format!("org={org}&project=b"), "unknown_parameter"),
+        (format!("org={org}&version=1"), "unknown_parameter"),
+        (format!("org={org}&project=a+b"), "invalid_project"),
         (String::new(), "missing_parameter"),
     ] {
         let reply = system.get(&format!("/security/products?{query}")).await;

@@ -123,6 +123,132 @@ async fn what_is_refused_stands_at_its_field_with_what_was_typed() {
 }
 
 #[tokio::test]
+async fn a_secret_is_from_where_the_form_says() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let visitor = Visitor::signed_in(&system, "administrator").await;
+    let new = format!("{}/webhooks/new", visitor.home().await);
+    let send = async |format: &str, mode: &str, secret: &str| {
+        let number = visitor.get(&new).await.field("form");
+        let fields = [
+            ("form", number.as_str()),
+            ("name", "n"),
+            ("url", receiver.url.as_str()),
+            ("format", format),
+            ("schedule", "hourly"),
+            ("secret-mode", mode),
+            ("secret", secret),
+        ];
+        let first = visitor.post(&new, &fields).await;
+        (first, visitor.post(&new, &fields).await)
+    };
+    let newest = async || {
+        let all = system.manage(ORG, "GET", "/webhooks", None).await.json();
+        let all = all["webhooks"].as_array().unwrap();
+        (
+            all.len(),
+            all.iter().filter(|it| it["hasSecret"] == true).count(),
+        )
+    };
+    // The API makes one only for its own format; the page says that one is made.
+    for (nth, format) in ["reports", "sonarqube"].into_iter().enumerate() {
+        let (first, again) = send(format, "generate", "").await;
+        let secret = first.between("<code id=\"secret\">", "<");
+        assert!(secret.starts_with("whsec_"), "{format}: {first:?}");
+        assert!(
+            !again.text.contains(&secret) && again.text.contains("done already"),
+            "{again:?}"
+        );
+        assert_eq!(newest().await, (nth + 1, nth + 1), "{format}");
+    }
+    let (own, _) = send("sonarqube", "own", "correct horse battery staple").await;
+    assert!(own.location().ends_with("?done=created"));
+    assert_eq!(newest().await, (3, 3));
+    let (none, _) = send("sonarqube", "none", "").await;
+    assert!(none.location().ends_with("?done=created"));
+    assert_eq!(newest().await, (4, 3));
+    for (format, mode) in [("reports", "own"), ("reports", "none")] {
+        let (refused, _) = send(format, mode, "").await;
+        assert_eq!(refused.status, 400, "{mode}: {refused:?}");
+        assert!(
+            refused
+                .between("id=\"complaint\"", "</div>")
+                .contains("#secret"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(newest().await, (4, 3));
+}
+
+#[tokio::test]
+async fn what_was_tried_is_what_is_stored() {
+    let system = System::start().await;
+    let receiver = Receiver::start().await;
+    let settings = json!({"name": "n", "url": receiver.url, "headers": [{"name": "x-tenant", "value": "old"}]});
+    let made = system.webhook_with(ORG, settings).await;
+    let visitor = Visitor::signed_in(&system, "administrator").await;
+    let home = visitor.home().await;
+    let webhook = format!("{home}/webhooks/{}", text(&made["id"]));
+    let edit = format!("{webhook}/edit");
+    let tag = visitor.get(&edit).await.field("tag");
+    let mut fields = vec![
+        ("tag", tag.as_str()),
+        ("name", "n"),
+        ("url", receiver.url.as_str()),
+        ("format", "reports"),
+        ("schedule", "hourly"),
+        ("header-name", "x-tenant"),
+        ("header-value", "new"),
+        ("do", "test"),
+    ];
+    let tried = visitor.post(&edit, &fields).await;
+    assert!(
+        tried.text.contains("has taken the test message"),
+        "{tried:?}"
+    );
+    assert_eq!(receiver.take()[0].header("x-tenant"), "new");
+    assert!(!tried.text.contains("value=\"new\""), "{tried:?}");
+    assert_eq!(tried.field("retype"), "x-tenant");
+    // The value is gone from the page: saving it now would keep the old one.
+    fields.retain(|(name, _)| !matches!(*name, "header-value" | "do"));
+    fields.extend([("header-value", ""), ("retype", "x-tenant"), ("do", "save")]);
+    let refused = visitor.post(&edit, &fields).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.text.contains("type it again"), "{refused:?}");
+    fields.retain(|(name, _)| *name != "header-value");
+    fields.push(("header-value", "new"));
+    assert_eq!(
+        visitor.post(&edit, &fields).await.location(),
+        format!("{webhook}?done=changed")
+    );
+    visitor.post(&format!("{webhook}/test"), &[]).await;
+    assert_eq!(receiver.take()[0].header("x-tenant"), "new");
+    // Who comes to the address of a form is led to where it stands.
+    assert_eq!(
+        visitor.get(&format!("{webhook}/test")).await.location(),
+        webhook
+    );
+
+    // Events that are ticked, and the usual ones.
+    let unclear = [
+        fields.as_slice(),
+        &[("events-mode", "usual"), ("events", "report.deleted")],
+    ]
+    .concat();
+    let unclear = visitor.post(&edit, &unclear).await;
+    assert_eq!(unclear.status, 400, "{unclear:?}");
+    // Another header, and the events of another format, are shown and nothing is sent.
+    fields.retain(|(name, _)| !matches!(*name, "do" | "format"));
+    fields.extend([("do", "show"), ("format", "codescoring")]);
+    let shown = visitor.post(&edit, &fields).await;
+    assert!(
+        shown.status == 200 && shown.text.contains("codescoring."),
+        "{shown:?}"
+    );
+    assert!(receiver.take().is_empty());
+}
+
+#[tokio::test]
 async fn an_edit_that_comes_second_loses_nothing() {
     let system = System::start().await;
     let receiver = Receiver::start().await;

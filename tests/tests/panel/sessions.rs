@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::session::{IDLE, LONGEST, SessionSecret};
 use futures_util::future::join_all;
 use local::Options;
+use tests::failures::asking_twice;
 use tests::system::System;
 use tests::visitor::Visitor;
 use time::{Duration, OffsetDateTime};
@@ -200,6 +201,35 @@ async fn a_session_is_renewed_once_however_many_pages_want_it() {
 }
 
 #[tokio::test]
+async fn a_session_is_renewed_although_dynamodb_is_asked_twice() {
+    let system = System::start_with(Options {
+        id_tokens: Some((Duration::seconds(30), Duration::minutes(15))),
+        ..Options::default()
+    })
+    .await;
+    let visitor = Visitor::signed_in(&system, "administrator").await;
+    let home = format!("/panel/{}", panel::Handle::of(local::DEMO_ORGANIZATION));
+    let mut clients = system.stack.clients["Panel"].clone();
+    clients.dynamodb = asking_twice(&clients.dynamodb, "UpdateItem");
+    let panel = system.stack.panel_with(&clients).unwrap();
+    let functions = local::Functions {
+        panel: &panel,
+        ..system.stack.functions()
+    };
+    let host = system.stack.api_url.strip_prefix("http://").unwrap();
+    let request = axum::http::Request::get(format!("{home}/organization"))
+        .header("host", host)
+        .header(
+            "cookie",
+            format!("session={}", visitor.cookie("session").unwrap()),
+        )
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let response = tower::ServiceExt::oneshot(local::service(&functions), request);
+    assert_eq!(response.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn what_is_typed_survives_a_session_that_has_ended() {
     let system = System::start_with(Options {
         id_tokens: Some((Duration::seconds(30), Duration::seconds(30))),
@@ -226,6 +256,10 @@ async fn what_is_typed_survives_a_session_that_has_ended() {
     assert_eq!(seen.field("name"), "<Ticket> & \"system\"");
     assert_eq!(seen.field("url"), "https://a.example/");
     assert!(seen.text.contains(&format!("action=\"{new}\"")));
+    // The fields of what is not shown are there, so that names and values stay together.
+    for field in ["secret", "token", "header-value"] {
+        assert_eq!(seen.field(field), "", "{field}");
+    }
     for secret in ["correct horse", "tttt", "hhhh"] {
         assert!(!seen.text.contains(secret), "{secret}");
     }

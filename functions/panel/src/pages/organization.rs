@@ -9,7 +9,7 @@ use crate::handle::Handle;
 use crate::links::Links;
 use crate::problem::Problem;
 use crate::session::SignedIn;
-use crate::view::{Frame, Section, organization_name, page};
+use crate::view::{Frame, Section, name_of, organization_name, page};
 use crate::visit::Visit;
 
 #[derive(Template)]
@@ -47,9 +47,8 @@ pub(crate) async fn choose(
         .iter()
         .map(|&org| (path(org), organization_name(org), role(org)));
     let identity = &who.identity;
-    let name = identity.email.as_ref().unwrap_or(&identity.subject);
     page(&ChoosePage {
-        frame: Frame::of_person(&links, name.clone()),
+        frame: Frame::of_person(&links, name_of(identity)),
         organizations: organizations.collect(),
         subject: identity.subject.clone(),
     })

@@ -33,6 +33,7 @@ struct ProductsBody {
 struct ProductBody {
     key: String,
     name: String,
+    branches: Vec<String>,
     latest: ReportBody,
 }
 
@@ -47,7 +48,6 @@ struct ReportsBody {
 #[serde(rename_all = "camelCase")]
 struct ReportBody {
     id: String,
-    project_name: String,
     project_version: String,
     report_type: String,
     report_version: u32,
@@ -209,6 +209,7 @@ pub(crate) async fn product(
     Path((_, key)): Path<(String, String)>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
+    let product = find_product(&visit, &key).await?;
     let given = [
         ("minver", asked.from.trim()),
         ("maxver", asked.to.trim()),
@@ -230,11 +231,6 @@ pub(crate) async fn product(
         Err(refusal) => return Err(refusal.into()),
     };
     let (reports, next) = body.map_or_else(Default::default, |it| (it.reports, it.next_cursor));
-    // A filter may leave none; the product itself has at least one.
-    let name = match reports.first() {
-        Some(report) => report.project_name.clone(),
-        None => name_of(&visit, &key).await?,
-    };
     let rows: Vec<Row> = reports.iter().map(Row::of).collect();
     let status = if error.is_some() {
         StatusCode::BAD_REQUEST
@@ -256,9 +252,9 @@ pub(crate) async fn product(
     let older = next.map(|cursor| with(Some(&cursor)));
     let page = ProductPage {
         frame: visit.frame(Section::Reports),
-        name,
+        name: product.name,
         key,
-        branches: values(rows.iter().map(|row| &row.branch), &asked.branch),
+        branches: values(product.branches.iter(), &asked.branch),
         catalogues: values(rows.iter().map(|row| &row.catalogue), &asked.catalogue),
         error,
         trend: trend(&rows),
@@ -288,18 +284,16 @@ fn wrong_version(refusal: &Refusal) -> Option<(String, String)> {
     Some((field.to_owned(), message.to_owned()))
 }
 
-async fn name_of(visit: &Visit, key: &str) -> Result<String, Problem> {
-    let any = [("project", key), ("limit", "1")];
-    let answer = visit.read(list_reports::PATH, &any).await?;
-    let body = match answer {
-        Ok(answer) => answer.read::<ReportsBody>()?,
+/// A product, as long as there is a report of it.
+async fn find_product(visit: &Visit, key: &str) -> Result<ProductBody, Problem> {
+    let asked = [("project", key)];
+    let body = match visit.read(list_reports::PRODUCTS, &asked).await? {
+        Ok(answer) => answer.read::<ProductsBody>()?,
         Err(refusal) if refusal.code == "invalid_project" => None,
         Err(refusal) => return Err(refusal.into()),
     };
-    let report = body.and_then(|body| body.reports.into_iter().next());
-    report
-        .map(|report| report.project_name)
-        .ok_or_else(Problem::not_found)
+    let product = body.and_then(|body| body.products.into_iter().next());
+    product.ok_or_else(Problem::not_found)
 }
 
 /// What there is to choose from, each once, with what was chosen.

@@ -5,6 +5,7 @@ use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::session::{Session, SessionSecret};
+use identity::VerifyError;
 use identity::sign_in::{Attempt, SignInError};
 use lambda_http::RequestExt as _;
 use time::OffsetDateTime;
@@ -13,7 +14,7 @@ use crate::cookies::{self, SigningIn};
 use crate::form::Form;
 use crate::links::Links;
 use crate::problem::Problem;
-use crate::session::with_cookies;
+use crate::session::{revoke, with_cookies};
 use crate::state::Panel;
 use crate::view::{Frame, page};
 use crate::{CALLBACK, CLIENT_VARIABLE, ROOT, SIGNED_OUT};
@@ -129,29 +130,39 @@ pub(crate) async fn callback(
         }
         Err(error @ SignInError::Unavailable(_)) => return Err(error.into()),
     };
-    let identity = ready
+    let verified = ready
         .identity
-        .verify_answer(&tokens.id_token, &attempt.nonce, now)
-        .await?;
+        .verify_answer(&tokens.id_token, &attempt.nonce, now);
+    let identity = match verified.await {
+        Ok(identity) => identity,
+        Err(error @ VerifyError::Unavailable(_)) => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!("the issuer has answered with a JWT that is not accepted: {error}");
+            return Ok(with_cookies(refused()?, forget));
+        }
+    };
     // Another session than before: whoever has had the old cookie has nothing of the new one.
     let secret = SessionSecret::generate()?;
     let session = Session::new(
         &secret,
-        tokens.id_token,
-        tokens.refresh_token,
+        (tokens.id_token, tokens.refresh_token),
+        identity.subject.clone(),
         ready.client.clone(),
         now,
     );
     panel.sessions.add(&session).await?;
-    if let Some(old) = cookies::session(&links, request.headers()) {
-        panel.sessions.delete(&old).await?;
+    if let Some(old) = end(&panel, &links, request.headers()).await? {
+        revoke(&ready, &old).await;
     }
     tracing::info!(
         subject = identity.subject,
         "{} has signed in",
         identity.subject
     );
-    let response = Redirect::to(&signing_in.to).into_response();
+    // It was looked at before; a cookie is the browser's all the same.
+    let to = links.back(&signing_in.to);
+    let to = to.unwrap_or_else(|| links.path(ROOT));
+    let response = Redirect::to(&to).into_response();
     let cookie = cookies::set_session(&links, Some(&secret));
     Ok(with_cookies(response, forget.into_iter().chain([cookie])))
 }
@@ -173,14 +184,10 @@ pub(crate) async fn sign_out(
     let address = match &ended {
         None => None,
         Some(session) => {
-            if let Some(token) = &session.refresh_token
-                && let Err(error) = ready.sign_in.revoke(token).await
-            {
-                tracing::warn!("a refresh token is not revoked, and expires: {error}");
-            }
+            revoke(&ready, session).await;
             let back = links.absolute(SIGNED_OUT);
             // Here the session has ended in any case.
-            let address = ready.sign_in.sign_out_address(&session.id_token, &back);
+            let address = ready.sign_in.sign_out_address(&back);
             address.await.unwrap_or_else(|error| {
                 tracing::warn!("nobody can be signed out of the issuer: {error}");
                 None

@@ -278,12 +278,7 @@ fn form_page(
     };
     let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
     // Either is typed into one field.
-    let complaint = complaint.map(|mut complaint| {
-        if complaint.field == "token" {
-            "secret".clone_into(&mut complaint.field);
-        }
-        complaint
-    });
+    let complaint = complaint.map(Complaint::of_secret);
     page_with(
         status,
         &FormPage {
@@ -319,6 +314,10 @@ pub(crate) async fn new(visit: Administrator) -> Result<Response, Problem> {
 pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response, Problem> {
     let typed = SourceForm::typed(&form);
     let number = form.number();
+    if typed.own_secret && form.given("secret").is_none() {
+        let complaint = Some(Complaint::no_secret());
+        return form_page(&visit, None, typed, (number, String::new()), complaint);
+    }
     let call = Call::post("/sources").json(typed.json(&form, true));
     match visit.call(call.once(&number)).await? {
         Ok(answer) => created(&visit, &answer),
@@ -373,7 +372,7 @@ pub(crate) async fn change(
         }
         Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
             let now = visit.expect(Call::get(&*of)).await?;
-            let complaint = Some(Complaint::changed());
+            let complaint = Some(Complaint::changed_meanwhile());
             form_page(
                 &visit,
                 Some(&id),

@@ -18,7 +18,7 @@ use crate::problem::Problem;
 use crate::view::{Frame, Section, When, count, page, page_with};
 use crate::visit::Administrator;
 
-use settings::{Complaint, WebhookForm};
+use settings::{Complaint, SecretMode, WebhookForm};
 
 /// How many webhooks an organization may have, and how many for all projects (the API's own limits).
 const MOST: usize = 1000;
@@ -98,6 +98,7 @@ struct WebhookRow {
 struct WebhooksPage {
     frame: Frame,
     rows: Vec<WebhookRow>,
+    all: usize,
     /// How many fail or are disabled, in words.
     trouble: String,
     for_all: usize,
@@ -262,6 +263,7 @@ pub(crate) async fn list(
         .filter(|it| it.enabled && it.failing_since.is_some());
     let failing = failing.count();
     let for_all = webhooks.iter().filter(|it| it.projects.is_empty()).count();
+    let all = webhooks.len();
     let rows = webhooks
         .iter()
         .filter(|it| !only_in_trouble || it.is_in_trouble())
@@ -281,6 +283,7 @@ pub(crate) async fn list(
     page(&WebhooksPage {
         frame: visit.frame(Section::Webhooks),
         rows: rows.collect(),
+        all,
         trouble: trouble(failing, disabled),
         for_all,
         only_in_trouble,
@@ -349,7 +352,8 @@ async fn shown(
         events: webhook.events(),
         health: Health::of(&webhook),
         previous_secret_until: webhook.previous_secret_until.as_deref().map(When::of),
-        is_waiting: webhook.enabled && rows.iter().any(|row| row.is_pending),
+        // What a POST has answered must not be sent again.
+        is_waiting: tried.is_none() && webhook.enabled && rows.iter().any(|row| row.is_pending),
         webhook,
         path,
         asked,
@@ -440,35 +444,62 @@ pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response,
         tried,
         ..Shown::default()
     };
-    match form.text("do") {
-        "test" => {
-            let call = Call::post("/webhooks/test").json(typed.json(&form, None));
-            let (complaint, tried) = tried(visit.call(call).await?)?;
-            let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
-            form_page(&visit, None, typed, shown(complaint, tried), status).await
-        }
+    let complaint = match form.text("do") {
         "more" => {
-            form_page(
-                &visit,
-                None,
-                typed.with_rows(),
-                shown(None, None),
-                StatusCode::OK,
-            )
-            .await
+            let shown = shown(None, None);
+            return form_page(&visit, None, typed.with_rows(), shown, StatusCode::OK).await;
         }
-        _ => {
-            let call = Call::post("/webhooks").json(typed.json(&form, None));
-            match visit.call(call.once(&number)).await? {
-                Ok(answer) => created(&visit, &answer),
-                Err(refusal) => {
-                    let status = refusal.status;
-                    let complaint = Some(Complaint::of(refusal));
-                    form_page(&visit, None, typed, shown(complaint, None), status).await
-                }
-            }
+        "show" => return form_page(&visit, None, typed, shown(None, None), StatusCode::OK).await,
+        _ => typed.complaint(&form),
+    };
+    if complaint.is_some() {
+        let shown = shown(complaint, None);
+        return form_page(&visit, None, typed, shown, StatusCode::BAD_REQUEST).await;
+    }
+    if form.text("do") == "test" {
+        let call = Call::post("/webhooks/test").json(typed.json(&form));
+        let (complaint, tried) = tried(visit.call(call).await?)?;
+        let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
+        return form_page(&visit, None, typed, shown(complaint, tried), status).await;
+    }
+    let call = Call::post("/webhooks").json(typed.json(&form));
+    match visit.call(call.once(&number)).await? {
+        Ok(answer) if typed.wants_secret() => created_and_signed(&visit, &answer, &number).await,
+        Ok(answer) => created(&visit, &answer),
+        Err(refusal) => {
+            let status = refusal.status;
+            let complaint = Some(Complaint::of(refusal));
+            form_page(&visit, None, typed, shown(complaint, None), status).await
         }
     }
+}
+
+/// The same where the API gives a secret only to who asks for one.
+async fn created_and_signed(
+    visit: &Administrator,
+    answer: &Answer,
+    number: &str,
+) -> Result<Response, Problem> {
+    let webhook: WebhookBody = answer.json()?;
+    let of = format!("/webhooks/{}", webhook.id);
+    let call = Call::post(format!("{of}/secret"))
+        .json(json!({}))
+        .once(number);
+    let answer = visit.expect(call).await?;
+    let Rotated { secret } = answer.json()?;
+    secret_page(
+        visit,
+        "webhook",
+        &webhook.name,
+        visit.path(&of),
+        secret,
+        &answer,
+    )
+}
+
+#[derive(Deserialize)]
+struct Rotated {
+    secret: Option<String>,
 }
 
 /// Shows the secret, if there is one to be shown, once.
@@ -565,43 +596,49 @@ pub(crate) async fn change(
         tag: tag.clone(),
         ..Shown::default()
     };
-    match form.text("do") {
-        "test" => {
-            let body = typed.json(&form, Some(&current));
-            let call = Call::post(format!("{of}/test")).json(body);
-            let (complaint, tried) = tried(visit.call(call).await?)?;
-            let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
-            form_page(&visit, Some(&id), typed, shown(complaint, tried), status).await
-        }
+    let complaint = match form.text("do") {
         "more" => {
-            let shown = shown(None, None);
-            form_page(&visit, Some(&id), typed.with_rows(), shown, StatusCode::OK).await
+            let (shown, typed) = (shown(None, None), typed.with_rows());
+            return form_page(&visit, Some(&id), typed, shown, StatusCode::OK).await;
         }
-        _ => {
-            let body = typed.json(&form, Some(&current));
-            let call = Call::patch(&*of).json(body).unless_changed(Some(&tag));
-            match visit.call(call).await? {
-                Ok(_) => {
-                    let done = format!("{}?done=changed", visit.path(&of));
-                    Ok(Redirect::to(&done).into_response())
-                }
-                Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
-                    // Nothing is lost: what was typed, and what others have made of it meanwhile, stand side by side.
-                    let shown = Shown {
-                        complaint: Some(Complaint::changed()),
-                        tag: now.tag(),
-                        others: Some(WebhookForm::of(&current)),
-                        ..Shown::default()
-                    };
-                    let status = StatusCode::PRECONDITION_FAILED;
-                    form_page(&visit, Some(&id), typed, shown, status).await
-                }
-                Err(refusal) => {
-                    let status = refusal.status;
-                    let shown = shown(Some(Complaint::of(refusal)), None);
-                    form_page(&visit, Some(&id), typed, shown, status).await
-                }
-            }
+        "show" => {
+            let shown = shown(None, None);
+            return form_page(&visit, Some(&id), typed, shown, StatusCode::OK).await;
+        }
+        _ => typed.complaint(&form),
+    };
+    if complaint.is_some() {
+        let shown = shown(complaint, None);
+        return form_page(&visit, Some(&id), typed, shown, StatusCode::BAD_REQUEST).await;
+    }
+    let body = typed.json(&form);
+    if form.text("do") == "test" {
+        let call = Call::post(format!("{of}/test")).json(body);
+        let (complaint, tried) = tried(visit.call(call).await?)?;
+        let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
+        return form_page(&visit, Some(&id), typed, shown(complaint, tried), status).await;
+    }
+    let call = Call::patch(&*of).json(body).unless_changed(Some(&tag));
+    match visit.call(call).await? {
+        Ok(_) => {
+            let done = format!("{}?done=changed", visit.path(&of));
+            Ok(Redirect::to(&done).into_response())
+        }
+        Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
+            // Nothing is lost: what was typed, and what others have made of it meanwhile, stand side by side.
+            let shown = Shown {
+                complaint: Some(Complaint::changed()),
+                tag: now.tag(),
+                others: Some(WebhookForm::of(&current)),
+                ..Shown::default()
+            };
+            let status = StatusCode::PRECONDITION_FAILED;
+            form_page(&visit, Some(&id), typed, shown, status).await
+        }
+        Err(refusal) => {
+            let status = refusal.status;
+            let shown = shown(Some(Complaint::of(refusal)), None);
+            form_page(&visit, Some(&id), typed, shown, status).await
         }
     }
 }
@@ -613,6 +650,21 @@ pub(crate) async fn test(
     let call = Call::post(format!("/webhooks/{}/test", id_of(&id)?));
     let tried = Tried::of(&visit.expect(call).await?)?;
     shown(&visit, &id, Wanted::default(), "", Some(tried)).await
+}
+
+/// An address that only forms are sent to, for who has come to it otherwise.
+pub(crate) async fn elsewhere(
+    visit: Administrator,
+    Path(named): Path<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    let of = |wanted: &str| named.iter().find(|(name, _)| name == wanted);
+    let (_, id) = of("id").ok_or_else(Problem::not_found)?;
+    let webhook = format!("{}/{}", visit.path("/webhooks"), id_of(id)?);
+    let path = match of("delivery") {
+        Some((_, delivery)) => format!("{webhook}/deliveries/{}", id_of(delivery)?),
+        None => webhook,
+    };
+    Ok(Redirect::to(&path).into_response())
 }
 
 pub(crate) async fn enable(
@@ -688,10 +740,6 @@ pub(crate) async fn rotate(
     let path = visit.path(&of);
     match answer {
         Ok(answer) => {
-            #[derive(Deserialize)]
-            struct Rotated {
-                secret: Option<String>,
-            }
             let Rotated { secret } = answer.json()?;
             if secret.is_none() {
                 return Ok(Redirect::to(&format!("{path}?done=changed")).into_response());
@@ -712,6 +760,7 @@ pub(crate) fn rotate_source(
     path: String,
     complaint: Option<Complaint>,
 ) -> Result<Response, Problem> {
+    let complaint = complaint.map(Complaint::of_secret);
     let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
     page_with(
         status,

@@ -30,8 +30,33 @@ pub(crate) struct WebhookForm {
     pub(crate) headers: Vec<HeaderRow>,
     pub(crate) has_secret: bool,
     pub(crate) has_token: bool,
-    /// Whether a secret of one's own was typed. It is not shown again.
-    pub(crate) own_secret: bool,
+    /// Where a new webhook's secret is from.
+    pub(crate) secret: SecretMode,
+    /// What was typed and is not shown again: `token`, `secret`, and names of headers. It has to be typed again before the form
+    /// is sent, since otherwise something else would be stored than what was tried.
+    pub(crate) retype: Vec<String>,
+}
+
+/// Where a new webhook's secret is from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SecretMode {
+    /// It is generated.
+    #[default]
+    Generate,
+    /// It is typed.
+    Own,
+    /// There is none: messages are not signed.
+    None,
+}
+
+impl SecretMode {
+    fn of(text: &str) -> Self {
+        match text {
+            "own" => Self::Own,
+            "none" => Self::None,
+            _ => Self::Generate,
+        }
+    }
 }
 
 /// A row for a header.
@@ -65,7 +90,8 @@ impl Default for WebhookForm {
             headers: vec![HeaderRow::default(); EMPTY_ROWS],
             has_secret: false,
             has_token: false,
-            own_secret: false,
+            secret: SecretMode::default(),
+            retype: Vec::new(),
         }
     }
 }
@@ -88,7 +114,8 @@ impl WebhookForm {
             headers: webhook.headers.iter().map(kept).collect(),
             has_secret: webhook.has_secret,
             has_token: webhook.has_token,
-            own_secret: false,
+            secret: SecretMode::default(),
+            retype: Vec::new(),
         }
         .with_rows()
     }
@@ -113,7 +140,8 @@ impl WebhookForm {
             headers: headers.collect(),
             has_secret: form.text("has-secret") == "true",
             has_token: form.text("has-token") == "true",
-            own_secret: form.text("secret-mode") == "own",
+            secret: SecretMode::of(form.text("secret-mode")),
+            retype: retype(form),
         };
         if typed.headers.is_empty() {
             typed.headers.push(HeaderRow::default());
@@ -127,6 +155,11 @@ impl WebhookForm {
             self.headers.push(HeaderRow::default());
         }
         self
+    }
+
+    /// Whether something has to be typed again.
+    pub(crate) fn is_retyped(&self, name: &str) -> bool {
+        self.retype.iter().any(|it| it == name)
     }
 
     pub(crate) fn may_have_rows(&self) -> bool {
@@ -174,19 +207,16 @@ impl WebhookForm {
             .collect()
     }
 
-    /// What the API is sent: all of it for a new webhook, the changes of `current`.
-    pub(crate) fn json(&self, form: &Form, current: Option<&WebhookBody>) -> Value {
+    /// What the API is sent, for a new webhook and for a change.
+    pub(crate) fn json(&self, form: &Form) -> Value {
         let projects: Vec<&str> = self
             .projects
             .split([',', '\n', ' '])
             .map(str::trim)
             .filter(|it| !it.is_empty())
             .collect();
-        let names = form.all("header-name").map(str::trim);
-        let values = form.all("header-value");
-        let headers = names.zip(values).filter(|(name, _)| !name.is_empty());
-        let headers: Vec<Value> = headers
-            .map(|(name, value)| match value.trim() {
+        let headers: Vec<Value> = headers(form)
+            .map(|(name, value)| match value {
                 "" => json!({ "name": name }),
                 value => json!({ "name": name, "value": value }),
             })
@@ -202,7 +232,7 @@ impl WebhookForm {
         });
         if let Some(secret) = form
             .given("secret")
-            .filter(|_| self.own_secret || current.is_some())
+            .filter(|_| self.secret == SecretMode::Own)
         {
             body["secret"] = json!(secret);
         }
@@ -215,6 +245,75 @@ impl WebhookForm {
     }
 }
 
+/// The names of headers with what was typed for them, which may be nothing.
+fn headers(form: &Form) -> impl Iterator<Item = (&str, &str)> {
+    let values = form.all("header-value").chain(std::iter::repeat(""));
+    let names = form.all("header-name").map(str::trim);
+    let headers = names.zip(values.map(str::trim));
+    headers.filter(|(name, _)| !name.is_empty())
+}
+
+/// What was typed now, and what was typed before and is not shown again.
+fn retype(form: &Form) -> Vec<String> {
+    let fields = ["token", "secret"].into_iter();
+    let fields = fields.filter(|field| form.given(field).is_some());
+    let named = headers(form).filter(|(_, value)| !value.is_empty());
+    let typed = fields.chain(named.map(|(name, _)| name));
+    let before = form.all("retype");
+    let mut retype: Vec<String> = typed.chain(before).map(str::to_owned).collect();
+    retype.sort();
+    retype.dedup();
+    retype
+}
+
+impl WebhookForm {
+    /// What is wrong with what was typed, before the API is asked.
+    pub(crate) fn complaint(&self, form: &Form) -> Option<Complaint> {
+        let wrong = |field: &str, message: String| {
+            Some(Complaint {
+                status: StatusCode::BAD_REQUEST,
+                field: field.to_owned(),
+                message,
+                request_id: None,
+            })
+        };
+        if !self.chooses_events && !self.events.is_empty() {
+            let message = "some are ticked, and the usual ones are chosen: choose 'only these', or untick them";
+            return wrong("events", message.to_owned());
+        }
+        let is_empty = |name: &str| match name {
+            "token" | "secret" => form.given(name).is_none(),
+            name => headers(form).any(|(it, value)| it == name && value.is_empty()),
+        };
+        let again = form.all("retype").find(|name| is_empty(name));
+        if let Some(name) = again {
+            let field = match name {
+                "token" | "secret" => name,
+                _ => "headers",
+            };
+            let message =
+                format!("what you have typed for {name} is not kept in this page: type it again");
+            return wrong(field, message);
+        }
+        if self.secret == SecretMode::Own && form.given("secret").is_none() {
+            return Some(Complaint::no_secret());
+        }
+        if self.secret == SecretMode::None && self.format == Format::Reports.as_str() {
+            let message = "messages of this format are always signed";
+            return wrong("secret", message.to_owned());
+        }
+        None
+    }
+
+    /// Whether a secret is to be generated that the API does not generate by itself.
+    pub(crate) fn wants_secret(&self) -> bool {
+        let format = Format::ALL
+            .into_iter()
+            .find(|it| it.as_str() == self.format);
+        self.secret == SecretMode::Generate && format.is_some_and(|it| !it.needs_secret())
+    }
+}
+
 impl Complaint {
     /// What the API has refused.
     pub(crate) fn of(refusal: Refusal) -> Self {
@@ -222,6 +321,8 @@ impl Complaint {
         let end = parameter.find(['[', '.']).unwrap_or(parameter.len());
         let field = match &parameter[..end] {
             "project" => "projects",
+            // That is no field that people see.
+            "Idempotency-Key" => "",
             field => field,
         };
         // The message begins with the field's name for programs; here it stands beside the field.
@@ -247,6 +348,32 @@ impl Complaint {
             message: "Somebody else has changed this meanwhile. Below is what you have typed, and what is stored now; saving again replaces that.".to_owned(),
             request_id: None,
         }
+    }
+
+    /// A secret of one's own was meant, and none is typed.
+    pub(crate) fn no_secret() -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            field: "secret".to_owned(),
+            message: "type your own, or have one generated".to_owned(),
+            request_id: None,
+        }
+    }
+
+    /// The same where what is stored now is not shown.
+    pub(crate) fn changed_meanwhile() -> Self {
+        Self {
+            message: "Somebody else has changed this meanwhile. Saving again replaces that by what you have typed.".to_owned(),
+            ..Self::changed()
+        }
+    }
+
+    /// The same where a token and a secret are typed into one field.
+    pub(crate) fn of_secret(mut self) -> Self {
+        if self.field == "token" {
+            "secret".clone_into(&mut self.field);
+        }
+        self
     }
 
     /// Whether it is about a field.
