@@ -31,6 +31,7 @@ pub use crate::handle::Handle;
 pub use crate::state::Panel;
 
 use crate::links::Links;
+use crate::pages::webhooks::{editing, rotating};
 use crate::pages::{deliveries, organization, reports, sign_in, sources, tokens, webhooks};
 
 /// The stage variable that names the issuer's client as which people sign in. A variable of the function's environment would
@@ -64,16 +65,16 @@ pub fn router(panel: Panel) -> Router {
         .route("/panel/{handle}/webhooks", get(webhooks::list))
         .route(
             "/panel/{handle}/webhooks/new",
-            get(webhooks::new).post(webhooks::create),
+            get(editing::new).post(editing::create),
         )
         .route("/panel/{handle}/webhooks/{id}", get(webhooks::show))
         .route(
             "/panel/{handle}/webhooks/{id}/edit",
-            get(webhooks::edit).post(webhooks::change),
+            get(editing::edit).post(editing::change),
         )
         .route(
             "/panel/{handle}/webhooks/{id}/secret",
-            get(webhooks::secret).post(webhooks::rotate),
+            get(rotating::ask).post(rotating::replace),
         )
         .route(
             "/panel/{handle}/webhooks/{id}/delete",

@@ -7,11 +7,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Call};
+use crate::api::Call;
 use crate::form::{self, Form, Query};
 use crate::links::query;
-use crate::pages::webhooks::settings::Complaint;
-use crate::pages::webhooks::{confirm_page, id_of, rotate_source, secret_of_source};
+use crate::pages::complaint::Complaint;
+use crate::pages::confirm;
+use crate::pages::secrets::{self, Kind, Of};
+use crate::pages::webhooks::id_of;
 use crate::problem::Problem;
 use crate::view::{Frame, Section, State, When, count, page, page_with};
 use crate::visit::Administrator;
@@ -320,22 +322,16 @@ pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response,
     }
     let call = Call::post("/sources").json(typed.json(&form, true));
     match visit.call(call.once(&number)).await? {
-        Ok(answer) => created(&visit, &answer),
+        Ok(answer) => {
+            let mut source: SourceBody = answer.json()?;
+            let secret = source.secret.take().or(source.token.take());
+            secrets::show(&visit, &source.of(), secret, &answer, "created")
+        }
         Err(refusal) => {
             let complaint = Some(Complaint::of(refusal));
             form_page(&visit, None, typed, (number, String::new()), complaint)
         }
     }
-}
-
-fn created(visit: &Administrator, answer: &Answer) -> Result<Response, Problem> {
-    let source: SourceBody = answer.json()?;
-    let path = format!("{}/{}", visit.path("/sources"), source.id);
-    let secret = source.secret.or(source.token);
-    if secret.is_none() {
-        return Ok(Redirect::to(&format!("{path}?done=created")).into_response());
-    }
-    secret_of_source(visit, &source.name, path, secret, answer)
 }
 
 pub(crate) async fn edit(
@@ -388,54 +384,6 @@ pub(crate) async fn change(
     }
 }
 
-pub(crate) async fn secret(
-    visit: Administrator,
-    Path((_, id)): Path<(String, String)>,
-) -> Result<Response, Problem> {
-    let of = format!("/sources/{}", id_of(&id)?);
-    let source: SourceBody = visit.expect(Call::get(&*of)).await?.json()?;
-    rotate_source(&visit, &source.name, visit.path(&of), None)
-}
-
-pub(crate) async fn rotate(
-    visit: Administrator,
-    Path((_, id)): Path<(String, String)>,
-    form: Form,
-) -> Result<Response, Problem> {
-    #[derive(Deserialize)]
-    struct Rotated {
-        secret: Option<String>,
-        token: Option<String>,
-    }
-    let of = format!("/sources/{}", id_of(&id)?);
-    let source: SourceBody = visit.expect(Call::get(&*of)).await?.json()?;
-    let field = if source.kind == "codescoring" {
-        "token"
-    } else {
-        "secret"
-    };
-    let body = match form.given("secret") {
-        Some(secret) => json!({ field: secret }),
-        None => json!({}),
-    };
-    let number = form.number();
-    let call = Call::post(format!("{of}/secret")).json(body).once(&number);
-    let path = visit.path(&of);
-    match visit.call(call).await? {
-        Ok(answer) => {
-            let Rotated { secret, token } = answer.json()?;
-            match secret.or(token) {
-                None => Ok(Redirect::to(&format!("{path}?done=changed")).into_response()),
-                secret => secret_of_source(&visit, &source.name, path, secret, &answer),
-            }
-        }
-        Err(refusal) => {
-            let complaint = Some(Complaint::of(refusal));
-            rotate_source(&visit, &source.name, path, complaint)
-        }
-    }
-}
-
 pub(crate) async fn confirm(
     visit: Administrator,
     Path((_, id)): Path<(String, String)>,
@@ -444,7 +392,7 @@ pub(crate) async fn confirm(
     let source: SourceBody = visit.expect(Call::get(&*of)).await?.json()?;
     let path = visit.path(&of);
     let words = "Whatever calls its address afterwards is refused, and what it has said is not shown any more. It cannot be undone.";
-    confirm_page(
+    confirm::page(
         &visit,
         Section::Sources,
         format!("Delete {}?", source.name),
@@ -458,11 +406,41 @@ pub(crate) async fn delete(
     visit: Administrator,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let call = Call::delete(format!("/sources/{}", id_of(&id)?));
-    match visit.call(call).await? {
-        Ok(_) => {}
-        Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {}
-        Err(refusal) => return Err(refusal.into()),
+    let source = format!("/sources/{}", id_of(&id)?);
+    confirm::remove(&visit, source, "/sources").await
+}
+
+pub(crate) async fn secret(
+    visit: Administrator,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let source = source(&visit, &id).await?;
+    secrets::ask(&visit, &source.of())
+}
+
+pub(crate) async fn rotate(
+    visit: Administrator,
+    Path((_, id)): Path<(String, String)>,
+    form: Form,
+) -> Result<Response, Problem> {
+    let source = source(&visit, &id).await?;
+    secrets::replace(&visit, &source.of(), &form).await
+}
+
+async fn source(visit: &Administrator, id: &str) -> Result<SourceBody, Problem> {
+    let call = Call::get(format!("/sources/{}", id_of(id)?));
+    visit.expect(call).await?.json()
+}
+
+impl SourceBody {
+    fn of(&self) -> Of {
+        Of {
+            kind: match self.kind.as_str() {
+                "codescoring" => Kind::SourceWithToken,
+                _ => Kind::Source,
+            },
+            name: self.name.clone(),
+            path: format!("/sources/{}", self.id),
+        }
     }
-    Ok(Redirect::to(&visit.path("/sources")).into_response())
 }

@@ -2,8 +2,7 @@
 
 use askama::Template;
 use axum::extract::Path;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use domain::token::Right;
 use serde::Deserialize;
 use serde_json::json;
@@ -14,8 +13,9 @@ use crate::api::Call;
 use crate::form::{self, Form, Query};
 use crate::guard::Uncompressed;
 use crate::links::query;
-use crate::pages::webhooks::settings::Complaint;
-use crate::pages::webhooks::{confirm_page, id_of};
+use crate::pages::complaint::Complaint;
+use crate::pages::confirm;
+use crate::pages::webhooks::id_of;
 use crate::problem::Problem;
 use crate::view::{Frame, Section, State, When, page, page_with};
 use crate::visit::Administrator;
@@ -210,7 +210,7 @@ pub(crate) async fn confirm(
 ) -> Result<Response, Problem> {
     let id = id_of(&id)?;
     let list = visit.path("/tokens");
-    confirm_page(
+    confirm::page(
         &visit,
         Section::Tokens,
         "Revoke the token?".to_owned(),
@@ -224,11 +224,6 @@ pub(crate) async fn revoke(
     visit: Administrator,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let call = Call::delete(format!("/tokens/{}", id_of(&id)?));
-    match visit.call(call).await? {
-        Ok(_) => {}
-        Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {}
-        Err(refusal) => return Err(refusal.into()),
-    }
-    Ok(Redirect::to(&visit.path("/tokens")).into_response())
+    let token = format!("/tokens/{}", id_of(&id)?);
+    confirm::remove(&visit, token, "/tokens").await
 }

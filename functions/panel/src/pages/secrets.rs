@@ -1,0 +1,172 @@
+//! Secrets of webhooks and sources: replaced, and shown once.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::api::{Answer, Call};
+use crate::form::{self, Form};
+use crate::guard::Uncompressed;
+use crate::pages::complaint::Complaint;
+use crate::problem::Problem;
+use crate::view::{Frame, Section, page, page_with};
+use crate::visit::Administrator;
+
+/// What a secret is of.
+#[derive(Clone, Debug)]
+pub(crate) struct Of {
+    pub(crate) kind: Kind,
+    /// What it is called.
+    pub(crate) name: String,
+    /// Where it is, for the API, in the organization.
+    pub(crate) path: String,
+}
+
+/// The same, as far as pages differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Webhook,
+    /// One that is known by a secret.
+    Source,
+    /// One that is known by a token.
+    SourceWithToken,
+}
+
+#[derive(Deserialize)]
+struct Rotated {
+    secret: Option<String>,
+    token: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "secret.html")]
+struct SecretPage {
+    frame: Frame,
+    what: &'static str,
+    name: String,
+    back: String,
+    secret: Option<String>,
+    again: String,
+    has_snippets: bool,
+}
+
+#[derive(Template)]
+#[template(path = "rotate.html")]
+struct RotatePage {
+    frame: Frame,
+    name: String,
+    path: String,
+    number: String,
+    is_webhook: bool,
+    complaint: Option<Complaint>,
+}
+
+impl Kind {
+    fn section(self) -> Section {
+        match self {
+            Self::Webhook => Section::Webhooks,
+            Self::Source | Self::SourceWithToken => Section::Sources,
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Source | Self::SourceWithToken => "source",
+        }
+    }
+
+    fn field(self) -> &'static str {
+        match self {
+            Self::Webhook | Self::Source => "secret",
+            Self::SourceWithToken => "token",
+        }
+    }
+}
+
+/// Shows a secret once; without one it goes on to what it is of, where it is said that this is `done`.
+pub(crate) fn show(
+    visit: &Administrator,
+    of: &Of,
+    secret: Option<String>,
+    answer: &Answer,
+    done: &str,
+) -> Result<Response, Problem> {
+    let path = visit.path(&of.path);
+    if secret.is_none() {
+        return Ok(Redirect::to(&format!("{path}?done={done}")).into_response());
+    }
+    let mut response = page(&SecretPage {
+        frame: visit.frame(of.kind.section()),
+        what: of.kind.what(),
+        name: of.name.clone(),
+        again: format!("{path}/secret"),
+        back: path,
+        // Whoever reloads the page sends the same form again, and is answered the same.
+        secret: secret.filter(|_| !answer.is_replayed()),
+        has_snippets: of.kind == Kind::Webhook,
+    })?;
+    response.extensions_mut().insert(Uncompressed);
+    Ok(response)
+}
+
+/// The page before a secret is replaced.
+pub(crate) fn ask(visit: &Administrator, of: &Of) -> Result<Response, Problem> {
+    ask_again(visit, of, form::new_number(), None)
+}
+
+fn ask_again(
+    visit: &Administrator,
+    of: &Of,
+    number: String,
+    complaint: Option<Complaint>,
+) -> Result<Response, Problem> {
+    let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
+    let page = RotatePage {
+        frame: visit.frame(of.kind.section()),
+        name: of.name.clone(),
+        path: visit.path(&of.path),
+        number,
+        is_webhook: of.kind == Kind::Webhook,
+        complaint,
+    };
+    page_with(status, &page)
+}
+
+/// Replaces a secret by one that is typed or, where none is, by a new one.
+pub(crate) async fn replace(
+    visit: &Administrator,
+    of: &Of,
+    form: &Form,
+) -> Result<Response, Problem> {
+    let body = match form.given("secret") {
+        Some(secret) => json!({ of.kind.field(): secret }),
+        None => json!({}),
+    };
+    let number = form.number();
+    let call = Call::post(format!("{}/secret", of.path)).json(body);
+    match visit.call(call.once(&number)).await? {
+        Ok(answer) => {
+            let Rotated { secret, token } = answer.json()?;
+            show(visit, of, secret.or(token), &answer, "changed")
+        }
+        Err(refusal) => {
+            let complaint = Complaint::of(refusal).of_secret();
+            ask_again(visit, of, number, Some(complaint))
+        }
+    }
+}
+
+/// Has one generated for a new webhook, where the API gives one only to who asks for it.
+pub(crate) async fn generate(
+    visit: &Administrator,
+    of: &Of,
+    number: &str,
+) -> Result<Response, Problem> {
+    let call = Call::post(format!("{}/secret", of.path)).json(json!({}));
+    let answer = visit.expect(call.once(number)).await?;
+    let Rotated { secret, .. } = answer.json()?;
+    show(visit, of, secret, &answer, "created")
+}

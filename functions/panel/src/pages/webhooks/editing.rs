@@ -1,0 +1,238 @@
+//! Webhooks made and changed, by a form in which what is typed can be tried.
+
+use askama::Template;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use super::settings::{SecretMode, WebhookForm};
+use super::{Tried, WebhookBody, id_of};
+use crate::api::{Answer, Call, Refusal};
+use crate::form::{self, Form};
+use crate::pages::complaint::Complaint;
+use crate::pages::secrets::{self, Kind, Of};
+use crate::problem::Problem;
+use crate::view::{Frame, Section, page_with};
+use crate::visit::Administrator;
+
+#[derive(Template)]
+#[template(path = "webhook_form.html")]
+struct FormPage {
+    frame: Frame,
+    action: String,
+    back: String,
+    is_new: bool,
+    form: WebhookForm,
+    number: String,
+    products: Vec<String>,
+    complaint: Option<Complaint>,
+    tried: Option<Tried>,
+    tag: String,
+    others: Option<WebhookForm>,
+}
+
+pub(crate) async fn new(visit: Administrator) -> Result<Response, Problem> {
+    let form = WebhookForm::default();
+    form_page(&visit, None, form, Shown::default(), StatusCode::OK).await
+}
+
+/// What a page with the form shows besides.
+#[derive(Default)]
+struct Shown {
+    number: Option<String>,
+    complaint: Option<Complaint>,
+    tried: Option<Tried>,
+    tag: String,
+    others: Option<WebhookForm>,
+}
+
+async fn form_page(
+    visit: &Administrator,
+    id: Option<&str>,
+    form: WebhookForm,
+    shown: Shown,
+    status: StatusCode,
+) -> Result<Response, Problem> {
+    let list = visit.path("/webhooks");
+    let (action, back) = match id {
+        None => (format!("{list}/new"), list),
+        Some(id) => (format!("{list}/{id}/edit"), format!("{list}/{id}")),
+    };
+    page_with(
+        status,
+        &FormPage {
+            frame: visit.frame(Section::Webhooks),
+            action,
+            back,
+            is_new: id.is_none(),
+            form,
+            number: shown.number.unwrap_or_else(form::new_number),
+            products: products(visit).await?,
+            complaint: shown.complaint,
+            tried: shown.tried,
+            tag: shown.tag,
+            others: shown.others,
+        },
+    )
+}
+
+/// The keys of some products, to be chosen from.
+async fn products(visit: &Administrator) -> Result<Vec<String>, Problem> {
+    #[derive(Deserialize)]
+    struct Body {
+        products: Vec<Product>,
+    }
+    #[derive(Deserialize)]
+    struct Product {
+        key: String,
+    }
+    let answer = visit
+        .read(list_reports::PRODUCTS, &[("limit", "100")])
+        .await?;
+    let body = answer.map_err(Problem::from)?.read::<Body>()?;
+    let products = body.map(|body| body.products).unwrap_or_default();
+    Ok(products.into_iter().map(|product| product.key).collect())
+}
+
+pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response, Problem> {
+    let typed = WebhookForm::typed(&form, &[]);
+    let number = form.number();
+    let shown = |complaint, tried| Shown {
+        number: Some(number.clone()),
+        complaint,
+        tried,
+        ..Shown::default()
+    };
+    let complaint = match form.text("do") {
+        "more" => {
+            let shown = shown(None, None);
+            return form_page(&visit, None, typed.with_rows(), shown, StatusCode::OK).await;
+        }
+        "show" => return form_page(&visit, None, typed, shown(None, None), StatusCode::OK).await,
+        _ => typed.complaint(&form),
+    };
+    if complaint.is_some() {
+        let shown = shown(complaint, None);
+        return form_page(&visit, None, typed, shown, StatusCode::BAD_REQUEST).await;
+    }
+    if form.text("do") == "test" {
+        let call = Call::post("/webhooks/test").json(typed.json(&form));
+        let (complaint, tried) = tried(visit.call(call).await?)?;
+        let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
+        return form_page(&visit, None, typed, shown(complaint, tried), status).await;
+    }
+    let call = Call::post("/webhooks").json(typed.json(&form));
+    match visit.call(call.once(&number)).await? {
+        Ok(answer) if typed.wants_secret() => {
+            secrets::generate(&visit, &of(answer.json()?), &number).await
+        }
+        Ok(answer) => created(&visit, &answer),
+        Err(refusal) => {
+            let status = refusal.status;
+            let complaint = Some(Complaint::of(refusal));
+            form_page(&visit, None, typed, shown(complaint, None), status).await
+        }
+    }
+}
+
+/// Shows the secret, if there is one to be shown, once.
+fn created(visit: &Administrator, answer: &Answer) -> Result<Response, Problem> {
+    let mut webhook: WebhookBody = answer.json()?;
+    let secret = webhook.secret.take();
+    secrets::show(visit, &of(webhook), secret, answer, "created")
+}
+
+fn of(webhook: WebhookBody) -> Of {
+    Of {
+        kind: Kind::Webhook,
+        path: format!("/webhooks/{}", webhook.id),
+        name: webhook.name,
+    }
+}
+
+fn tried(answer: Result<Answer, Refusal>) -> Result<(Option<Complaint>, Option<Tried>), Problem> {
+    match answer {
+        Ok(answer) => Ok((None, Some(Tried::of(&answer)?))),
+        Err(refusal) => Ok((Some(Complaint::of(refusal)), None)),
+    }
+}
+
+pub(crate) async fn edit(
+    visit: Administrator,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let id = id_of(&id)?.to_string();
+    let answer = visit.expect(Call::get(format!("/webhooks/{id}"))).await?;
+    let shown = Shown {
+        tag: answer.tag(),
+        ..Shown::default()
+    };
+    let form = WebhookForm::of(&answer.json()?);
+    form_page(&visit, Some(&id), form, shown, StatusCode::OK).await
+}
+
+pub(crate) async fn change(
+    visit: Administrator,
+    Path((_, id)): Path<(String, String)>,
+    form: Form,
+) -> Result<Response, Problem> {
+    let id = id_of(&id)?.to_string();
+    let of = format!("/webhooks/{id}");
+    let now = visit.expect(Call::get(&*of)).await?;
+    let current: WebhookBody = now.json()?;
+    let kept: Vec<String> = current.headers.iter().map(|it| it.name.clone()).collect();
+    let typed = WebhookForm::typed(&form, &kept);
+    let tag = form.text("tag").to_owned();
+    let shown = |complaint, tried| Shown {
+        complaint,
+        tried,
+        tag: tag.clone(),
+        ..Shown::default()
+    };
+    let complaint = match form.text("do") {
+        "more" => {
+            let (shown, typed) = (shown(None, None), typed.with_rows());
+            return form_page(&visit, Some(&id), typed, shown, StatusCode::OK).await;
+        }
+        "show" => {
+            let shown = shown(None, None);
+            return form_page(&visit, Some(&id), typed, shown, StatusCode::OK).await;
+        }
+        _ => typed.complaint(&form),
+    };
+    if complaint.is_some() {
+        let shown = shown(complaint, None);
+        return form_page(&visit, Some(&id), typed, shown, StatusCode::BAD_REQUEST).await;
+    }
+    let body = typed.json(&form);
+    if form.text("do") == "test" {
+        let call = Call::post(format!("{of}/test")).json(body);
+        let (complaint, tried) = tried(visit.call(call).await?)?;
+        let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
+        return form_page(&visit, Some(&id), typed, shown(complaint, tried), status).await;
+    }
+    let call = Call::patch(&*of).json(body).unless_changed(Some(&tag));
+    match visit.call(call).await? {
+        Ok(_) => {
+            let done = format!("{}?done=changed", visit.path(&of));
+            Ok(Redirect::to(&done).into_response())
+        }
+        Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
+            // Nothing is lost: what was typed, and what others have made of it meanwhile, stand side by side.
+            let shown = Shown {
+                complaint: Some(Complaint::changed()),
+                tag: now.tag(),
+                others: Some(WebhookForm::of(&current)),
+                ..Shown::default()
+            };
+            let status = StatusCode::PRECONDITION_FAILED;
+            form_page(&visit, Some(&id), typed, shown, status).await
+        }
+        Err(refusal) => {
+            let status = refusal.status;
+            let shown = shown(Some(Complaint::of(refusal)), None);
+            form_page(&visit, Some(&id), typed, shown, status).await
+        }
+    }
+}
