@@ -297,7 +297,7 @@ async fn page(system: &System, meter: &Meter) -> Cost {
     }
     let visitor = Visitor::signed_in(system, "administrator").await;
     let path = format!("{}/webhooks", visitor.home().await);
-    let cookie = format!("session={}", visitor.cookie("session").unwrap());
+    let cookie = visitor.session();
     let clients = meter.of(system, "Panel");
     let panel = system.stack.panel_with(&clients).unwrap();
     let functions = Functions {

@@ -158,9 +158,21 @@ impl Visitor {
         }
     }
 
+    /// By TLS cookies are called otherwise than without, where they have the port in their names.
     fn key_of(&self, name: &str) -> (String, String) {
-        let host = host(&Url::parse(&self.origin).unwrap());
-        (host, name.to_owned())
+        let url = Url::parse(&self.origin).unwrap();
+        let name = match url.port() {
+            Some(port) => format!("{name}-{port}"),
+            None => format!("__Host-{name}"),
+        };
+        (host(&url), name)
+    }
+
+    /// The cookie of its session, as it is sent.
+    pub fn session(&self) -> String {
+        let (host, name) = self.key_of("session");
+        let cookies = self.cookies.lock().unwrap();
+        format!("{name}={}", cookies[&(host, name.clone())])
     }
 
     /// A cookie of the panel's that it has.

@@ -99,8 +99,13 @@ fn login_name(links: &Links, state: &str) -> Option<String> {
 
 fn name(links: &Links, name: &str) -> String {
     if links.is_secure() {
-        format!("{PREFIX}{name}")
-    } else {
-        name.to_owned()
+        return format!("{PREFIX}{name}");
+    }
+    // Cookies know no ports, and on one machine several may be tried.
+    match links.origin().rsplit_once(':') {
+        Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{name}-{port}")
+        }
+        _ => name.to_owned(),
     }
 }

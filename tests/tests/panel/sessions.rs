@@ -219,10 +219,7 @@ async fn a_session_is_renewed_although_dynamodb_is_asked_twice() {
     let host = system.stack.api_url.strip_prefix("http://").unwrap();
     let request = axum::http::Request::get(format!("{home}/organization"))
         .header("host", host)
-        .header(
-            "cookie",
-            format!("session={}", visitor.cookie("session").unwrap()),
-        )
+        .header("cookie", visitor.session())
         .body(axum::body::Body::empty())
         .unwrap();
     let response = tower::ServiceExt::oneshot(local::service(&functions), request);

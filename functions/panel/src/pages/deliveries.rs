@@ -113,7 +113,9 @@ pub(crate) struct DeliveryRow {
 
 struct ReportLink {
     path: String,
-    text: String,
+    name: String,
+    version: String,
+    catalogue: String,
 }
 
 #[derive(Template)]
@@ -200,7 +202,8 @@ fn time(text: &str) -> Option<String> {
 }
 
 impl DeliveryRow {
-    pub(crate) fn of(delivery: DeliveryBody, webhook: &str) -> Self {
+    /// Of a webhook at this path, which is paused until then if it is.
+    pub(crate) fn of(delivery: DeliveryBody, webhook: &str, paused: Option<&str>) -> Self {
         let (reports, analyses) = (delivery.reports, delivery.analyses.unwrap_or_default());
         let about = match (reports, analyses, delivery.codescoring_events) {
             (_, _, Some(events)) => count(events.into(), "event", "events"),
@@ -228,7 +231,11 @@ impl DeliveryRow {
             duration: last
                 .map(|it| format!("{} ms", it.duration_ms))
                 .unwrap_or_default(),
-            due: delivery.due_at.as_deref().map(When::of),
+            // What is due waits for the end of a pause. Both are in one form, in which texts are in the order of time.
+            due: delivery
+                .due_at
+                .as_deref()
+                .map(|due| When::of(due.max(paused.unwrap_or_default()))),
             is_pending: delivery.state == "pending",
         }
     }
@@ -315,7 +322,7 @@ pub(crate) async fn show(
         hindrance,
         id: delivery,
         project: body.project.clone().unwrap_or_default(),
-        row: DeliveryRow::of(body, &path),
+        row: DeliveryRow::of(body, &path, webhook.paused_until.as_deref()),
         webhook,
         path,
     })
@@ -345,10 +352,9 @@ fn report_links(reports: &str, payload: &str) -> Vec<ReportLink> {
             segment(&report.project_key),
             segment(&report.id)
         ),
-        text: format!(
-            "{} {}, {} {}",
-            report.project_name, report.project_version, report.report_type, report.report_version
-        ),
+        name: report.project_name,
+        version: report.project_version,
+        catalogue: format!("{} {}", report.report_type, report.report_version),
     })
     .collect()
 }

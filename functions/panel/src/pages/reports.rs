@@ -281,6 +281,8 @@ fn wrong_version(refusal: &Refusal) -> Option<(String, String)> {
         .message
         .split_once(": ")
         .map_or("", |(_, rest)| rest);
+    // That is for who writes addresses.
+    let message = message.split(" (a '+'").next().unwrap_or_default();
     Some((field.to_owned(), message.to_owned()))
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct WebhookBody {
     disabled_reason: Option<String>,
     disabled_at: Option<String>,
     failing_since: Option<String>,
-    paused_until: Option<String>,
+    pub(crate) paused_until: Option<String>,
     latest_delivery: Option<crate::pages::deliveries::DeliveryBody>,
     pub(crate) secret: Option<String>,
 }
@@ -226,7 +226,7 @@ pub(crate) async fn list(
             health: Health::of(webhook),
             latest: webhook.latest_delivery.clone().map(|delivery| {
                 let path = format!("{here}/{}", webhook.id);
-                DeliveryRow::of(delivery, &path)
+                DeliveryRow::of(delivery, &path, webhook.paused_until.as_deref())
             }),
         });
     page(&WebhooksPage {
@@ -280,8 +280,9 @@ async fn shown(
     let older = body.next_cursor.as_deref();
     let older = older.map(|cursor| format!("{path}{}", asked.page(Some(cursor))));
     let first = (!asked.cursor.is_empty()).then(|| format!("{path}{}", asked.page(None)));
+    let paused = webhook.paused_until.as_deref();
     let rows = body.deliveries.into_iter();
-    let rows: Vec<_> = rows.map(|it| DeliveryRow::of(it, &path)).collect();
+    let rows: Vec<_> = rows.map(|it| DeliveryRow::of(it, &path, paused)).collect();
     let status = match (&error, &tried) {
         (Some(_), _) => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
