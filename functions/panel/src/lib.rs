@@ -32,7 +32,9 @@ pub use crate::state::Panel;
 
 use crate::links::Links;
 use crate::pages::webhooks::{editing, rotating};
-use crate::pages::{deliveries, organization, reports, sign_in, sources, tokens, webhooks};
+use crate::pages::{
+    deliveries, organization, products, reports, sign_in, sources, tokens, webhooks,
+};
 
 /// The stage variable that names the issuer's client as which people sign in. A variable of the function's environment would
 /// be a circle: the client names the API to which it leads back, and the API its functions.
@@ -54,7 +56,7 @@ pub fn router(panel: Panel) -> Router {
     let of_organization = Router::new()
         .route("/panel/", get(organization::choose))
         .route("/panel/{handle}", get(organization::begin))
-        .route("/panel/{handle}/reports", get(reports::products))
+        .route("/panel/{handle}/reports", get(products::list))
         .route("/panel/{handle}/reports/{key}", get(reports::product))
         .route("/panel/{handle}/reports/{key}/{id}", get(reports::report))
         .route(

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::browser::Browser;
 use crate::stage::Stage;
-use crate::tour::tour;
+use crate::tour::{furnish, tour};
 
 /// The widths of a desk and of a telephone, or of a page that is enlarged four times (WCAG 1.4.10).
 pub(crate) const WIDTHS: [u32; 2] = [1280, 320];
@@ -29,6 +29,45 @@ pub(crate) async fn assert_fits(browser: &Browser, name: &str) {
             .map((it) => it.outerHTML.slice(0, 200)).concat([page.scrollWidth])";
     let wide = browser.script(wide).await;
     assert_eq!(wide, serde_json::json!([]), "{name} is too wide");
+}
+
+/// Asserts the same of text that is twice as large (WCAG 1.4.4), and that all of it is seen.
+async fn assert_fits_with_large_text(browser: &Browser, name: &str) {
+    const SIZE: &str = "document.documentElement.style.fontSize = arguments[0]; return getComputedStyle(document.body).fontSize";
+    let size = async |size: &str| {
+        browser
+            .client
+            .execute(SIZE, vec![size.into()])
+            .await
+            .unwrap()
+    };
+    assert_eq!(size("200%").await, "32px");
+    assert_fits(browser, name).await;
+    let cut = "return [...document.querySelectorAll('button, .button, input, select, .state, .rating')]
+        .filter((it) => it.offsetWidth > 1 && it.scrollHeight > it.clientHeight + 2 && it.clientHeight)
+        .map((it) => it.outerHTML.slice(0, 200))";
+    let cut = browser.script(cut).await;
+    assert_eq!(cut, serde_json::json!([]), "{name} cuts text off");
+    size("").await;
+}
+
+/// Asserts that whoever goes from one thing to the next by the keyboard goes to the right or downwards, as people read.
+async fn assert_in_order(browser: &Browser, name: &str) {
+    let turns = "const stops = [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex]')]
+            .filter((it) => it.tabIndex >= 0 && !it.disabled && it.checkVisibility() && it.getBoundingClientRect().right > 0
+                && !it.matches('main'));
+        const back = stops.filter((it) => it.tabIndex > 0).map((it) => it.outerHTML);
+        for (let i = 1; i < stops.length; i++) {
+            // A menu lies over the page.
+            if (stops[i - 1].contains(stops[i]) || stops[i - 1].closest('[popover]') !== stops[i].closest('[popover]')) continue;
+            // A text may go on in the next line.
+            const [a, b] = [[...stops[i - 1].getClientRects()].at(-1), stops[i].getClientRects()[0]];
+            if (b.top < a.bottom - 1 && b.left < a.right - 1)
+                back.push(stops[i - 1].outerHTML.slice(0, 150) + ' then ' + stops[i].outerHTML.slice(0, 150));
+        }
+        return back";
+    let back = browser.script(turns).await;
+    assert_eq!(back, serde_json::json!([]), "{name} goes back and forth");
 }
 
 /// The source of axe-core, where there is one. CI has it.
@@ -69,6 +108,7 @@ async fn every_page_in_every_state_is_for_everybody() {
             for scheme in SCHEMES {
                 stage.look(width, scheme).await;
                 assert_fits(&stage, name).await;
+                assert_in_order(&stage, name).await;
                 if axe.is_some() {
                     let found = stage.client.execute_async(CHECK, Vec::new());
                     let found: Value = found.await.unwrap();
@@ -78,9 +118,48 @@ async fn every_page_in_every_state_is_for_everybody() {
             }
         }
         stage.look(WIDTHS[0], SCHEMES[0]).await;
+        assert_fits_with_large_text(&stage, name).await;
     })
     .await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn what_is_said_by_colours_is_said_without_and_nothing_moves() {
+    let Some(stage) = Stage::enter("administrator").await else {
+        return;
+    };
+    let content = furnish(&stage).await;
+    let media = serde_json::json!({ "features": [
+        { "name": "forced-colors", "value": "active" },
+        { "name": "prefers-reduced-motion", "value": "reduce" },
+    ] });
+    stage.devtools("Emulation.setEmulatedMedia", media).await;
+    for page in [
+        "/reports",
+        "/reports/acme:shop",
+        "/webhooks",
+        "/webhooks/new",
+        "/tokens",
+        content.fails(),
+    ] {
+        stage.visit(page).await;
+        let forced = "return matchMedia('(forced-colors: active)').matches";
+        assert_eq!(stage.script(forced).await, true);
+        let wrong = "const style = (it) => getComputedStyle(it);
+            const bare = [...document.querySelectorAll('button, .button, .rating, .note, input, select, textarea')]
+                .filter((it) => it.checkVisibility() && it.type !== 'checkbox' && it.type !== 'radio'
+                    && style(it).borderBottomStyle === 'none');
+            const mute = [...document.querySelectorAll('.state')].filter((it) => !/\\w{4}/.test(it.innerText));
+            const moving = [...document.querySelectorAll('*')]
+                .filter((it) => style(it).animationName !== 'none' || style(it).transitionDuration !== '0s');
+            return [...bare, ...mute, ...moving].map((it) => it.outerHTML.slice(0, 200))";
+        let wrong = stage.script(wrong).await;
+        assert_eq!(wrong, serde_json::json!([]), "{page}");
+    }
+    let focused = "const it = document.querySelector('main a'); it.focus({ focusVisible: true });
+        return getComputedStyle(it).outlineStyle";
+    assert_eq!(stage.script(focused).await, "solid");
 }
 
 #[tokio::test]

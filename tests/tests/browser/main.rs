@@ -12,6 +12,7 @@ mod browser;
 mod crawling;
 mod deliveries;
 mod driver;
+mod elsewhere;
 mod entering;
 mod hostile;
 mod keyboard;

@@ -31,6 +31,11 @@ async fn versions_are_in_their_order_and_files_are_those_of_the_api() {
         stage.publish(version).await;
     }
     stage.visit("/reports").await;
+    stage.fill("#filter", "nothing").await;
+    stage.follow(&button("Filter")).await;
+    assert_eq!(stage.count("tbody tr").await, 0);
+    stage.fill("#filter", "test PROD").await;
+    stage.follow(&button("Filter")).await;
     stage.follow(&link("Test product")).await;
     let rows = "tbody th a";
     let newest_first = ["1.10", "1.0.1", "1.0", "1.0-rc.1"];

@@ -27,6 +27,13 @@ pub(crate) struct Content {
     _others: [Receiver; 2],
 }
 
+impl Content {
+    /// The path of the webhook whose deliveries fail.
+    pub(crate) fn fails(&self) -> &str {
+        &self.fails
+    }
+}
+
 fn report(version: &str, count: u32, rating: &str, gate: &str) -> Value {
     let mut report = metadata(version);
     report["projectName"] = json!("Shop");
@@ -126,6 +133,8 @@ pub(crate) async fn tour(stage: &Stage, mut at: impl AsyncFnMut(&str)) {
 async fn reports(stage: &Stage, at: &mut impl AsyncFnMut(&str)) {
     stage.visit("/reports").await;
     at("reports").await;
+    stage.visit("/reports?filter=nothing").await;
+    at("reports filtered").await;
     stage.visit("/reports/acme:shop").await;
     at("product").await;
     stage.visit("/reports/acme:shop?from=9").await;
@@ -227,6 +236,14 @@ async fn sources(stage: &Stage, content: &Content, at: &mut impl AsyncFnMut(&str
     stage.fill("#name", "Another SonarQube").await;
     stage.follow(&button("Create the source")).await;
     at("source secret").await;
+    stage.visit(&format!("{}/edit", content.source)).await;
+    let change = Some(json!({ "name": "Changed by others" }));
+    let system = &stage.system;
+    system
+        .manage(DEMO_ORGANIZATION, "PATCH", &content.source, change)
+        .await;
+    stage.follow(&button("Save")).await;
+    at("source changed by others").await;
     stage.visit(&format!("{}/secret", content.source)).await;
     at("source secret replaced").await;
     stage.visit(&format!("{}/delete", content.source)).await;

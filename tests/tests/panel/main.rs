@@ -4,6 +4,7 @@
 
 mod guard;
 mod managing;
+mod products;
 mod roles;
 mod seams;
 mod sessions;

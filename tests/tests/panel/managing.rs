@@ -290,6 +290,54 @@ async fn an_edit_that_comes_second_loses_nothing() {
 }
 
 #[tokio::test]
+async fn an_edit_of_a_source_that_comes_second_loses_nothing() {
+    let system = System::start().await;
+    let source = json!({ "name": "Before", "kind": "sonarqube" });
+    let made = system.manage(ORG, "POST", "/sources", Some(source)).await;
+    let visitor = Visitor::signed_in(&system, "administrator").await;
+    let home = visitor.home().await;
+    let source = format!("{home}/sources/{}", text(&made.json()["id"]));
+    let edit = format!("{source}/edit");
+    let (mine, theirs) = (visitor.get(&edit).await, visitor.get(&edit).await);
+    let send = async |name: &str, projects: &str, tag: String| {
+        let fields = [("tag", &*tag), ("name", name), ("projects", projects)];
+        visitor.post(&edit, &fields).await
+    };
+    let first = send("Theirs", "acme:*", theirs.field("tag")).await;
+    assert_eq!(first.location(), format!("{source}?done=changed"));
+    let second = send("Mine", "", mine.field("tag")).await;
+    assert_eq!(second.status, 412, "{second:?}");
+    for stored in [
+        "value=\"Mine\"",
+        "<bdi>Theirs</bdi>",
+        "<bdi>acme:*</bdi>",
+        "Refused",
+    ] {
+        assert!(second.text.contains(stored), "{stored}: {second:?}");
+    }
+    let saved = send("Mine", "", second.field("tag")).await;
+    assert_eq!(saved.location(), format!("{source}?done=changed"));
+    assert!(visitor.get(&source).await.text.contains("<h1><bdi>Mine"));
+}
+
+#[tokio::test]
+async fn before_a_token_is_revoked_its_name_is_said() {
+    let system = System::start().await;
+    let token = json!({ "name": "The build", "rights": ["publish"] });
+    let token = system.manage(ORG, "POST", "/tokens", Some(token)).await;
+    let token = text(&token.json()["id"]);
+    let visitor = Visitor::signed_in(&system, "administrator").await;
+    let home = visitor.home().await;
+    let revoke = format!("{home}/tokens/{token}/revoke");
+    let page = visitor.get(&revoke).await;
+    assert!(page.text.contains("Revoke The build?"), "{page:?}");
+    let none = visitor
+        .get(&revoke.replace(&token, &text(&json!(uuid::Uuid::now_v7()))))
+        .await;
+    assert_eq!(none.status, 404);
+}
+
+#[tokio::test]
 async fn what_a_receiver_says_is_shown_as_text() {
     let system = System::start().await;
     let receiver = Receiver::start().await;

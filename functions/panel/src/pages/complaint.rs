@@ -60,15 +60,7 @@ impl Complaint {
         }
     }
 
-    /// The same where what is stored now is not shown.
-    pub(crate) fn changed_meanwhile() -> Self {
-        Self {
-            message: "Somebody else has changed this meanwhile. Saving again replaces that by what you have typed.".to_owned(),
-            ..Self::changed()
-        }
-    }
-
-    /// The same where a token and a secret are typed into one field.
+    /// The same, where a token and a secret are typed into one field.
     pub(crate) fn of_secret(mut self) -> Self {
         if self.field == "token" {
             "secret".clone_into(&mut self.field);

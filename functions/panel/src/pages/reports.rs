@@ -1,4 +1,4 @@
-//! Reports: the products, one of them, one report, its files.
+//! Reports: those of a product, one of them, its files.
 
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::api::Refusal;
 use crate::form::{Query, pairs};
 use crate::links::{query, segment};
+use crate::pages::products;
 use crate::problem::Problem;
 use crate::state::Panel;
 use crate::trend::{Point, Trend};
@@ -19,23 +20,6 @@ use crate::visit::Visit;
 
 /// So many versions fit into a plot, and into a page of the table.
 const ROWS: &str = "50";
-/// So many products are on a page.
-const PRODUCTS: &str = "50";
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ProductsBody {
-    products: Vec<ProductBody>,
-    next_cursor: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ProductBody {
-    key: String,
-    name: String,
-    branches: Vec<String>,
-    latest: ReportBody,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,7 +30,7 @@ struct ReportsBody {
 
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ReportBody {
+pub(crate) struct ReportBody {
     id: String,
     project_version: String,
     report_type: String,
@@ -68,33 +52,16 @@ struct FileBody {
 /// A row of a table of reports.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    id: String,
-    version: String,
-    catalogue: String,
-    branch: String,
-    count: u32,
-    rating: String,
-    gate: Option<Shown>,
-    date: When,
-    html: Option<String>,
-    pdf: Option<String>,
-}
-
-struct ProductRow {
-    name: String,
-    key: String,
-    path: String,
-    latest: Row,
-}
-
-#[derive(Template)]
-#[template(path = "products.html")]
-struct ProductsPage {
-    frame: Frame,
-    products: Vec<ProductRow>,
-    first: Option<String>,
-    older: Option<String>,
-    api: String,
+    pub(crate) id: String,
+    pub(crate) version: String,
+    pub(crate) catalogue: String,
+    pub(crate) branch: String,
+    pub(crate) count: u32,
+    pub(crate) rating: String,
+    pub(crate) gate: Option<Shown>,
+    pub(crate) date: When,
+    pub(crate) html: Option<String>,
+    pub(crate) pdf: Option<String>,
 }
 
 #[derive(Template)]
@@ -142,14 +109,8 @@ pub(crate) struct Asked {
     cursor: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Paged {
-    cursor: String,
-}
-
 impl Row {
-    fn of(report: &ReportBody) -> Self {
+    pub(crate) fn of(report: &ReportBody) -> Self {
         let file = |ending: &str| {
             let names = report.files.iter().map(|file| file.name.as_str());
             let mut of_kind = names.filter(|name| has_ending(name, ending));
@@ -176,40 +137,12 @@ fn has_ending(name: &str, ending: &str) -> bool {
         && name[name.len() - ending.len()..].eq_ignore_ascii_case(ending)
 }
 
-pub(crate) async fn products(
-    visit: Visit,
-    Query(paged): Query<Paged>,
-) -> Result<Response, Problem> {
-    let mut asked = vec![("limit", PRODUCTS)];
-    if !paged.cursor.is_empty() {
-        asked.push(("cursor", &paged.cursor));
-    }
-    let answer = visit.read(list_reports::PRODUCTS, &asked).await?;
-    let body = answer.map_err(Problem::from)?.read::<ProductsBody>()?;
-    let (products, next) =
-        body.map_or_else(Default::default, |body| (body.products, body.next_cursor));
-    let here = visit.path("/reports");
-    let row = |product: ProductBody| ProductRow {
-        path: format!("{here}/{}", segment(&product.key)),
-        latest: Row::of(&product.latest),
-        name: product.name,
-        key: product.key,
-    };
-    page(&ProductsPage {
-        frame: visit.frame(Section::Reports),
-        products: products.into_iter().map(row).collect(),
-        first: (!paged.cursor.is_empty()).then(|| here.clone()),
-        older: next.map(|cursor| format!("{here}{}", query([("cursor", Some(&*cursor))]))),
-        api: visit.links.base.clone(),
-    })
-}
-
 pub(crate) async fn product(
     visit: Visit,
     Path((_, key)): Path<(String, String)>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let product = find_product(&visit, &key).await?;
+    let product = products::find(&visit, &key).await?;
     let given = [
         ("minver", asked.from.trim()),
         ("maxver", asked.to.trim()),
@@ -284,18 +217,6 @@ fn wrong_version(refusal: &Refusal) -> Option<(String, String)> {
     // That is for who writes addresses.
     let message = message.split(" (a '+'").next().unwrap_or_default();
     Some((field.to_owned(), message.to_owned()))
-}
-
-/// A product, as long as there is a report of it.
-async fn find_product(visit: &Visit, key: &str) -> Result<ProductBody, Problem> {
-    let asked = [("project", key)];
-    let body = match visit.read(list_reports::PRODUCTS, &asked).await? {
-        Ok(answer) => answer.read::<ProductsBody>()?,
-        Err(refusal) if refusal.code == "invalid_project" => None,
-        Err(refusal) => return Err(refusal.into()),
-    };
-    let product = body.and_then(|body| body.products.into_iter().next());
-    product.ok_or_else(Problem::not_found)
 }
 
 /// What there is to choose from, each once, with what was chosen.

@@ -128,6 +128,17 @@ struct FormPage {
     number: String,
     tag: String,
     complaint: Option<Complaint>,
+    others: Option<SourceForm>,
+}
+
+/// What is shown with a form.
+#[derive(Default)]
+struct With {
+    number: String,
+    tag: String,
+    complaint: Option<Complaint>,
+    /// What others have made of it.
+    others: Option<SourceForm>,
 }
 
 /// Which calls a page shows.
@@ -236,6 +247,16 @@ impl CallRow {
 }
 
 impl SourceForm {
+    fn of(source: SourceBody) -> Self {
+        Self {
+            name: source.name,
+            kind: source.kind,
+            projects: source.projects.join("\n"),
+            is_enabled: source.enabled,
+            own_secret: false,
+        }
+    }
+
     fn typed(form: &Form) -> Self {
         Self {
             name: form.text("name").to_owned(),
@@ -270,17 +291,16 @@ fn form_page(
     visit: &Administrator,
     id: Option<&str>,
     form: SourceForm,
-    (number, tag): (String, String),
-    complaint: Option<Complaint>,
+    with: With,
 ) -> Result<Response, Problem> {
     let list = visit.path("/sources");
     let (action, back) = match id {
         None => (format!("{list}/new"), list),
         Some(id) => (format!("{list}/{id}/edit"), format!("{list}/{id}")),
     };
-    let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
     // Either is typed into one field.
-    let complaint = complaint.map(Complaint::of_secret);
+    let complaint = with.complaint.map(Complaint::of_secret);
+    let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
     page_with(
         status,
         &FormPage {
@@ -289,9 +309,10 @@ fn form_page(
             back,
             is_new: id.is_none(),
             form,
-            number,
-            tag,
+            number: with.number,
+            tag: with.tag,
             complaint,
+            others: with.others,
         },
     )
 }
@@ -304,21 +325,23 @@ pub(crate) async fn new(visit: Administrator) -> Result<Response, Problem> {
         is_enabled: true,
         own_secret: false,
     };
-    form_page(
-        &visit,
-        None,
-        form,
-        (form::new_number(), String::new()),
-        None,
-    )
+    let with = With {
+        number: form::new_number(),
+        ..With::default()
+    };
+    form_page(&visit, None, form, with)
 }
 
 pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response, Problem> {
     let typed = SourceForm::typed(&form);
     let number = form.number();
+    let with = |complaint| With {
+        number: number.clone(),
+        complaint: Some(complaint),
+        ..With::default()
+    };
     if typed.own_secret && form.given("secret").is_none() {
-        let complaint = Some(Complaint::no_secret());
-        return form_page(&visit, None, typed, (number, String::new()), complaint);
+        return form_page(&visit, None, typed, with(Complaint::no_secret()));
     }
     let call = Call::post("/sources").json(typed.json(&form, true));
     match visit.call(call.once(&number)).await? {
@@ -327,10 +350,7 @@ pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response,
             let secret = source.secret.take().or(source.token.take());
             secrets::show(&visit, &source.of(), secret, &answer, "created")
         }
-        Err(refusal) => {
-            let complaint = Some(Complaint::of(refusal));
-            form_page(&visit, None, typed, (number, String::new()), complaint)
-        }
+        Err(refusal) => form_page(&visit, None, typed, with(Complaint::of(refusal))),
     }
 }
 
@@ -340,15 +360,11 @@ pub(crate) async fn edit(
 ) -> Result<Response, Problem> {
     let id = id_of(&id)?.to_string();
     let answer = visit.expect(Call::get(format!("/sources/{id}"))).await?;
-    let source: SourceBody = answer.json()?;
-    let form = SourceForm {
-        name: source.name,
-        kind: source.kind,
-        projects: source.projects.join("\n"),
-        is_enabled: source.enabled,
-        own_secret: false,
+    let with = With {
+        tag: answer.tag(),
+        ..With::default()
     };
-    form_page(&visit, Some(&id), form, (String::new(), answer.tag()), None)
+    form_page(&visit, Some(&id), SourceForm::of(answer.json()?), with)
 }
 
 pub(crate) async fn change(
@@ -368,18 +384,21 @@ pub(crate) async fn change(
         }
         Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
             let now = visit.expect(Call::get(&*of)).await?;
-            let complaint = Some(Complaint::changed_meanwhile());
-            form_page(
-                &visit,
-                Some(&id),
-                typed,
-                (String::new(), now.tag()),
-                complaint,
-            )
+            let with = With {
+                tag: now.tag(),
+                complaint: Some(Complaint::changed()),
+                others: Some(SourceForm::of(now.json()?)),
+                ..With::default()
+            };
+            form_page(&visit, Some(&id), typed, with)
         }
         Err(refusal) => {
-            let complaint = Some(Complaint::of(refusal));
-            form_page(&visit, Some(&id), typed, (String::new(), tag), complaint)
+            let with = With {
+                tag,
+                complaint: Some(Complaint::of(refusal)),
+                ..With::default()
+            };
+            form_page(&visit, Some(&id), typed, with)
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::visit::Administrator;
 
 /// So many tokens are on a page.
 const ROWS: &str = "50";
+/// So many are read at once to find one of them: as many as the API gives.
+const READ: &str = "1000";
 /// For how long a token is good unless somebody says otherwise.
 const USUAL_VALIDITY: Duration = Duration::days(365);
 
@@ -208,16 +210,33 @@ pub(crate) async fn confirm(
     visit: Administrator,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let id = id_of(&id)?;
+    let id = id_of(&id)?.to_string();
     let list = visit.path("/tokens");
+    let token = find(&visit, &id).await?;
     confirm::page(
         &visit,
         Section::Tokens,
-        "Revoke the token?".to_owned(),
+        format!("Revoke {}?", token.name),
         "Whatever uses it is refused from now on. It cannot be undone.",
         (format!("{list}/{id}/revoke"), "Revoke the token"),
         list,
     )
+}
+
+/// A token, of which the API has no page of its own.
+async fn find(visit: &Administrator, id: &str) -> Result<TokenBody, Problem> {
+    let mut cursor = None::<String>;
+    loop {
+        let call = query([("limit", Some(READ)), ("cursor", cursor.as_deref())]);
+        let body: TokensBody = visit
+            .expect(Call::get(format!("/tokens{call}")))
+            .await?
+            .json()?;
+        if let Some(token) = body.tokens.into_iter().find(|token| token.id == id) {
+            return Ok(token);
+        }
+        cursor = Some(body.next_cursor.ok_or_else(Problem::not_found)?);
+    }
 }
 
 pub(crate) async fn revoke(
