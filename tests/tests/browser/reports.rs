@@ -106,6 +106,10 @@ async fn versions_are_in_their_order_and_files_are_those_of_the_api() {
     stage.visit("/reports/acme:shop").await;
     stage.follow(&button("Download the chosen as ZIP")).await;
     assert_eq!(stage.text("h1").await, "No reports chosen");
+    let too_many = vec![format!("reports={id}"); 101].join("&");
+    stage.visit(&format!("/files?{too_many}")).await;
+    assert_eq!(stage.text("h1").await, "Too many reports");
+    assert!(stage.says().await.contains("101 reports"));
     stage.visit("/reports/acme:shop").await;
     let script = "const form = document.querySelector('form[action$=\"/files\"]');
         for (const box of [...form.elements.reports].slice(0, 2)) box.checked = true;

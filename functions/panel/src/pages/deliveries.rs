@@ -108,7 +108,8 @@ pub(crate) struct DeliveryRow {
     pub(crate) attempts: String,
     pub(crate) duration: String,
     pub(crate) due: Option<When>,
-    pub(crate) is_pending: bool,
+    /// Whether it is to be sent by itself, as long as its webhook is enabled.
+    pub(crate) is_open: bool,
 }
 
 struct ReportLink {
@@ -201,6 +202,11 @@ fn time(text: &str) -> Option<String> {
     Some(format!("{text}{}Z", if has_seconds { "" } else { ":00" }))
 }
 
+/// Whether a delivery in this state is sent by itself: one that is held is, soon after its webhook is enabled.
+fn is_open(state: &str) -> bool {
+    matches!(state, "pending" | "held")
+}
+
 impl DeliveryRow {
     /// Of a webhook at this path, which is paused until then if it is.
     pub(crate) fn of(delivery: DeliveryBody, webhook: &str, paused: Option<&str>) -> Self {
@@ -236,7 +242,7 @@ impl DeliveryRow {
                 .due_at
                 .as_deref()
                 .map(|due| When::of(due.max(paused.unwrap_or_default()))),
-            is_pending: delivery.state == "pending",
+            is_open: is_open(&delivery.state),
         }
     }
 }
@@ -318,7 +324,7 @@ pub(crate) async fn show(
         reports: report_links(&visit.path("/reports"), &payload),
         attempts: attempts.map(AttemptShown::of).collect(),
         payload: pretty(&payload),
-        is_waiting: webhook.enabled && body.state == "pending",
+        is_waiting: webhook.enabled && is_open(&body.state),
         hindrance,
         id: delivery,
         project: body.project.clone().unwrap_or_default(),

@@ -303,7 +303,7 @@ async fn shown(
         health: Health::of(&webhook),
         previous_secret_until: webhook.previous_secret_until.as_deref().map(When::of),
         // What a POST has answered must not be sent again.
-        is_waiting: tried.is_none() && webhook.enabled && rows.iter().any(|row| row.is_pending),
+        is_waiting: tried.is_none() && webhook.enabled && rows.iter().any(|row| row.is_open),
         webhook,
         path,
         asked,
