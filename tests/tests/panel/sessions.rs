@@ -1,5 +1,7 @@
 //! Signing in and out, and what is between.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::session::{IDLE, LONGEST, SessionSecret};
 use futures_util::future::join_all;
@@ -36,9 +38,14 @@ async fn set(system: &System, visitor: &Visitor, name: &str, at: OffsetDateTime)
     update.send().await.unwrap();
 }
 
-async fn sessions(system: &System) -> usize {
+/// The sessions that there are.
+async fn stored(system: &System) -> Vec<HashMap<String, AttributeValue>> {
     let scan = system.stack.dynamodb.scan().table_name("SessionsTable");
-    scan.send().await.unwrap().items().len()
+    scan.send().await.unwrap().items.unwrap()
+}
+
+async fn sessions(system: &System) -> usize {
+    stored(system).await.len()
 }
 
 #[tokio::test]
@@ -301,15 +308,11 @@ async fn a_session_that_is_refused_or_old_or_idle_is_over() {
             .location()
             .ends_with("/reports")
     );
-    let scan = system
-        .stack
-        .dynamodb
-        .scan()
-        .table_name("SessionsTable")
-        .send()
-        .await
+    let used: i64 = stored(&system).await[0]["usedAt"]
+        .as_n()
+        .unwrap()
+        .parse()
         .unwrap();
-    let used: i64 = scan.items()[0]["usedAt"].as_n().unwrap().parse().unwrap();
     assert!(used >= now.unix_timestamp(), "{used}");
 
     system.stack.issuer.refuse_refreshes();

@@ -13,7 +13,7 @@ use crate::visit::Visit;
 
 /// So many products are on a page; with a filter, up to one reading more.
 const ROWS: usize = 50;
-/// So many products are read at once for a filter: as many as the API gives.
+/// So many products are read at once, for a filter or to choose from: as many as the API gives.
 const READ: &str = "100";
 /// So often products are read for one page. The API has no filter, and a page ends.
 const READINGS: usize = 10;
@@ -87,6 +87,12 @@ pub(crate) async fn list(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
         all: all.clone(),
         api: visit.links.base.clone(),
     })
+}
+
+/// The keys of the first products, to be chosen from.
+pub(crate) async fn keys(visit: &Visit) -> Result<Vec<String>, Problem> {
+    let (products, _) = read(visit, READ, "").await?;
+    Ok(products.into_iter().map(|product| product.key).collect())
 }
 
 /// Some products, in the order of their keys, and where the next begin.

@@ -4,13 +4,13 @@ use askama::Template;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use serde::Deserialize;
 
 use super::settings::{SecretMode, WebhookForm};
 use super::{Tried, WebhookBody, id_of};
 use crate::api::{Answer, Call, Refusal};
 use crate::form::{self, Form};
 use crate::pages::complaint::Complaint;
+use crate::pages::products;
 use crate::pages::secrets::{self, Kind, Of};
 use crate::problem::Problem;
 use crate::view::{Frame, Section, page_with};
@@ -34,7 +34,7 @@ struct FormPage {
 
 pub(crate) async fn new(visit: Administrator) -> Result<Response, Problem> {
     let form = WebhookForm::default();
-    form_page(&visit, None, form, Shown::default(), StatusCode::OK).await
+    form_page(&visit, None, form, Shown::default()).await
 }
 
 /// What a page with the form shows besides.
@@ -52,13 +52,14 @@ async fn form_page(
     id: Option<&str>,
     form: WebhookForm,
     shown: Shown,
-    status: StatusCode,
 ) -> Result<Response, Problem> {
     let list = visit.path("/webhooks");
     let (action, back) = match id {
         None => (format!("{list}/new"), list),
         Some(id) => (format!("{list}/{id}/edit"), format!("{list}/{id}")),
     };
+    let complaint = shown.complaint.as_ref();
+    let status = complaint.map_or(StatusCode::OK, |it| it.status);
     page_with(
         status,
         &FormPage {
@@ -68,31 +69,13 @@ async fn form_page(
             is_new: id.is_none(),
             form,
             number: shown.number.unwrap_or_else(form::new_number),
-            products: products(visit).await?,
+            products: products::keys(visit).await?,
             complaint: shown.complaint,
             tried: shown.tried,
             tag: shown.tag,
             others: shown.others,
         },
     )
-}
-
-/// The keys of some products, to be chosen from.
-async fn products(visit: &Administrator) -> Result<Vec<String>, Problem> {
-    #[derive(Deserialize)]
-    struct Body {
-        products: Vec<Product>,
-    }
-    #[derive(Deserialize)]
-    struct Product {
-        key: String,
-    }
-    let answer = visit
-        .read(list_reports::PRODUCTS, &[("limit", "100")])
-        .await?;
-    let body = answer.map_err(Problem::from)?.read::<Body>()?;
-    let products = body.map(|body| body.products).unwrap_or_default();
-    Ok(products.into_iter().map(|product| product.key).collect())
 }
 
 pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response, Problem> {
@@ -107,20 +90,19 @@ pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response,
     let complaint = match form.text("do") {
         "more" => {
             let shown = shown(None, None);
-            return form_page(&visit, None, typed.with_rows(), shown, StatusCode::OK).await;
+            return form_page(&visit, None, typed.with_rows(), shown).await;
         }
-        "show" => return form_page(&visit, None, typed, shown(None, None), StatusCode::OK).await,
+        "show" => return form_page(&visit, None, typed, shown(None, None)).await,
         _ => typed.complaint(&form),
     };
     if complaint.is_some() {
         let shown = shown(complaint, None);
-        return form_page(&visit, None, typed, shown, StatusCode::BAD_REQUEST).await;
+        return form_page(&visit, None, typed, shown).await;
     }
     if form.text("do") == "test" {
         let call = Call::post("/webhooks/test").json(typed.json(&form));
         let (complaint, tried) = tried(visit.call(call).await?)?;
-        let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
-        return form_page(&visit, None, typed, shown(complaint, tried), status).await;
+        return form_page(&visit, None, typed, shown(complaint, tried)).await;
     }
     let call = Call::post("/webhooks").json(typed.json(&form));
     match visit.call(call.once(&number)).await? {
@@ -129,9 +111,8 @@ pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response,
         }
         Ok(answer) => created(&visit, &answer),
         Err(refusal) => {
-            let status = refusal.status;
             let complaint = Some(Complaint::of(refusal));
-            form_page(&visit, None, typed, shown(complaint, None), status).await
+            form_page(&visit, None, typed, shown(complaint, None)).await
         }
     }
 }
@@ -169,7 +150,7 @@ pub(crate) async fn edit(
         ..Shown::default()
     };
     let form = WebhookForm::of(&answer.json()?);
-    form_page(&visit, Some(&id), form, shown, StatusCode::OK).await
+    form_page(&visit, Some(&id), form, shown).await
 }
 
 pub(crate) async fn change(
@@ -193,24 +174,23 @@ pub(crate) async fn change(
     let complaint = match form.text("do") {
         "more" => {
             let (shown, typed) = (shown(None, None), typed.with_rows());
-            return form_page(&visit, Some(&id), typed, shown, StatusCode::OK).await;
+            return form_page(&visit, Some(&id), typed, shown).await;
         }
         "show" => {
             let shown = shown(None, None);
-            return form_page(&visit, Some(&id), typed, shown, StatusCode::OK).await;
+            return form_page(&visit, Some(&id), typed, shown).await;
         }
         _ => typed.complaint(&form),
     };
     if complaint.is_some() {
         let shown = shown(complaint, None);
-        return form_page(&visit, Some(&id), typed, shown, StatusCode::BAD_REQUEST).await;
+        return form_page(&visit, Some(&id), typed, shown).await;
     }
     let body = typed.json(&form);
     if form.text("do") == "test" {
         let call = Call::post(format!("{of}/test")).json(body);
         let (complaint, tried) = tried(visit.call(call).await?)?;
-        let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
-        return form_page(&visit, Some(&id), typed, shown(complaint, tried), status).await;
+        return form_page(&visit, Some(&id), typed, shown(complaint, tried)).await;
     }
     let call = Call::patch(&*of).json(body).unless_changed(Some(&tag));
     match visit.call(call).await? {
@@ -226,13 +206,11 @@ pub(crate) async fn change(
                 others: Some(WebhookForm::of(&current)),
                 ..Shown::default()
             };
-            let status = StatusCode::PRECONDITION_FAILED;
-            form_page(&visit, Some(&id), typed, shown, status).await
+            form_page(&visit, Some(&id), typed, shown).await
         }
         Err(refusal) => {
-            let status = refusal.status;
             let shown = shown(Some(Complaint::of(refusal)), None);
-            form_page(&visit, Some(&id), typed, shown, status).await
+            form_page(&visit, Some(&id), typed, shown).await
         }
     }
 }
