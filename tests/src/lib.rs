@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod posted;
 pub mod receiver;
 pub mod samples;
+pub mod server;
 pub mod source;
 pub mod system;
 pub mod tls;

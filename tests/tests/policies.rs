@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::time::Duration as StdDuration;
 
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::presigning::PresigningConfig;
 use domain::organization::OrganizationId;
@@ -17,22 +18,24 @@ use domain::report::ReportKey;
 use domain::token::Right;
 use identity::Role;
 use local::client::File;
-use local::{DEMO_ORGANIZATION, Options, Permission, Stack};
+use local::{Clients, DEMO_ORGANIZATION, Options, Permission, Stack};
 use serde_json::{Value, json};
 use store::describe;
 use store::queue::EventsQueue;
+use store::queue::imports::LookAfter;
 use store::queue::work::Work;
 use store::reports::Commit;
 use tests::failures::{Failures, Seam};
 use tests::receiver::{Answer, Receiver};
 use tests::samples::{change, files, metadata, noise, stored_report};
+use tests::server::{Imports, PROJECT, analysis, project};
 use tests::source::{Source, call_of, signature};
 use tests::system::{System, organization, text};
 use tests::visitor::Visitor;
 use time::{Duration, OffsetDateTime};
 
 /// What functions need on AWS although no call of theirs shows it here: functions, actions, resource, and why.
-const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
+const UNSEEN: [(&[&str], &[&str], &str, &str); 7] = [
     (
         &["DownloadFiles", "Panel"],
         &["s3:GetObjectVersion"],
@@ -40,7 +43,7 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
         "a file of a bucket that keeps versions is read by its version, and the stand-in keeps none",
     ),
     (
-        &["PublishReport", "ManageWebhooks"],
+        &["PublishReport", "ManageWebhooks", "ImportAnalysis"],
         &["s3:PutObjectVersionTagging"],
         "ReportsBucket/reports/*",
         "and so are the tags set of a file that was superseded, or whose report was deleted",
@@ -53,6 +56,7 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
             "ManageWebhooks",
             "Panel",
             "ReceiveEvents",
+            "ImportAnalysis",
             "DeliverWebhooks",
             "RetryWebhooks",
         ],
@@ -79,7 +83,7 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
         "and it may encrypt in the name of who writes them",
     ),
     (
-        &["PublishReport", "ManageWebhooks"],
+        &["PublishReport", "ManageWebhooks", "ImportAnalysis"],
         &["s3:ListBucket"],
         "ReportsBucket",
         "they list nothing, but without this S3 answers 403 instead of 404 for a file that was not uploaded, or has expired",
@@ -93,6 +97,16 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 6] = [
         ],
         "EventsQueue",
         "Lambda itself does it with the role of the function whose event source the queue is",
+    ),
+    (
+        &["ImportAnalysis"],
+        &[
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+        ],
+        "ImportsQueue",
+        "and the same here",
     ),
 ];
 
@@ -109,9 +123,11 @@ async fn whatever_is_allowed_is_needed() {
     retry(&system, org).await;
     panel(&system).await;
     let by_token = read_by_token().await;
+    let importing = import().await;
 
     let (mut allowed, mut used) = (BTreeSet::new(), BTreeSet::new());
-    for policies in [&system.stack.policies, &by_token.stack.policies] {
+    for system in [&system, &by_token, &importing] {
+        let policies = &system.stack.policies;
         allowed.extend(policies.allowed());
         used.extend(policies.used());
     }
@@ -379,6 +395,81 @@ async fn sources(system: &System, org: OrganizationId) {
     assert_eq!(round.swept.announced, 1);
     let reply = system.manage(org, "DELETE", &path, None).await;
     assert!(reply.status.is_success(), "{reply:?}");
+}
+
+/// Makes reports of what a server has found, also where something fails.
+async fn import() -> System {
+    let imports = Imports::start_with(project(1), json!({"branches": ["*"]})).await;
+    let now = OffsetDateTime::now_utc();
+    let stack = &imports.system.stack;
+    // One whose second file is not taken: the first is removed again.
+    let failures = Failures::at(2, Seam::Before, false);
+    let base = &stack.clients["ImportAnalysis"];
+    let clients = Clients {
+        s3: failures.s3(&base.s3),
+        ..base.clone()
+    };
+    let importing = stack.importing_with(&clients).unwrap();
+    imports.call("release/1.x", "AZ1").await;
+    let look = LookAfter::source(imports.source.id.parse().unwrap());
+    let mut message = SqsMessage::default();
+    message.body = Some(look.to_json());
+    let mut event = SqsEvent::default();
+    event.records.push(message);
+    let budget = StdDuration::from_secs(60);
+    let response = import_analysis::handle(&importing, event, now, budget).await;
+    assert_eq!(response.batch_item_failures.len(), 1);
+    // Then it is published, and the same for the main branch, and updated.
+    imports.call("trunk", "AZ2").await;
+    imports.import(now).await;
+    imports.server.change(|project| {
+        project.branches[0].issues.clear();
+        project.branches[1].issues.clear();
+    });
+    // A product that is missing is made of its reports.
+    let delete = stack.dynamodb.delete_item().table_name("ProductsTable");
+    let delete = delete
+        .key("org", AttributeValue::S(imports.org.to_string()))
+        .key("key", AttributeValue::S(PROJECT.to_owned()));
+    delete.send().await.unwrap();
+    for branch in ["trunk", "release/1.x"] {
+        let gate = imports.server.call_of(branch, None);
+        imports.source.call(&imports.system, gate.as_bytes()).await;
+    }
+    imports.import(now).await;
+    // One that was never told of, and a branch that is gone.
+    imports.server.change(|project| {
+        project.branches[0]
+            .analyses
+            .insert(0, analysis("trunk-2", 2, "1.1"));
+        project.branches.pop();
+    });
+    imports.round(now + Duration::HOUR).await;
+    assert_eq!(imports.reports().await.len(), 3);
+    // Whoever may read deliveries sees what became of them, and an administrator whether the server is good.
+    let token = stack.create_token("reader", imports.org, &[Right::ReadDeliveries]);
+    let path = format!(
+        "/organizations/{}/sources/{}",
+        imports.org, imports.source.id
+    );
+    let request = imports.system.request("GET", &format!("{path}/calls"));
+    let request = request.bearer_auth(token.await.unwrap().reveal());
+    assert!(imports.system.send(request).await.status.is_success());
+    let check = format!("/sources/{}/check", imports.source.id);
+    let checked = imports
+        .system
+        .manage(imports.org, "POST", &check, None)
+        .await;
+    assert_eq!(checked.json()["ok"], true);
+    // What waits for its server is looked at again.
+    imports.server.accept("another", None);
+    imports.import(now + Duration::HOUR * 2).await;
+    let busy = axum::http::StatusCode::SERVICE_UNAVAILABLE;
+    imports
+        .server
+        .trouble(move |_, _| Some(axum::response::IntoResponse::into_response(busy)));
+    imports.round(now + Duration::HOUR * 4).await;
+    imports.system
 }
 
 /// Does by the panel's pages what they can do.

@@ -155,6 +155,7 @@ fn project() -> Project {
     Project {
         key: KEY.to_owned(),
         name: "Shop".to_owned(),
+        is_visible: true,
         branches: vec![
             branch("trunk", issues, &hotspots),
             branch("release/1.x", Vec::new(), &hotspots[..1]),

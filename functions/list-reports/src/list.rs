@@ -4,12 +4,12 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::organization::OrganizationId;
+use domain::report::limits::is_project_key;
 use domain::version::{Version, VersionRange};
 use serde::Serialize;
 use store::reports::{Filter, Order, Page, Part};
 use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode};
-use web::fields::is_project_key;
 use web::query::Query;
 use web::text::shortened;
 

@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use domain::organization::OrganizationId;
 use domain::product::{Latest, Product};
 use domain::report::QualityGateStatus;
+use domain::report::limits::is_project_key;
 use domain::report::summary::Summary;
 use serde::Serialize;
 use store::products::Place;
 use time::OffsetDateTime;
 use web::api::{self, ApiError};
 use web::cursor;
-use web::fields::is_project_key;
 use web::query::Query;
 
 use crate::Listing;

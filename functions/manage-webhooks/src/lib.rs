@@ -67,6 +67,8 @@ pub const SOURCES_PATH: &str = "/organizations/{organizationId}/sources";
 pub const SOURCE_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}";
 /// The path of a source's secret.
 pub const SOURCE_SECRET_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}/secret";
+/// The path that checks a source's server.
+pub const SOURCE_CHECK_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}/check";
 /// The path of what a source was told.
 pub const CALLS_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}/calls";
 
@@ -107,6 +109,7 @@ pub fn router(managing: Managing) -> Router {
                 .delete(sources::delete),
         )
         .route(SOURCE_SECRET_PATH, post(sources::rotate))
+        .route(SOURCE_CHECK_PATH, post(sources::check))
         .route_layer(from_fn(without_query))
         .merge(with_query)
         .route_layer(from_fn(without_loop))
@@ -129,6 +132,7 @@ async fn counting_unreadable(
         + managing.deliveries.unreadable.take()
         + managing.sources.unreadable.take()
         + managing.calls.unreadable.take()
+        + managing.imports.unreadable.take()
         + managing.tokens.unreadable.take()
         + managing.publisher.reports.unreadable.take();
     let now = OffsetDateTime::now_utc();

@@ -267,7 +267,7 @@ impl Sharing {
     }
 
     /// Reads a token of `least` characters or more.
-    fn read_token(value: &Value, least: usize) -> Result<WebhookSecret, ApiError> {
+    pub(crate) fn read_token(value: &Value, least: usize) -> Result<WebhookSecret, ApiError> {
         let text = Self::Token.text(value)?;
         let token = WebhookSecret::parse_token(text, least);
         token.map_err(|it| Self::Token.refused(&it.to_string()))

@@ -2,6 +2,7 @@
 
 mod body;
 pub(crate) mod calls;
+mod import;
 mod settings;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -10,10 +11,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::date::timestamp;
-use domain::source::{MAX_SOURCES, Source, SourceId};
+use domain::source::import::Standing;
+use domain::source::{MAX_SOURCES, Source, SourceId, SourceSettings};
 use idempotency::{Answer, Attempt, Keyed};
 use serde_json::Value;
 use store::dynamodb::Changed;
+use store::queue::imports::LookAfter;
 use time::OffsetDateTime;
 use uuid::Uuid;
 use web::api::{self, ApiError, ErrorCode};
@@ -38,7 +41,13 @@ pub(crate) async fn list(
     base: BaseUrl,
 ) -> Result<Response, ApiError> {
     let sources = managing.sources.all(caller.org).await?;
-    let sources = sources.iter().map(|it| SourceBody::of(it, &base, now));
+    let mut importing = Vec::new();
+    for source in &sources {
+        importing.extend(source.settings.import.as_ref().map(|_| source.id));
+    }
+    let mut standings = managing.imports.standings(importing).await?;
+    let body_of = |it: &Source| SourceBody::of(it, standings.remove(&it.id), &base, now);
+    let sources = sources.iter().map(body_of);
     let body = SourcesBody {
         sources: sources.collect(),
     };
@@ -56,7 +65,8 @@ pub(crate) async fn get(
     base: BaseUrl,
 ) -> Result<Response, ApiError> {
     let source = managing.source(&caller, &target).await?;
-    let body = SourceBody::of(&source, &base, now);
+    let standing = managing.standing(&source).await?;
+    let body = SourceBody::of(&source, standing, &base, now);
     Precondition::tagged(StatusCode::OK, source.revision, &body)
 }
 
@@ -132,7 +142,8 @@ pub(crate) async fn rotate(
         let change =
             |source: &mut Source| rotate_secret(&mut source.settings.secrets, secret.clone(), now);
         let answer = |source: &Source| {
-            let body = SourceBody::of(source, &base, now).with_secret(source, is_generated);
+            // The standing is that of the revision before, which counts no more.
+            let body = SourceBody::of(source, None, &base, now).with_secret(source, is_generated);
             let answer = Answer::json(StatusCode::OK, &body)?;
             anyhow::Ok(answer.with(&header::ETAG, Precondition::tag(source.revision)))
         };
@@ -149,7 +160,75 @@ pub(crate) async fn rotate(
     once.await?.response()
 }
 
+/// Asks the server of a source whether reports can be made of what it has found: as it is stored, or with what the body changes.
+pub(crate) async fn check(
+    State(managing): State<Managing>,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageSources>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let source = managing.source(&caller, &target).await?;
+    let body = json::bytes(body, MAX_BODY_BYTES).await?;
+    let settings = match &*body {
+        [] => source.settings.clone(),
+        body => Draft::read(json::parse_object(body)?, Some(&source), Mode::Patch, now)?.settings,
+    };
+    let Some(server) = &settings.import else {
+        let message = "baseUrl: is required, since it is the server that is checked";
+        return Err(ApiError::new(ErrorCode::MissingField, message).parameter("baseUrl"));
+    };
+    managing.count_test(caller.org, now).await?;
+    let checked = import::check(&managing.sender, server).await?;
+    if checked.ok && source.settings.import.as_ref() == Some(server) {
+        managing.look_after(&source, true).await;
+    }
+    api::json(StatusCode::OK, &checked)
+}
+
 impl Managing {
+    /// How the server of a source stands, if it has one and that is known.
+    async fn standing(&self, source: &Source) -> Result<Option<Standing>, ApiError> {
+        if source.settings.import.is_none() {
+            return Ok(None);
+        }
+        let mut standings = self.imports.standings([source.id]).await?;
+        Ok(standings.remove(&source.id))
+    }
+
+    /// Refuses a source whose server may not be called.
+    ///
+    /// # Errors
+    /// `address_refused` (400).
+    async fn check_server(&self, settings: &SourceSettings) -> Result<(), ApiError> {
+        let Some(url) = settings.server() else {
+            return Ok(());
+        };
+        let checked = self.sender.check(url).await;
+        checked.map_err(|refused| {
+            let message = format!("baseUrl: {refused}");
+            ApiError::new(ErrorCode::AddressRefused, message).parameter("baseUrl")
+        })
+    }
+
+    /// Has somebody look after a source of whose server reports are made: whether it answers, and what is due. If the queue does not take
+    /// that, the hourly round does it. `resumes` if the server is known to answer.
+    async fn look_after(&self, source: &Source, resumes: bool) {
+        if source.importing().is_none() {
+            return;
+        }
+        let look = LookAfter {
+            resumes,
+            ..LookAfter::sweep(source.id)
+        };
+        if let Err(error) = self.imports_queue.send(&[look]).await {
+            tracing::warn!(source = %source.id, "source {} waits for the round: {error:#}", source.id);
+        }
+    }
+
     /// The source that the path names. Its id says nothing of whose it is, so another organization's is none.
     async fn source(&self, caller: &Caller, target: &Target) -> Result<Source, ApiError> {
         let source = self.sources.get(target.source()?).await?;
@@ -177,7 +256,8 @@ impl Managing {
             updated_at: timestamp(now),
             last_call_at: None,
         };
-        let body = SourceBody::of(&source, base, now);
+        self.check_server(&source.settings).await?;
+        let body = SourceBody::of(&source, None, base, now);
         let body = body.with_secret(&source, draft.is_secret_generated);
         let answer = Answer::json(StatusCode::CREATED, &body)?
             .with(&header::ETAG, Precondition::tag(source.revision))
@@ -189,6 +269,7 @@ impl Managing {
             return Err(ApiError::new(ErrorCode::TooManySources, message));
         }
         note(caller, source.id, "created");
+        self.look_after(&source, false).await;
         Ok(answer)
     }
 
@@ -208,6 +289,14 @@ impl Managing {
         } = call;
         let now = *now;
         let body: Value = json::object(body, MAX_BODY_BYTES).await?;
+        let current = self.source(caller, target).await?;
+        // What is wrong with the request otherwise is said below.
+        if Precondition::of(headers).holds(current.revision)
+            && let Ok(draft) = Draft::read(body.clone(), Some(&current), mode, now)
+            && current.settings.server() != draft.settings.server()
+        {
+            self.check_server(&draft.settings).await?;
+        }
         let change = |source: &mut Source| {
             source.settings = Draft::read(body.clone(), Some(source), mode, now)?.settings;
             Ok(())
@@ -216,7 +305,8 @@ impl Managing {
             .change_source(caller, target, headers, now, change, |_| Ok(None))
             .await?;
         note(caller, source.id, "changed");
-        let body = SourceBody::of(&source, base, now);
+        self.look_after(&source, false).await;
+        let body = SourceBody::of(&source, None, base, now);
         Precondition::tagged(StatusCode::OK, source.revision, &body)
     }
 

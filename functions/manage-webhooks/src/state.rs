@@ -8,8 +8,10 @@ use runtime::config::Environment;
 use runtime::metrics::Metrics;
 use store::calls::CallStore;
 use store::deliveries::DeliveryStore;
+use store::imports::ImportStore;
 use store::products::ProductStore;
 use store::queue::EventsQueue;
+use store::queue::imports::ImportsQueue;
 use store::reports::ReportStore;
 use store::sources::SourceStore;
 use store::tokens::TokenStore;
@@ -33,6 +35,10 @@ pub struct Managing {
     pub sources: SourceStore,
     /// What they have said.
     pub calls: CallStore,
+    /// How imports of theirs stand.
+    pub imports: ImportStore,
+    /// Where sources go that are to be looked after.
+    pub imports_queue: ImportsQueue,
     /// Who may call with a token of ours.
     pub tokens: TokenStore,
     /// What deletes reports, and announces that.
@@ -68,12 +74,14 @@ impl Managing {
         sender: Sender,
     ) -> anyhow::Result<Self> {
         let required = |name| environment.required(name);
-        let queue = EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?);
+        let queue = EventsQueue::new(sqs.clone(), required("EVENTS_QUEUE_URL")?);
         Ok(Self {
             webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
             deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
             sources: SourceStore::new(dynamodb.clone(), required("SOURCES_TABLE")?),
             calls: CallStore::new(dynamodb.clone(), required("CALLS_TABLE")?),
+            imports: ImportStore::new(dynamodb.clone(), required("IMPORTS_TABLE")?),
+            imports_queue: ImportsQueue::new(sqs, required("IMPORTS_QUEUE_URL")?),
             tokens: TokenStore::new(dynamodb.clone(), required("TOKENS_TABLE")?),
             identity: IdentityProvider::new(IdentityOptions {
                 issuer: required("OIDC_ISSUER")?,

@@ -485,7 +485,11 @@ impl Managing {
     ///
     /// # Errors
     /// `too_many_tests` (429): there were as many in this minute as there may be.
-    async fn count_test(&self, org: OrganizationId, now: OffsetDateTime) -> Result<(), ApiError> {
+    pub(crate) async fn count_test(
+        &self,
+        org: OrganizationId,
+        now: OffsetDateTime,
+    ) -> Result<(), ApiError> {
         let most = self.max_tests;
         let counted = self.deliveries.count_test(org, now, most);
         if counted.await? == Changed::Stored {

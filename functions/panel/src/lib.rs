@@ -116,6 +116,7 @@ pub fn router(panel: Panel) -> Router {
             "/panel/{handle}/sources/{id}/edit",
             get(sources::edit).post(sources::change),
         )
+        .route("/panel/{handle}/sources/{id}/check", post(sources::check))
         .route(
             "/panel/{handle}/sources/{id}/secret",
             get(sources::secret).post(sources::rotate),

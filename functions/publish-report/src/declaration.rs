@@ -4,6 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use domain::name::folded;
 use domain::organization::OrganizationId;
+use domain::report::limits::{
+    MAX_BRANCH, MAX_CONDITIONS, MAX_GATE_TEXT, MAX_PROJECT_NAME, MAX_PROPERTIES, MAX_PROPERTY_KEY,
+    MAX_PROPERTY_VALUE, MAX_TEXT, MAX_URL, cut,
+};
 use domain::report::{Gate, GateCondition, Metadata, Origin, QualityGateStatus, Rating};
 use serde_json::Value;
 use web::api::{ApiError, ErrorCode};
@@ -36,21 +40,6 @@ const FIELDS: [&str; 20] = [
 ];
 const FILE_FIELDS: [&str; 3] = ["name", "size", "sha256"];
 
-/// The longest project name in characters (`SonarQube`'s web API).
-const MAX_PROJECT_NAME: usize = 500;
-/// The longest branch name in characters (`SonarQube`).
-const MAX_BRANCH: usize = 255;
-/// The longest address in characters, as that of a webhook.
-const MAX_URL: usize = 512;
-/// How much of a quality gate is kept: conditions, and characters of each of their texts.
-const MAX_CONDITIONS: usize = 100;
-const MAX_GATE_TEXT: usize = 200;
-/// The longest of the other texts, in characters: `SonarQube` has 100 for the revision and 40 for a task.
-const MAX_TEXT: usize = 100;
-/// How many properties a report may have, and how long they are in characters.
-const MAX_PROPERTIES: usize = 100;
-const MAX_PROPERTY_KEY: usize = 200;
-const MAX_PROPERTY_VALUE: usize = 1000;
 /// How many files a report may have.
 const MAX_FILES: usize = 20;
 /// How large a file may be, in bytes.
@@ -168,7 +157,7 @@ fn quality_gate(
 fn gate(value: &Value) -> Option<Gate> {
     let text = |value: &Value, name: &str| {
         let text = value.get(name)?.as_str()?;
-        Some(text.chars().take(MAX_GATE_TEXT).collect::<String>())
+        Some(cut(text, MAX_GATE_TEXT))
     };
     let condition = |value: &Value| {
         Some(GateCondition {
@@ -245,6 +234,7 @@ fn origin(
         branch_type,
         is_main,
         gate,
+        is_imported: false,
     })))
 }
 

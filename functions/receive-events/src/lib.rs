@@ -20,6 +20,7 @@ use axum::routing::post;
 use domain::codescoring::TOKEN_HEADER;
 use domain::event::{EVENTS_HEADER, TEST_EVENT};
 use domain::source::call::{Call, CallId, HOPS_HEADER, MAX_HOPS, Outcome};
+use domain::source::import::Import;
 use domain::source::{Source, SourceId, SourceKind};
 use runtime::config::Environment;
 use runtime::metrics::{Metric, Metrics};
@@ -27,6 +28,7 @@ use serde::Serialize;
 use store::calls::{CallStore, Stored, Unannounced};
 use store::outbox::announce_call;
 use store::queue::EventsQueue;
+use store::queue::imports::{ImportsQueue, LookAfter};
 use store::sources::SourceStore;
 use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode};
@@ -58,6 +60,8 @@ pub struct Receiving {
     pub calls: CallStore,
     /// Where it goes.
     pub queue: EventsQueue,
+    /// Where it goes too, if reports are to be made of it.
+    pub imports: ImportsQueue,
     /// What is counted of it.
     pub metrics: Metrics,
 }
@@ -76,7 +80,8 @@ impl Receiving {
         Ok(Self {
             sources: SourceStore::new(dynamodb.clone(), required("SOURCES_TABLE")?),
             calls: CallStore::new(dynamodb.clone(), required("CALLS_TABLE")?),
-            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
+            queue: EventsQueue::new(sqs.clone(), required("EVENTS_QUEUE_URL")?),
+            imports: ImportsQueue::new(sqs, required("IMPORTS_QUEUE_URL")?),
             metrics: environment.metrics()?,
         })
     }
@@ -159,7 +164,7 @@ impl Receiving {
             Stored::Known(known) => *known,
         };
         if call.outcome == Outcome::Accepted {
-            self.announce(&call).await;
+            tokio::join!(self.announce(&call), self.import(&call));
         }
         self.note(&source, now).await;
         tracing::info!(
@@ -218,6 +223,20 @@ impl Receiving {
             tracing::error!(
                 source = %call.source, call = %call.id,
                 "call {} of source {} is announced later: {error:#}", call.id, call.source
+            );
+        }
+    }
+
+    /// Has somebody make reports of what a call tells of, if they are to be made. If that fails, it is due still, and the hourly round
+    /// does it.
+    async fn import(&self, call: &Call) {
+        let is_due = |import: &Import| import.due_at.is_some();
+        if call.import.as_ref().is_some_and(is_due)
+            && let Err(error) = self.imports.send(&[LookAfter::call(call.key())]).await
+        {
+            tracing::error!(
+                source = %call.source, call = %call.id,
+                "reports of call {} of source {} are made later: {error:#}", call.id, call.source
             );
         }
     }

@@ -1,4 +1,5 @@
-//! Once an hour: what is due goes back on the queue, and so does what never got there.
+//! Once an hour: what is due goes back on the queue, and so does what never got there. Sources whose servers reports are made of are put on
+//! theirs.
 //!
 //! *Invariant:* nothing is sent from here. There is one way to a receiver, and it begins at the queue.
 //!
@@ -20,8 +21,10 @@ use store::calls::CallStore;
 use store::deliveries::{DUE_SHARDS, DeliveryStore, DueDelivery};
 use store::outbox::{Swept, rotated, sweep};
 use store::queue::EventsQueue;
+use store::queue::imports::{ImportsQueue, LookAfter};
 use store::queue::work::{MAX_DUE, Work};
 use store::reports::ReportStore;
+use store::sources::SourceStore;
 use store::webhooks::WebhookStore;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -44,8 +47,12 @@ pub struct Retrying {
     pub webhooks: WebhookStore,
     /// What is due.
     pub deliveries: DeliveryStore,
+    /// Of whose servers reports are made.
+    pub sources: SourceStore,
     /// Where it goes.
     pub queue: EventsQueue,
+    /// Where sources go.
+    pub imports: ImportsQueue,
     /// What is counted of it.
     pub metrics: Metrics,
     /// How long it is until the next round. What falls due by then is handed over now, where it is to be tried at its time.
@@ -68,7 +75,9 @@ impl Retrying {
             calls: CallStore::new(dynamodb.clone(), required("CALLS_TABLE")?),
             webhooks: WebhookStore::new(dynamodb.clone(), required("WEBHOOKS_TABLE")?),
             deliveries: DeliveryStore::new(dynamodb.clone(), required("DELIVERIES_TABLE")?),
-            queue: EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?),
+            sources: SourceStore::new(dynamodb.clone(), required("SOURCES_TABLE")?),
+            queue: EventsQueue::new(sqs.clone(), required("EVENTS_QUEUE_URL")?),
+            imports: ImportsQueue::new(sqs, required("IMPORTS_QUEUE_URL")?),
             metrics: environment.metrics()?,
             interval: RetryLimits::default().round,
         })
@@ -84,6 +93,8 @@ pub struct Round {
     pub due: usize,
     /// Deliveries that are now on the queue.
     pub queued: usize,
+    /// Sources whose servers are to be asked what they have not told of.
+    pub sources: usize,
     /// Deliveries that are due and wait for their webhook: it is disabled, or left alone because it seems to be down.
     pub waiting: usize,
     /// Shards, and webhooks' deliveries, that could not be read or put on the queue. They are due still.
@@ -106,6 +117,8 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
         is_cut_short: swept.is_cut_short,
         ..Round::default()
     };
+    // Few requests, whatever else there is to do.
+    look_after_sources(retrying, &clock, &mut round).await;
     let mut webhooks = Webhooks::default();
     // And a little more: the next one may be late.
     let until = now + retrying.interval + retrying.interval / 12;
@@ -142,6 +155,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
     let unreadable = retrying.reports.unreadable.take()
         + retrying.calls.unreadable.take()
         + retrying.webhooks.unreadable.take()
+        + retrying.sources.unreadable.take()
         + retrying.deliveries.unreadable.take();
     retrying.metrics.record_unreadable(now, unreadable);
     if round.is_cut_short {
@@ -154,15 +168,48 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
             announced = round.swept.announced,
             queued = round.queued,
             waiting = round.waiting,
+            sources = round.sources,
             failed = round.failed + round.swept.failed,
-            "put {} due deliveries and {} left-over changes on the queue; {} wait for their webhook; {} failures",
+            "put {} due deliveries, {} left-over changes and {} sources on the queues; {} wait for their webhook; {} failures",
             round.queued,
             round.swept.announced,
+            round.sources,
             round.waiting,
             round.failed + round.swept.failed,
         );
     }
     round
+}
+
+/// Puts each source on the queue of whose server reports are made.
+async fn look_after_sources(retrying: &Retrying, clock: &Clock, round: &mut Round) {
+    let mut start = None;
+    loop {
+        if clock.is_over() {
+            round.is_cut_short = true;
+            return;
+        }
+        let put = async |start| {
+            let (sources, next) = retrying.sources.importing(start).await?;
+            let messages: Vec<LookAfter> = sources.into_iter().map(LookAfter::sweep).collect();
+            retrying.imports.send(&messages).await?;
+            Ok::<_, store::Error>((messages.len(), next))
+        };
+        match put(start).await {
+            Ok((count, next)) => {
+                round.sources += count;
+                start = next;
+            }
+            Err(error) => {
+                round.failed += 1;
+                tracing::error!("sources are not looked after: {error:#}");
+                return;
+            }
+        }
+        if start.is_none() {
+            return;
+        }
+    }
 }
 
 /// The webhooks that this round has met.

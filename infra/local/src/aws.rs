@@ -4,6 +4,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use store::calls::CallStore;
 use store::deliveries::DeliveryStore;
+use store::imports::ImportStore;
 use store::reports::ReportStore;
 use store::sources::SourceStore;
 use store::tokens::TokenStore;
@@ -12,8 +13,8 @@ use store::webhooks::WebhookStore;
 use crate::policy::Enforced;
 use crate::stand_ins::Endpoints;
 use crate::{
-    ACCESS_KEY, CALLS_TABLE, DELIVERIES_TABLE, REGION, REPORTS_TABLE, SECRET_KEY, SOURCES_TABLE,
-    TOKENS_TABLE, WEBHOOKS_TABLE,
+    ACCESS_KEY, CALLS_TABLE, DELIVERIES_TABLE, IMPORTS_TABLE, REGION, REPORTS_TABLE, SECRET_KEY,
+    SOURCES_TABLE, TOKENS_TABLE, WEBHOOKS_TABLE,
 };
 
 /// What somebody calls the stand-ins with.
@@ -42,6 +43,8 @@ pub struct Tables {
     pub sources: SourceStore,
     /// Of what sources were told.
     pub calls: CallStore,
+    /// Of how imports of theirs stand.
+    pub imports: ImportStore,
 }
 
 impl Clients {
@@ -65,6 +68,7 @@ impl Clients {
             deliveries: DeliveryStore::new(dynamodb.clone(), DELIVERIES_TABLE),
             sources: SourceStore::new(dynamodb.clone(), SOURCES_TABLE),
             calls: CallStore::new(dynamodb.clone(), CALLS_TABLE),
+            imports: ImportStore::new(dynamodb.clone(), IMPORTS_TABLE),
         }
     }
 

@@ -37,6 +37,7 @@ pub(crate) fn log_to_stderr() {
         "publish_report",
         "receive_events",
         "manage_webhooks",
+        "import_analysis",
         "deliver_webhooks",
         "retry_webhooks",
     ];

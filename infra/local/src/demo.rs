@@ -3,6 +3,7 @@
 
 mod organization;
 mod product;
+mod server;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::organization::PRODUCTS;
+pub use self::server::serve;
+
 use self::product::{Analysis, Product, Weakness};
 use crate::sonarqube::{
     Analysis as Analysed, Branch, Edition, FoundHotspot, FoundIssue, KnownRule, Project, StandIn,
@@ -170,6 +173,7 @@ fn project(product: &Product, nth: usize, analysis: &Analysis) -> Project {
     Project {
         key: product.key.to_owned(),
         name: product.name.to_owned(),
+        is_visible: true,
         branches,
         rules: rules(product),
     }

@@ -26,6 +26,7 @@ use domain::token::{Right, Token, TokenSecret};
 use download_files::Files;
 use hyper_util::service::TowerToHyperService;
 use identity::Role;
+use import_analysis::Importing;
 use lambda_http::RequestExt as _;
 use list_reports::Listing;
 use manage_webhooks::Managing;
@@ -46,12 +47,12 @@ use web::api;
 
 use crate::aws::{dynamodb_config, sdk_config};
 use crate::definition::{Definition, bucket_name};
-use crate::pump::Pump;
+use crate::pump::{Consumer, Pump};
 use crate::serve::{Limits, PATIENCE, serve};
 use crate::stand_ins::Endpoints;
 
 pub use crate::aws::{Clients, Tables};
-pub use crate::demo::{DemoReport, reports as demo_reports, reports_of};
+pub use crate::demo::{DemoReport, reports as demo_reports, reports_of, serve as demo_server};
 pub use crate::issuer::DevelopmentIssuer;
 pub use crate::policy::{Permission, Policies};
 pub use publish::client;
@@ -140,6 +141,8 @@ pub struct Stack {
     pub panel: Panel,
     /// What the function that sources call works with.
     pub receiving: Receiving,
+    /// What the function works with that makes reports of what the servers of sources have found.
+    pub importing: Importing,
     /// What the function that delivers works with.
     pub delivering: Delivering,
     /// What the hourly function works with.
@@ -180,7 +183,9 @@ const SESSIONS_TABLE: &str = "SessionsTable";
 const SOURCES_TABLE: &str = "SourcesTable";
 const CALLS_TABLE: &str = "CallsTable";
 const BUCKET: &str = "ReportsBucket";
+const IMPORTS_TABLE: &str = "ImportsTable";
 const EVENTS_QUEUE: &str = "EventsQueue";
+const IMPORTS_QUEUE: &str = "ImportsQueue";
 
 impl Stack {
     /// Starts everything, and returns when it answers.
@@ -230,9 +235,11 @@ impl Stack {
         definition.create_tables(&dynamodb).await?;
         definition.create_buckets(&s3).await?;
         let queues = definition.create_queues(&sqs).await?;
-        let events = queues
-            .get(EVENTS_QUEUE)
-            .context("template.yaml has no EventsQueue")?;
+        let queue = |name: &'static str| {
+            let url = queues.get(name).cloned();
+            url.with_context(|| format!("template.yaml has no {name}"))
+        };
+        let (events, imports) = (queue(EVENTS_QUEUE)?, queue(IMPORTS_QUEUE)?);
 
         let holds = |condition: &str| match condition {
             "ReadsByToken" => Some(options.read_by_token),
@@ -251,7 +258,12 @@ impl Stack {
         if let Some((first, later)) = options.id_tokens {
             issuer = issuer.with_validity(first, later);
         }
-        let environment = environment(&endpoints, events, &issuer, options.read_by_token);
+        let environment = environment(
+            &endpoints,
+            &[&events, &imports],
+            &issuer,
+            options.read_by_token,
+        );
         let given = |function: &str| given(&definition, &environment, function);
         // Receivers on this machine are what somebody who tries it has.
         let sender = Sender::new(SenderOptions {
@@ -296,6 +308,14 @@ impl Stack {
         }
         let (env, its) = (given("ReceiveEvents")?, of("ReceiveEvents")?);
         let receiving = Receiving::new(&env, &its.dynamodb, its.sqs.clone())?;
+        let (env, its) = (given("ImportAnalysis")?, of("ImportAnalysis")?);
+        let importing = Importing::new(
+            &env,
+            &its.dynamodb,
+            aws_sdk_s3::Client::from_conf(its.s3.clone().build()),
+            its.sqs.clone(),
+            sender.clone(),
+        )?;
         let (env, its) = (given("DeliverWebhooks")?, of("DeliverWebhooks")?);
         let mut delivering = Delivering::new(&env, &its.dynamodb, its.sqs.clone(), sender)?;
         if let Some(round) = options.retry_every {
@@ -306,13 +326,16 @@ impl Stack {
         let mut retrying = Retrying::new(&env, &its.dynamodb, its.sqs.clone())?;
         if let Some(every) = options.retry_every {
             retrying.interval = every;
-            let pump = Pump {
+            let pump = |queue, consumer| Pump {
                 sqs: sqs.clone(),
-                queue: events.clone(),
-                delivering: delivering.clone(),
+                queue,
+                consumer,
             };
             let window = options.batching_window / options.time_factor.max(1);
-            tasks.spawn(pump.run(window));
+            let delivering = pump(events, Consumer::Delivering(delivering.clone()));
+            tasks.spawn(delivering.run(window));
+            let importing = pump(imports, Consumer::Importing(importing.clone()));
+            tasks.spawn(importing.run(Duration::ZERO));
             tasks.spawn(pump::rounds(retrying.clone(), every));
         }
         let functions = Functions {
@@ -334,6 +357,7 @@ impl Stack {
             managing,
             panel,
             receiving,
+            importing,
             delivering,
             retrying,
             issuer,
@@ -388,9 +412,38 @@ impl Stack {
         let pump = Pump {
             sqs: self.sqs.clone(),
             queue: self.events_queue().to_owned(),
-            delivering: self.delivering.clone(),
+            consumer: Consumer::Delivering(self.delivering.clone()),
         };
         pump.drain(now).await
+    }
+
+    /// The URL of the queue of sources that are to be looked after.
+    pub fn imports_queue(&self) -> &str {
+        &self.queues[IMPORTS_QUEUE]
+    }
+
+    /// Looks after the sources on the queue, as if it were `now`, until there is nothing on it. Gives the number of messages.
+    pub async fn import(&self, now: OffsetDateTime) -> anyhow::Result<usize> {
+        let pump = Pump {
+            sqs: self.sqs.clone(),
+            queue: self.imports_queue().to_owned(),
+            consumer: Consumer::Importing(self.importing.clone()),
+        };
+        pump.drain(now).await
+    }
+
+    /// The function that makes reports of what the servers of sources have found, working with these clients.
+    pub fn importing_with(&self, clients: &Clients) -> anyhow::Result<Importing> {
+        let Clients { dynamodb, s3, sqs } = clients.clone();
+        let s3 = aws_sdk_s3::Client::from_conf(s3.build());
+        let sender = self.importing.sender.clone();
+        let environment = self.given("ImportAnalysis")?;
+        let importing = Importing::new(&environment, &dynamodb, s3, sqs, sender)?;
+        Ok(Importing {
+            patience: self.importing.patience,
+            index_lag: self.importing.index_lag,
+            ..importing
+        })
     }
 
     /// The publishing function, working with these clients.
@@ -514,7 +567,7 @@ fn given(
 /// What template.yaml tells the functions by their environment, all of them together, and where the stand-ins are.
 fn environment(
     endpoints: &Endpoints,
-    events: &str,
+    [events, imports]: &[&String; 2],
     issuer: &DevelopmentIssuer,
     read_by_token: bool,
 ) -> Vec<(&'static str, String)> {
@@ -537,6 +590,7 @@ fn environment(
         ("SESSIONS_TABLE", SESSIONS_TABLE.to_owned()),
         ("SOURCES_TABLE", SOURCES_TABLE.to_owned()),
         ("CALLS_TABLE", CALLS_TABLE.to_owned()),
+        ("IMPORTS_TABLE", IMPORTS_TABLE.to_owned()),
         ("BUCKET", bucket_name(BUCKET)),
         ("READING", reading.to_owned()),
         ("OIDC_ISSUER", identity.issuer),
@@ -545,7 +599,8 @@ fn environment(
         ("PANEL_CLIENT_SECRET", String::new()),
         ("ALLOW_PLAIN_HTTP", "true".to_owned()),
         ("DISABLE_AFTER_DAYS", "5".to_owned()),
-        ("EVENTS_QUEUE_URL", events.to_owned()),
+        ("EVENTS_QUEUE_URL", events.to_string()),
+        ("IMPORTS_QUEUE_URL", imports.to_string()),
         ("TOKENS_PER_ORGANIZATION", "100".to_owned()),
         ("UPLOADS_PER_DAY", "10000".to_owned()),
         ("UPLOAD_GIGABYTES_PER_DAY", "100".to_owned()),

@@ -221,14 +221,20 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .await
         .map_err(|error| explain(error, arguments.port))?;
     let token = publishing_token(data, &stack).await?;
-    let reports = match (&arguments.sonar_url, &arguments.sonar_project) {
-        (Some(url), Some(project)) => of_a_server(&arguments, url, project).await?,
-        _ if arguments.no_demo => Vec::new(),
-        _ => local::demo_reports().await?,
+    let (reports, server) = match (&arguments.sonar_url, &arguments.sonar_project) {
+        (Some(url), Some(project)) => (of_a_server(&arguments, url, project).await?, None),
+        _ if arguments.no_demo => (Vec::new(), None),
+        _ => {
+            let sources = &stack.tables.sources;
+            let server = local::demo_server(sources, DEMO_ORGANIZATION, &stack.api_url).await?;
+            (local::demo_reports().await?, Some(server))
+        }
     };
     publish(&stack, &token, &reports).await?;
-    write_environment(data, &stack, &token)?;
-    say(&welcome(data, &stack, &token, arguments.retry_every).await?);
+    let server_url = server.as_ref().map(|server| server.url.as_str());
+    write_environment(data, &stack, &token, server_url)?;
+    let welcome = welcome(data, &stack, &token, arguments.retry_every, server_url);
+    say(&welcome.await?);
 
     wait_for_end().await?;
     say("Stopping …");
@@ -392,19 +398,27 @@ async fn publish(stack: &Stack, token: &TokenSecret, reports: &[DemoReport]) -> 
     Ok(())
 }
 
-fn write_environment(data: &Path, stack: &Stack, token: &TokenSecret) -> anyhow::Result<()> {
+fn write_environment(
+    data: &Path,
+    stack: &Stack,
+    token: &TokenSecret,
+    server_url: Option<&str>,
+) -> anyhow::Result<()> {
     let path = data.join("local.env");
     let admin = stack.issuer.token(
         &[(DEMO_ORGANIZATION, Role::Administrator)],
         OffsetDateTime::now_utc(),
         JWT_VALIDITY,
     )?;
-    let text = format!(
+    let mut text = format!(
         "API_URL={}\nORG_ID={DEMO_ORGANIZATION}\nPUBLISH_TOKEN={}\nADMIN_TOKEN={admin}\nPANEL_URL={}\n",
         stack.api_url,
         token.reveal(),
         stack.issuer.enter_url(),
     );
+    if let Some(url) = server_url {
+        text += &format!("SONARQUBE_URL={url}\n");
+    }
     let mut options = File::options();
     options.write(true).create(true).truncate(true);
     // It holds a secret.
@@ -421,6 +435,7 @@ async fn welcome(
     stack: &Stack,
     token: &TokenSecret,
     retry: Duration,
+    server_url: Option<&str>,
 ) -> anyhow::Result<String> {
     let url = &stack.api_url;
     let login = match stack.listing.reading {
@@ -452,6 +467,15 @@ async fn welcome(
             ids.join(","),
         ),
     };
+    let analyse = server_url.map_or_else(String::new, |url| {
+        format!(
+            "A SonarQube that plays along tells of its analyses. Have it make one, and reports of it come by themselves:
+
+  curl -X POST '{url}/analyse?version=2.1.0'
+
+"
+        )
+    });
     Ok(format!(
         "
 SonarQube Reports answers at  {url}
@@ -466,7 +490,7 @@ List the reports, download two of them as a ZIP archive, begin to publish one (R
   {download}
   curl '{url}/security/report' -H 'Authorization: Bearer {token}' -d '{declaration}'
 
-Webhooks are delivered, retried every {retry:?}, and each attempt is a line here. README.md shows a receiver.
+{analyse}Webhooks are delivered, retried every {retry:?}, and each attempt is a line here. README.md shows a receiver.
 
 Ctrl-C stops it; what was published is kept in {data}.
 ",

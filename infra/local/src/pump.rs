@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 use deliver_webhooks::Delivering;
+use import_analysis::Importing;
 use retry_webhooks::Retrying;
 use store::describe;
 use time::OffsetDateTime;
@@ -23,6 +24,9 @@ const AT_ONCE: usize = 8;
 /// When a batch begins nothing new any more, as on Lambda: the function's 150 s without its reserve.
 pub(crate) const BUDGET: Duration =
     Duration::from_secs(150).saturating_sub(deliver_webhooks::RESERVE);
+/// The same of an import: 15 minutes without its reserve.
+pub(crate) const IMPORT_BUDGET: Duration =
+    Duration::from_secs(900).saturating_sub(import_analysis::RESERVE);
 /// How long the queue is asked at a time.
 const WAIT_SECONDS: i32 = 1;
 /// How often the queue is asked while a batch gathers.
@@ -30,12 +34,48 @@ const POLL: Duration = Duration::from_millis(100);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A queue whose messages are delivered.
+/// A function that takes messages from a queue.
+#[derive(Clone, Debug)]
+pub(crate) enum Consumer {
+    Delivering(Delivering),
+    Importing(Importing),
+}
+
+impl Consumer {
+    /// How many messages it is given at once at the most, with a window to gather in or without.
+    fn batch_size(&self, window: Duration) -> usize {
+        match self {
+            Self::Delivering(_) if window.is_zero() => BATCH_SIZE_AT_ONCE,
+            Self::Delivering(_) => BATCH_SIZE,
+            Self::Importing(_) => 1,
+        }
+    }
+
+    async fn handle(&self, event: SqsEvent, now: OffsetDateTime) -> SqsBatchResponse {
+        match self {
+            Self::Delivering(delivering) => {
+                deliver_webhooks::handle(delivering, event, now, BUDGET).await
+            }
+            // In a box: it is deep.
+            Self::Importing(importing) => {
+                Box::pin(import_analysis::handle(
+                    importing,
+                    event,
+                    now,
+                    IMPORT_BUDGET,
+                ))
+                .await
+            }
+        }
+    }
+}
+
+/// A queue whose messages are handled.
 #[derive(Clone, Debug)]
 pub(crate) struct Pump {
     pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) queue: String,
-    pub(crate) delivering: Delivering,
+    pub(crate) consumer: Consumer,
 }
 
 impl Pump {
@@ -75,7 +115,7 @@ impl Pump {
         let began = Instant::now();
         let mut handled = 0;
         loop {
-            let messages = self.receive(0, BATCH_SIZE).await?;
+            let messages = self.receive(0, self.consumer.batch_size(POLL)).await?;
             if messages.is_empty() {
                 return Ok(handled);
             }
@@ -87,11 +127,7 @@ impl Pump {
 
     /// The messages that come within `window` of the first one.
     async fn collect(&self, window: Duration) -> anyhow::Result<Vec<Message>> {
-        let size = if window.is_zero() {
-            BATCH_SIZE_AT_ONCE
-        } else {
-            BATCH_SIZE
-        };
+        let size = self.consumer.batch_size(window);
         let mut messages = self.receive(WAIT_SECONDS, size).await?;
         let end = Instant::now() + window;
         while !messages.is_empty() && messages.len() < size {
@@ -135,7 +171,7 @@ impl Pump {
     async fn handle(&self, messages: Vec<Message>, now: OffsetDateTime) -> anyhow::Result<()> {
         let mut event = SqsEvent::default();
         event.records = messages.iter().map(record).collect();
-        let response = deliver_webhooks::handle(&self.delivering, event, now, BUDGET).await;
+        let response = self.consumer.handle(event, now).await;
         let failed = |message: &Message| {
             let failures = &response.batch_item_failures;
             let id = message.message_id.as_deref();

@@ -2,21 +2,30 @@
 //!
 //! It has what an analysis has found, and answers questions about it. Where versions differ it does as each of them: which
 //! parameters and which of their values there are, what is an error, and what is ignored. It knows one token.
+//!
+//! `POST /analyse?version=…` analyses its project anew, in which it is unlike any server, and it calls its webhook then, in which it is not.
 
 mod answers;
+mod call;
 mod project;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Json, Router};
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use self::call::Webhook;
 
 pub use self::project::{Analysis, Branch, FoundHotspot, FoundIssue, KnownRule, Project, Status};
 
@@ -105,6 +114,10 @@ impl Asked {
     }
 }
 
+/// As `SonarQube` writes dates.
+const DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+0000");
+
 /// What happens instead of an answer.
 pub type Trouble = Box<dyn FnMut(&Asked, &mut Project) -> Option<Response> + Send>;
 
@@ -118,12 +131,15 @@ pub struct StandIn {
 }
 
 struct Server {
+    url: String,
     edition: Edition,
-    token: String,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
+    token: String,
+    token_expires_at: Option<String>,
+    webhook: Option<Webhook>,
     project: Project,
     asked: Vec<Asked>,
     trouble: Option<Trouble>,
@@ -155,9 +171,12 @@ impl StandIn {
             .context("bind a port")?;
         let url = format!("http://{}", listener.local_addr()?);
         let state = Arc::new(Server {
+            url: url.clone(),
             edition,
-            token: token.to_owned(),
             inner: Mutex::new(Inner {
+                token: token.to_owned(),
+                token_expires_at: None,
+                webhook: None,
                 project,
                 asked: Vec::new(),
                 trouble: None,
@@ -186,6 +205,32 @@ impl StandIn {
         change(&mut self.state.inner().project);
     }
 
+    /// Has it know another token, which may expire.
+    pub fn accept(&self, token: &str, expires_at: Option<&str>) {
+        let mut inner = self.state.inner();
+        inner.token = token.to_owned();
+        inner.token_expires_at = expires_at.map(str::to_owned);
+    }
+
+    /// Enters a webhook: where it leads, and what its calls are signed with.
+    pub fn enter_webhook(&self, url: &str, secret: &str) {
+        self.state.inner().webhook = Some(Webhook {
+            url: url.to_owned(),
+            secret: secret.to_owned(),
+        });
+    }
+
+    /// What its webhook says of the newest analysis of a branch: of a background task, or without one that the quality gate has changed.
+    pub fn call_of(&self, branch: &str, task: Option<&str>) -> String {
+        let inner = self.state.inner();
+        let mut branches = inner.project.branches.iter();
+        let branch = branches.find(|it| it.name == branch);
+        let branch = branch.or(inner.project.branches.first());
+        branch.map_or_else(String::new, |branch| {
+            call::of(&self.url, &inner.project, branch, task)
+        })
+    }
+
     /// The requests until now.
     pub fn asked(&self) -> Vec<Asked> {
         self.state.inner().asked.clone()
@@ -198,13 +243,13 @@ impl Server {
     }
 
     /// Whether that is the token: as a bearer's, or as a user without a password.
-    fn accepts(&self, headers: &HeaderMap) -> bool {
+    fn accepts(&self, token: &str, headers: &HeaderMap) -> bool {
         let given = headers.get(header::AUTHORIZATION);
         let given = given.and_then(|it| it.to_str().ok()).unwrap_or_default();
-        let bearer = self.edition.has_bearer() && given == format!("Bearer {}", self.token);
+        let bearer = self.edition.has_bearer() && given == format!("Bearer {token}");
         let basic = reqwest::Client::new()
             .get("http://127.0.0.1")
-            .basic_auth(&self.token, Some(""))
+            .basic_auth(token, Some(""))
             .build();
         let basic = basic.is_ok_and(|it| {
             it.headers().get(header::AUTHORIZATION) == headers.get(header::AUTHORIZATION)
@@ -213,16 +258,62 @@ impl Server {
     }
 }
 
+/// Analyses the main branch anew, as a scanner would have it done: its first issue has been mended. Then it calls its webhook.
+async fn analyse(server: &Arc<Server>, version: Option<&str>) -> Response {
+    let task = Uuid::new_v4().to_string();
+    let (webhook, project, body) = {
+        let mut inner = server.inner();
+        let Inner {
+            project, webhook, ..
+        } = &mut *inner;
+        let Some(branch) = project.branches.first_mut() else {
+            return error(404, "There is no branch");
+        };
+        let last = branch.analyses.first().map(|it| it.version.clone());
+        let date = OffsetDateTime::now_utc().format(DATE).unwrap_or_default();
+        let analysis = Analysis {
+            key: Uuid::new_v4().to_string(),
+            date,
+            version: version.map(str::to_owned).or(last).unwrap_or_default(),
+            revision: Some(Uuid::new_v4().simple().to_string()),
+            build: None,
+        };
+        branch.analyses.insert(0, analysis);
+        let open = |it: &FoundIssue| it.status == Status::Open;
+        if let Some(mended) = branch.issues.iter().position(open) {
+            branch.issues.remove(mended);
+        }
+        let body = call::of(&server.url, project, &project.branches[0], Some(&task));
+        (webhook.clone(), project.key.clone(), body)
+    };
+    let answer = json!({"taskId": task, "project": project});
+    if let Some(webhook) = webhook {
+        // When the answer is gone, as a background task would.
+        tokio::spawn(async move {
+            match webhook.call(&project, body).await {
+                Ok(status) => tracing::info!("SonarQube has called its webhook: {status}"),
+                Err(error) => tracing::error!("SonarQube could not call its webhook: {error:#}"),
+            }
+        });
+    }
+    Json(answer).into_response()
+}
+
 async fn answer(
     State(server): State<Arc<Server>>,
+    method: Method,
     uri: Uri,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let parameters = url::form_urlencoded::parse(query.as_bytes())
+    let parameters: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect();
+    if method == Method::POST && uri.path() == "/analyse" {
+        let version = parameters.iter().find(|(name, _)| name == "version");
+        return analyse(&server, version.map(|(_, version)| version.as_str())).await;
+    }
     let mut inner = server.inner();
     let asked = Asked {
         path: uri.path().trim_start_matches('/').to_owned(),
@@ -231,7 +322,11 @@ async fn answer(
     };
     inner.asked.push(asked.clone());
     let Inner {
-        project, trouble, ..
+        token,
+        token_expires_at,
+        project,
+        trouble,
+        ..
     } = &mut *inner;
     if let Some(trouble) = trouble
         && let Some(response) = trouble(&asked, project)
@@ -241,11 +336,19 @@ async fn answer(
     if asked.path == "api/server/version" {
         return server.edition.version().into_response();
     }
-    if !server.accepts(&headers) {
+    if !server.accepts(token, &headers) {
         // As the real one answers a wrong token: with nothing.
-        return StatusCode::UNAUTHORIZED.into_response();
+        return match asked.path.as_str() {
+            "api/authentication/validate" => Json(json!({"valid": false})).into_response(),
+            _ => StatusCode::UNAUTHORIZED.into_response(),
+        };
     }
-    answers::answer(server.edition, project, &asked)
+    let mut response = answers::answer(server.edition, project, &asked);
+    if let Some(at) = token_expires_at.as_deref().and_then(|it| it.parse().ok()) {
+        let name = HeaderName::from_static("sonarqube-authentication-token-expiration");
+        response.headers_mut().insert(name, at);
+    }
+    response
 }
 
 /// An error in the Web API's own words.

@@ -165,6 +165,7 @@ fn project(size: usize) -> Project {
     Project {
         key: "bench".to_owned(),
         name: "Bench".to_owned(),
+        is_visible: true,
         branches: vec![Branch {
             name: "main".to_owned(),
             analyses: vec![Analysis {

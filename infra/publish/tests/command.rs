@@ -37,6 +37,7 @@ fn project() -> Project {
     Project {
         key: "acme:shop".to_owned(),
         name: "Shop".to_owned(),
+        is_visible: true,
         branches: vec![Branch {
             name: "main".to_owned(),
             analyses: vec![Analysis {

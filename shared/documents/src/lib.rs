@@ -6,11 +6,26 @@
 
 mod content;
 mod html;
+mod metadata;
 mod paper;
 
 pub use html::html;
+pub use metadata::{TooMany, metadata};
 pub use paper::pdf;
 pub use pdf::Error as PdfError;
+
+use findings::Assessment;
+
+/// Both, with the names that they have in a report.
+///
+/// # Errors
+/// The PDF cannot be written.
+pub fn files(assessment: &Assessment) -> Result<[(&'static str, Vec<u8>); 2], PdfError> {
+    Ok([
+        ("report.html", html(assessment).into_bytes()),
+        ("report.pdf", pdf(assessment)?),
+    ])
+}
 
 #[cfg(test)]
 mod samples;

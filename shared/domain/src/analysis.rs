@@ -1,5 +1,7 @@
 //! Analyses of projects, as `SonarQube` tells of them in the calls of its webhooks.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -45,6 +47,9 @@ pub struct Analysis {
     /// The background task. A call that tells of a quality gate has none.
     #[serde(default, deserialize_with = "crate::lenient")]
     pub task_id: Option<String>,
+    /// How the task has ended: `SUCCESS` or `FAILED`.
+    #[serde(default, deserialize_with = "crate::lenient")]
+    pub status: Option<String>,
     /// When the analysis was made, as the call has it. A task that failed early has none.
     #[serde(default, deserialize_with = "crate::lenient")]
     pub analysed_at: Option<String>,
@@ -56,6 +61,9 @@ pub struct Analysis {
     /// The branch.
     #[serde(default, deserialize_with = "crate::lenient")]
     pub branch: Option<Branch>,
+    /// The scanner's properties whose names begin with `sonar.analysis.`.
+    #[serde(default, deserialize_with = "crate::lenient")]
+    pub properties: Option<BTreeMap<String, String>>,
 }
 
 /// A project, as a call names it.
@@ -74,6 +82,9 @@ pub struct Branch {
     /// Whether it is the main one.
     #[serde(default, rename = "isMain", deserialize_with = "crate::lenient")]
     pub is_main: Option<bool>,
+    /// `BRANCH` or `PULL_REQUEST`; on Cloud and old servers also `LONG` or `SHORT`.
+    #[serde(default, rename = "type", deserialize_with = "crate::lenient")]
+    pub kind: Option<String>,
 }
 
 /// Why a text is no call of `SonarQube`.
@@ -112,6 +123,28 @@ impl Analysis {
             Some(_) => AnalysisEvent::Completed,
             None => AnalysisEvent::GateChanged,
         }
+    }
+
+    /// Whether the task has failed: then there is no analysis.
+    pub fn has_failed(&self) -> bool {
+        self.status.as_deref() == Some("FAILED")
+    }
+
+    /// Whether it is of a pull request, and not of a branch.
+    pub fn is_of_pull_request(&self) -> bool {
+        let kind = self.branch.as_ref().and_then(|it| it.kind.as_deref());
+        kind == Some("PULL_REQUEST")
+    }
+
+    /// When the analysis was made, if that is a date.
+    pub fn date(&self) -> Option<GivenDate> {
+        self.analysed_at.as_deref()?.parse().ok()
+    }
+
+    /// The branch's name, unless it is the main one: so an edition that knows no branches can be asked about it too.
+    pub fn branch_unless_main(&self) -> Option<&str> {
+        let is_main = self.branch.as_ref().and_then(|it| it.is_main) == Some(true);
+        self.branch_name().filter(|_| !is_main)
     }
 
     /// The branch's name, or the key of the pull request.
@@ -171,8 +204,6 @@ impl Identity<'_> {
 impl Analysis {
     /// Which analysis a call is about.
     pub fn identity(&self) -> Identity<'_> {
-        let date = self.analysed_at.as_deref();
-        let date = date.and_then(|text| text.parse::<GivenDate>().ok());
         Identity {
             project: &self.project.key,
             branch: self.branch_name(),
@@ -181,7 +212,7 @@ impl Analysis {
                 .as_ref()
                 .is_some_and(|it| it.is_main == Some(true)),
             task: self.task_id.as_deref(),
-            date: date.map(|date| date.instant().unix_timestamp()),
+            date: self.date().map(|date| date.instant().unix_timestamp()),
         }
     }
 }

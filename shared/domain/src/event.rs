@@ -168,6 +168,14 @@ impl Change {
         }
     }
 
+    /// Whether it is of a report that was made here of what a server had found.
+    pub fn is_imported(&self) -> bool {
+        match self {
+            Self::Report(change) => change.origin.as_ref().is_some_and(|it| it.is_imported),
+            Self::Analysis(_) | Self::Codescoring(_) => false,
+        }
+    }
+
     /// Through how many stacks of this product it has come.
     pub fn hops(&self) -> u32 {
         match self {

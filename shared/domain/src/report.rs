@@ -1,6 +1,7 @@
 //! Security reports: what is known of one, and where its files are.
 
 pub mod change;
+pub mod limits;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -119,6 +120,10 @@ pub struct Origin {
     /// The quality gate, but for its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
+    /// Whether the report was made here of what a server had found: then that server tells of the analysis itself, and no call is made of
+    /// the report.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_imported: bool,
 }
 
 /// A quality gate, as a call of `SonarQube` has it.

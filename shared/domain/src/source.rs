@@ -1,13 +1,16 @@
 //! Sources: who may tell us that something has happened.
 
 pub mod call;
+pub mod import;
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::date::timestamp;
 use crate::organization::OrganizationId;
+use crate::source::import::ImportSettings;
 use crate::webhook::secret::Secrets;
+use crate::webhook::url::WebhookUrl;
 
 /// How many sources an organization may have. One server of `SonarQube` needs one.
 pub const MAX_SOURCES: u64 = 100;
@@ -85,9 +88,25 @@ pub struct SourceSettings {
     /// What its calls are signed with, or the tokens that `CodeScoring` sends.
     #[serde(flatten)]
     pub secrets: Secrets,
+    /// The server of which reports are made, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportSettings>,
+}
+
+impl SourceSettings {
+    /// The address of the server of which reports are made.
+    pub fn server(&self) -> Option<&WebhookUrl> {
+        self.import.as_ref().map(|it| &it.base_url)
+    }
 }
 
 impl Source {
+    /// The server of which reports are made now.
+    pub fn importing(&self) -> Option<&ImportSettings> {
+        let import = self.settings.import.as_ref();
+        import.filter(|_| self.settings.enabled)
+    }
+
     /// Whether a call about this project counts.
     pub fn includes(&self, project: &str) -> bool {
         self.includes_any([project])

@@ -26,7 +26,7 @@ use encoding_rs::{Encoding, UTF_8};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mime::Mime;
 use reqwest::dns::{Name, Resolve};
-use reqwest::{Client, Method, Request, Response};
+use reqwest::{Client, ClientBuilder, Method, Request, Response};
 use rustls::pki_types::InvalidDnsNameError;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::util::MapRequestLayer;
@@ -79,6 +79,18 @@ impl SenderOptions {
     }
 }
 
+/// A client that reaches only what `resolver` allows, whatever else happens: it follows no redirect, asks no proxy, and repeats nothing.
+fn guarded(resolver: Arc<GuardedResolver>) -> anyhow::Result<ClientBuilder> {
+    Ok(Client::builder()
+        .tls_backend_preconfigured(tls::client_config()?)
+        .dns_resolver(resolver)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        // When to try again is not the client's decision.
+        .retry(reqwest::retry::never()))
+}
+
 /// Why a URL is never sent to. The messages are for who wrote the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -122,15 +134,8 @@ impl Sender {
         options: SenderOptions,
         idle_connections: usize,
     ) -> anyhow::Result<Client> {
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::client_config()?)
-            .dns_resolver(resolver)
+        let client = guarded(resolver)?
             .connector_layer(MapRequestLayer::new(noting_a_connection))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            // When to try again is not the client's decision.
-            .retry(reqwest::retry::never())
             // HTTP/2 gains nothing for single messages, and an answer that is not read to its end would have to be
             // reset within a connection that others use.
             .http1_only()
@@ -155,6 +160,16 @@ impl Sender {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// What makes a client that may ask the server at this URL, and no address but those that are allowed. Whoever makes it says how
+    /// patient it is.
+    ///
+    /// # Errors
+    /// The URL is none that anything is sent to; or our own fault.
+    pub fn client_for(&self, url: &WebhookUrl) -> anyhow::Result<ClientBuilder> {
+        self.check_without_resolving(url)?;
+        guarded(Arc::clone(&self.resolver))
     }
 
     /// Sends one message, once; or twice, where a connection that was used before turns out to be closed.

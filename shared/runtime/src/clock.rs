@@ -32,6 +32,16 @@ impl Clock {
         self.begin + self.begun.elapsed()
     }
 
+    /// How much of the budget is left.
+    pub fn left(&self) -> Duration {
+        self.budget.saturating_sub(self.begun.elapsed())
+    }
+
+    /// Whether more than half of the budget is left.
+    pub fn has_half(&self) -> bool {
+        self.left() > self.budget / 2
+    }
+
     /// Whether nothing new may be begun.
     pub fn is_over(&self) -> bool {
         self.begun.elapsed() >= self.budget

@@ -1,11 +1,12 @@
 //! Requests to a server: who asks, how often, and for how long.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::date::GivenDate;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Response, StatusCode, redirect};
+use reqwest::{ClientBuilder, Response, StatusCode, redirect};
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
@@ -25,6 +26,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 const CONNECTIONS: u32 = 3;
 /// Where `SonarQube` Cloud is.
 const CLOUDS: [&str; 2] = ["sonarcloud.io", "sonarqube.us"];
+/// By which a server says when the token expires (`SonarQube`'s Web API, "Authentication"). It is there for tokens that do.
+const TOKEN_EXPIRATION: &str = "sonarqube-authentication-token-expiration";
 /// How large an answer may be, in bytes: 500 issues with all their flows have some 2 MB.
 const MOST: usize = 64 << 20;
 
@@ -41,6 +44,16 @@ pub struct Connection {
     pub through_proxy: bool,
     /// How patient to be with a server that is busy.
     pub patience: Patience,
+}
+
+impl Connection {
+    /// Whether a client can be made of it, as far as that can be told without asking the server.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`]; on Cloud [`Error::NoOrganization`].
+    pub fn check(&self) -> Result<(), Error> {
+        base(self).map(drop)
+    }
 }
 
 /// A token of `SonarQube`. It is shown nowhere.
@@ -101,6 +114,7 @@ pub struct Client {
     connection: Connection,
     at_once: Arc<Semaphore>,
     basic: Arc<AtomicBool>,
+    token_expires_at: Arc<Mutex<Option<GivenDate>>>,
 }
 
 /// The parameters of a request.
@@ -112,29 +126,22 @@ impl Client {
     /// # Errors
     /// The address is none.
     pub fn new(connection: Connection) -> Result<Self, Error> {
-        let mut base = Url::parse(&connection.url).map_err(|_| Error::InvalidUrl)?;
-        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
-            return Err(Error::InvalidUrl);
-        }
-        if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
-            return Err(Error::InvalidUrl);
-        }
-        base.set_fragment(None);
-        let path = format!("{}/", base.path().trim_end_matches('/'));
-        base.set_path(&path);
-        let host = base.host_str().unwrap_or_default();
-        let is_at = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
-        if CLOUDS.into_iter().any(is_at) && connection.organization.is_none() {
-            return Err(Error::NoOrganization);
-        }
         let tls = tls::client_config().map_err(|error| Error::Tls(error.to_string()))?;
-        let builder = reqwest::Client::builder();
+        let builder = reqwest::Client::builder().tls_backend_preconfigured(tls);
         let builder = match connection.through_proxy {
             true => builder,
             false => builder.no_proxy(),
         };
+        Self::through(connection, builder)
+    }
+
+    /// The same, whose requests leave by a client of `builder`: who is not to reach every address says so there.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub fn through(connection: Connection, builder: ClientBuilder) -> Result<Self, Error> {
+        let base = base(&connection)?;
         let http = builder
-            .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
             .user_agent(concat!("SonarQube-Reports/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
@@ -148,7 +155,19 @@ impl Client {
             connection,
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
             basic: Arc::default(),
+            token_expires_at: Arc::default(),
         })
+    }
+
+    /// When the token expires, as the server has said with its latest answer, if it does.
+    pub fn token_expires_at(&self) -> Option<GivenDate> {
+        self.expiry().clone()
+    }
+
+    fn expiry(&self) -> MutexGuard<'_, Option<GivenDate>> {
+        self.token_expires_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server's address, without a slash at the end.
@@ -203,11 +222,12 @@ impl Client {
             };
             let wanted = match asked {
                 Ok(Answer::Given(bytes)) => return Ok(bytes),
-                Ok(Answer::Later { status, .. }) if is_last => {
+                Ok(Answer::Later { status, after }) if is_last => {
                     return Err(Error::Busy {
                         what: path.to_owned(),
                         status,
                         waited,
+                        after,
                     });
                 }
                 Ok(Answer::Later { after, .. }) => after,
@@ -272,6 +292,12 @@ impl Client {
     ) -> Result<Answer, Error> {
         let status = response.status();
         let headers = response.headers().clone();
+        let expiry = headers
+            .get(TOKEN_EXPIRATION)
+            .and_then(|it| it.to_str().ok());
+        if let Some(expiry) = expiry.and_then(date) {
+            *self.expiry() = Some(expiry);
+        }
         let bytes = body(path, response).await?.map_err(unreachable)?;
         if status.is_success() {
             return Ok(Answer::Given(bytes));
@@ -303,6 +329,32 @@ impl Client {
             },
         })
     }
+}
+
+/// The address below which a server's paths are.
+fn base(connection: &Connection) -> Result<Url, Error> {
+    let mut base = Url::parse(&connection.url).map_err(|_| Error::InvalidUrl)?;
+    if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
+        return Err(Error::InvalidUrl);
+    }
+    if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
+        return Err(Error::InvalidUrl);
+    }
+    base.set_fragment(None);
+    let path = format!("{}/", base.path().trim_end_matches('/'));
+    base.set_path(&path);
+    let host = base.host_str().unwrap_or_default();
+    let is_at = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
+    if CLOUDS.into_iter().any(is_at) && connection.organization.is_none() {
+        return Err(Error::NoOrganization);
+    }
+    Ok(base)
+}
+
+/// A date, or a day.
+fn date(text: &str) -> Option<GivenDate> {
+    let of_day = || format!("{text}T00:00:00Z").parse().ok();
+    text.parse().ok().or_else(of_day)
 }
 
 enum Answer {

@@ -22,17 +22,28 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
-    /// Asks the server.
-    pub(crate) async fn of(client: &Client) -> Result<Self, Error> {
+    /// Asks the server for its version, if it tells, and has the client know it by that.
+    pub(crate) async fn version_of(client: &Client) -> Result<Option<String>, Error> {
+        let (text, _) = Self::known_version(client).await?;
+        Ok((!client.is_cloud()).then_some(text))
+    }
+
+    async fn known_version(client: &Client) -> Result<(String, (u32, u32)), Error> {
         let text = client.text("api/server/version").await?;
         let version = parsed(&text).ok_or_else(|| Error::Malformed {
             what: "api/server/version".to_owned(),
             why: "it is no version".to_owned(),
         })?;
-        let is_cloud = client.is_cloud();
-        if !is_cloud && version < (10, 0) {
+        if !client.is_cloud() && version < (10, 0) {
             client.use_basic();
         }
+        Ok((text, version))
+    }
+
+    /// Asks the server.
+    pub(crate) async fn of(client: &Client) -> Result<Self, Error> {
+        let (text, version) = Self::known_version(client).await?;
+        let is_cloud = client.is_cloud();
         // Cloud has been saying 8.0 for years.
         let version = if is_cloud { (u32::MAX, 0) } else { version };
         let mode = if version >= (10, 8) {

@@ -43,6 +43,8 @@ pub enum Error {
         what: String,
         status: u16,
         waited: Duration,
+        /// For how long the server wants to be left alone, if it says so.
+        after: Option<Duration>,
     },
     #[error("SonarQube cannot be reached for {what}: {why}")]
     Unreachable {

@@ -1,11 +1,13 @@
 //! `SonarQube`'s Web API, and what a server of it has found of a security standard.
 //!
 //! One engine serves Server from 9.9 LTA on, Community Build and Cloud. Whatever differs between them is asked, not guessed: see
-//! [`pull`]. Nothing is changed on the server, and a token needs no more than the right to browse the project.
+//! [`pull`]. [`check`] says whether a server and a token are good for that, and [`history`] which analyses there are. Nothing is changed on the server, and a token needs no more than the right to browse the project.
 
+mod check;
 mod client;
 mod dialect;
 mod error;
+mod history;
 mod issues;
 mod pull;
 mod rules;
@@ -14,8 +16,23 @@ mod version;
 mod wait;
 mod wire;
 
+pub use check::{Checked, Problem, check, greet};
 pub use client::{Client, Connection, Patience, Token};
 pub use error::Error;
+pub use history::{Listed, history};
 pub use pull::{Analysed, Progress, Request, Step, pull};
 pub use version::{InvalidFallback, VersionFallback};
 pub use wait::{Scanned, Task, wait_for_revision, wait_for_task};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send(_: &impl Send) {}
+
+    #[expect(dead_code, reason = "that it compiles is the test")]
+    fn whoever_reads_a_server_may_move_to_another_thread(client: &Client, request: &Request) {
+        is_send(&pull(client, request, &|_, _, _| {}));
+        is_send(&check(client));
+    }
+}

@@ -318,9 +318,11 @@ async fn assessment(
             dismissed: dismissed.accepted + dismissed.false_positives > 0,
             hotspots: hotspots.reviews.total() > 0,
         };
-        let of_category = values
-            .iter()
-            .map(|value| category(search, (parameter, value), any));
+        // Loops, here and elsewhere, since a closure over references makes a future that is not `Send` enough.
+        let mut of_category = Vec::with_capacity(values.len());
+        for value in &values {
+            of_category.push(category(search, (parameter, value), any));
+        }
         let mut found = Vec::new();
         let mut read = std::pin::pin!(stream::iter(of_category).buffered(AT_ONCE));
         while let Some(category) = read.try_next().await? {

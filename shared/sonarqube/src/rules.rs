@@ -32,10 +32,10 @@ pub(crate) async fn rules(
     keys: impl IntoIterator<Item = &str>,
     on_each: impl Fn(usize),
 ) -> Result<BTreeMap<String, Rule>, Error> {
-    let shown = keys.into_iter().map(async |key| {
-        let rule = rule(client, key).await?;
-        Ok::<_, Error>((key.to_owned(), rule))
-    });
+    let mut shown = Vec::new();
+    for key in keys {
+        shown.push(async move { Ok::<_, Error>((key.to_owned(), rule(client, key).await?)) });
+    }
     let mut rules = BTreeMap::new();
     let mut shown = std::pin::pin!(stream::iter(shown).buffer_unordered(AT_ONCE));
     while let Some((key, rule)) = shown.try_next().await? {
@@ -125,10 +125,11 @@ async fn counted(
         .map(|it| it.value.as_str())
         .collect();
     let all = values.join(",");
-    let of_profiles = profiles.iter().map(|profile| {
+    let mut of_profiles = Vec::with_capacity(profiles.len());
+    for profile in profiles {
         let active = [("qprofile", profile.key.as_str()), ("activation", "true")];
-        found(search, standard, &all, active)
-    });
+        of_profiles.push(found(search, standard, &all, active));
+    }
     let active: Vec<HashSet<String>> = stream::iter(of_profiles)
         .buffered(AT_ONCE)
         .try_collect()
@@ -137,9 +138,10 @@ async fn counted(
     if active.is_empty() {
         return Ok(vec![0; values.len()]);
     }
-    let of_categories = values
-        .iter()
-        .map(|value| found(search, standard, value, []));
+    let mut of_categories = Vec::with_capacity(values.len());
+    for value in &values {
+        of_categories.push(found(search, standard, value, []));
+    }
     let of_categories: Vec<HashSet<String>> = stream::iter(of_categories)
         .buffered(AT_ONCE)
         .try_collect()

@@ -129,6 +129,23 @@ pub(crate) struct Analysis {
     pub(crate) revision: Option<String>,
 }
 
+/// What the page of a browser asks first. It is an internal call.
+#[derive(Deserialize)]
+pub(crate) struct Global {
+    #[serde(default)]
+    pub(crate) edition: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Validated {
+    pub(crate) valid: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Components {
+    pub(crate) paging: Paging,
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Branches {
     pub(crate) branches: Vec<Branch>,

@@ -6,17 +6,19 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::source::SourceId;
 use domain::source::call::{Call, CallId, CallKey, Outcome};
+use domain::source::import::Import;
 use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
 use crate::dynamodb::{
-    self, Changed, Item, Unreadable, changed, get, get_item, query_all, query_page, string,
-    transact,
+    self, Changed, Item, Unreadable, batch_get, changed, get, get_item, query_all, query_page,
+    string, transact,
 };
 use crate::error::{Context as _, Error, Result};
 use crate::mark;
@@ -25,6 +27,11 @@ use crate::packed::Packed;
 /// The index in which a source's calls lie in the order of time.
 pub const BY_TIME: &str = "by-time";
 
+/// The index in which a source's calls lie of which reports are still to be made, in the order in which they are due.
+pub const IMPORT_DUE: &str = "import-due";
+
+/// When reports are to be made of a call: the index's key.
+const DUE: &str = "importDueAt";
 /// The body of a call, in its item.
 const BODY: &str = "body";
 /// In how many items beside it the body lies instead.
@@ -51,6 +58,24 @@ pub enum Stored {
     New,
     /// It came before, and is stored as this. It may not have been announced.
     Known(Box<Call>),
+}
+
+/// A call of which reports are still to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DueImport {
+    /// The call.
+    #[serde(flatten)]
+    pub key: CallKey,
+    /// When, in the form of [`domain::date::timestamp`].
+    #[serde(rename = "importDueAt")]
+    pub due_at: String,
+    /// What it is about.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// The branch of that.
+    #[serde(default)]
+    pub branch: Option<String>,
 }
 
 /// A call that is to be announced.
@@ -104,6 +129,8 @@ impl CallStore {
         if call.outcome == Outcome::Accepted {
             item.extend(mark::of(call.id.uuid(), now));
         }
+        let due_at = call.import.as_ref().and_then(|it| it.due_at.as_ref());
+        item.extend(due_at.map(|at| (DUE.to_owned(), string(at))));
         if self
             .put_new(item, call, pieces, now)
             .await
@@ -206,6 +233,58 @@ impl CallStore {
             .await
             .with_context(|| format!("mark a call of source {} as announced", key.source))?;
         Ok(())
+    }
+
+    /// Records what became of the reports of what a call tells of. The call may be gone.
+    pub async fn set_import(&self, key: CallKey, import: &Import) -> Result<()> {
+        let update = self.client.update_item().table_name(&self.table);
+        let update = update
+            .set_key(Some(table_key(key)))
+            .condition_expression("attribute_exists(id)")
+            .expression_attribute_names("#import", "import")
+            .expression_attribute_values(
+                ":import",
+                AttributeValue::M(to_item(import).context("make the item of an import")?),
+            );
+        let update = match &import.due_at {
+            Some(at) => update
+                .update_expression(format!("SET #import = :import, {DUE} = :due"))
+                .expression_attribute_values(":due", string(at)),
+            None => update.update_expression(format!("SET #import = :import REMOVE {DUE}")),
+        };
+        changed(update)
+            .await
+            .with_context(|| format!("record the import of a call of source {}", key.source))?;
+        Ok(())
+    }
+
+    /// A source's calls of which reports are to be made by `until`, in the order in which they are due, at most `limit`. The index is
+    /// eventually consistent: a call may be missing for a moment, and one that is done be there still.
+    pub async fn due_imports(
+        &self,
+        source: SourceId,
+        until: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<DueImport>> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(IMPORT_DUE)
+            .key_condition_expression(format!("#source = :source AND {DUE} <= :until"))
+            .expression_attribute_names("#source", "source")
+            .expression_attribute_values(":source", string(source))
+            .expression_attribute_values(":until", string(timestamp(until)));
+        let page = query_page(query, limit, &self.unreadable, "the key of call").await;
+        let (due, _) = page.with_context(|| format!("query the due imports of source {source}"))?;
+        Ok(due)
+    }
+
+    /// The calls as they are now, without their bodies, in no particular order.
+    pub async fn all_of(&self, keys: impl IntoIterator<Item = CallKey>) -> Result<Vec<Call>> {
+        let items = batch_get(&self.client, &self.table, keys.into_iter().map(table_key));
+        let items = items.await.context("get calls")?;
+        Ok(self.unreadable.rest(Some(items), "call").collect())
     }
 
     /// The calls of a shard that have waited for their announcement since before `before`, longest first.

@@ -17,6 +17,8 @@ pub mod dynamodb;
 #[cfg(feature = "tables")]
 pub mod idempotency;
 #[cfg(feature = "tables")]
+pub mod imports;
+#[cfg(feature = "tables")]
 mod mark;
 #[cfg(feature = "objects")]
 pub mod objects;

@@ -1,5 +1,6 @@
-//! The queue of what is to be delivered.
+//! The queues: of what is to be delivered, and of sources that are to be looked after.
 
+pub mod imports;
 pub mod work;
 
 use std::time::Duration;
@@ -20,20 +21,30 @@ const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// The longest that the queue keeps a message to itself at first (SQS API reference, `DelaySeconds`).
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
 
-/// The queue.
+/// A queue.
 #[derive(Clone, Debug)]
-pub struct EventsQueue {
+struct Queue {
     client: Client,
     url: String,
 }
 
+/// A message on its way to a queue.
+struct Message {
+    /// Whose messages delay each other's only.
+    group: String,
+    body: String,
+    /// For how long the queue gives it to nobody.
+    delay: Option<Duration>,
+}
+
+/// The queue of what is to be delivered.
+#[derive(Clone, Debug)]
+pub struct EventsQueue(Queue);
+
 impl EventsQueue {
     /// The queue with this URL.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
-        Self {
-            client,
-            url: url.into(),
-        }
+        Self(Queue::new(client, url))
     }
 
     /// Puts messages on the queue, which gives each to nobody before its delay is over, or [`MAX_DELAY`] is.
@@ -41,13 +52,10 @@ impl EventsQueue {
     /// # Errors
     /// As [`EventsQueue::send`].
     pub async fn send_later(&self, messages: &[(Work, Duration)]) -> Result<()> {
-        let seconds = |delay: &Duration| {
-            let delay = delay.min(&MAX_DELAY);
-            // Up to a whole second, so that it is over when they come.
-            i32::try_from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).ok()
-        };
-        let delayed = messages.iter().map(|(work, delay)| (work, seconds(delay)));
-        self.send_each(delayed).await
+        let messages = messages.iter();
+        self.0
+            .send(messages.map(|(work, delay)| message(work, Some(*delay))))
+            .await
     }
 
     /// Puts messages on the queue.
@@ -58,16 +66,33 @@ impl EventsQueue {
     /// # Errors
     /// The queue did not take each of them. It may have taken some.
     pub async fn send(&self, messages: &[Work]) -> Result<()> {
-        self.send_each(messages.iter().map(|work| (work, None)))
+        self.0
+            .send(messages.iter().map(|it| message(it, None)))
             .await
     }
+}
 
-    /// Puts messages on the queue, each with its delay in seconds.
-    async fn send_each(&self, messages: impl Iterator<Item = (&Work, Option<i32>)>) -> Result<()> {
+fn message(work: &Work, delay: Option<Duration>) -> Message {
+    Message {
+        group: work.org().to_string(),
+        body: work.to_json(),
+        delay,
+    }
+}
+
+impl Queue {
+    fn new(client: Client, url: impl Into<String>) -> Self {
+        Self {
+            client,
+            url: url.into(),
+        }
+    }
+
+    async fn send(&self, messages: impl Iterator<Item = Message>) -> Result<()> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        for (position, (work, delay_seconds)) in messages.enumerate() {
-            let body = work.to_json();
+        for (position, message) in messages.enumerate() {
+            let Message { group, body, delay } = message;
             if batch.len() == MAX_BATCH || (bytes + body.len() > MAX_BATCH_BYTES && bytes > 0) {
                 self.send_batch(std::mem::take(&mut batch)).await?;
                 bytes = 0;
@@ -76,9 +101,9 @@ impl EventsQueue {
             batch.push(
                 SendMessageBatchRequestEntry::builder()
                     .id(position.to_string())
-                    .message_group_id(work.org().to_string())
+                    .message_group_id(group)
                     .message_body(body)
-                    .set_delay_seconds(delay_seconds)
+                    .set_delay_seconds(delay.and_then(seconds))
                     .build()?,
             );
         }
@@ -107,4 +132,10 @@ impl EventsQueue {
             ))),
         }
     }
+}
+
+/// A delay as the queue takes it: up to a whole second, so that it is over when the message comes.
+fn seconds(delay: Duration) -> Option<i32> {
+    let delay = delay.min(MAX_DELAY);
+    i32::try_from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).ok()
 }

@@ -5,15 +5,24 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::source::{Source, SourceId};
+use serde::Deserialize;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
 use crate::counted::Counted;
 use crate::dynamodb::{Changed, Item, Unreadable, changed, get, query_all, string, transact};
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Result, describe};
 
 /// The index of an organization's sources by id.
 pub const BY_ORG: &str = "by-org";
+
+/// The index of the sources of whose servers reports are made.
+pub const IMPORTING: &str = "importing";
+
+/// The attribute that is the index's key. It is the same of all: only administrators write it.
+const SHARD: &str = "importShard";
+/// Its value.
+const ONLY_SHARD: &str = "0";
 
 const COUNTED: Counted = Counted {
     key: "id",
@@ -52,6 +61,29 @@ impl SourceStore {
         query_all(query, &self.unreadable, "source")
             .await
             .with_context(|| format!("query the sources of organization {}", org.digest()))
+    }
+
+    /// The sources of whose servers reports are made, from behind `start`, and where to go on.
+    pub async fn importing(&self, start: Option<Item>) -> Result<(Vec<SourceId>, Option<Item>)> {
+        #[derive(Deserialize)]
+        struct Key {
+            id: SourceId,
+        }
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(IMPORTING)
+            .key_condition_expression(format!("{SHARD} = :shard"))
+            .expression_attribute_values(":shard", string(ONLY_SHARD))
+            .set_exclusive_start_key(start);
+        let output = query.send().await.map_err(describe);
+        let output = output.context("query the importing sources")?;
+        let keys = self.unreadable.rest(output.items, "the key of source");
+        Ok((
+            keys.map(|Key { id }| id).collect(),
+            output.last_evaluated_key,
+        ))
     }
 
     /// The source as it is now.
@@ -133,7 +165,11 @@ impl SourceStore {
 }
 
 fn item_of(source: &Source) -> Result<Item> {
-    to_item(source).context("make the item of a source")
+    let mut item: Item = to_item(source).context("make the item of a source")?;
+    if source.importing().is_some() {
+        item.insert(SHARD.to_owned(), string(ONLY_SHARD));
+    }
+    Ok(item)
 }
 
 fn table_key(id: SourceId) -> Item {

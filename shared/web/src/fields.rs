@@ -2,13 +2,11 @@
 //!
 //! A derived `Deserialize` would say it too, but in one text that a program cannot take apart into code and parameter.
 
+use domain::report::limits::{MAX_PROJECT_KEY, is_project_key};
 use serde_json::{Map, Value};
 
 use crate::api::{ApiError, ErrorCode};
 use crate::text::{did_you_mean, shortened};
-
-/// The longest project key in characters (`SonarQube`).
-const MAX_PROJECT_KEY: usize = 400;
 
 /// The fields of an object that have not been read yet.
 #[derive(Debug)]
@@ -181,15 +179,6 @@ pub fn project_key(value: Value, path: &str) -> Result<String, ApiError> {
         return Err(invalid(ErrorCode::InvalidField, path, message));
     }
     Ok(key)
-}
-
-/// Whether a text is a project key by the same rule.
-pub fn is_project_key(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    // All of them are ASCII, so a byte is a character.
-    text.len() <= MAX_PROJECT_KEY
-        && text.bytes().all(allowed)
-        && !text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// An error about the field at `path`.

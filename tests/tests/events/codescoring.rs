@@ -91,7 +91,7 @@ async fn a_source_has_a_token_that_is_shown_once() {
         ),
         (
             json!({"kind": "sonarqube", "token": "a secret of sixteen"}),
-            "invalid_field",
+            "missing_field",
         ),
         (
             json!({"kind": "codescoring", "token": "too short"}),

@@ -61,7 +61,7 @@ fn need(method: &str, path: &str) -> Need {
         ("DELETE", REPORT) => Need::Reports,
         ("GET", _) if below(SOURCE) == "/calls" => Need::Calls,
         ("GET" | "POST", SOURCES) | ("GET" | "PUT" | "PATCH" | "DELETE", SOURCE) => Need::Sources,
-        ("POST", _) if below(SOURCE) == "/secret" => Need::Sources,
+        ("POST", _) if matches!(below(SOURCE), "/secret" | "/check") => Need::Sources,
         _ => panic!("{method} {path} is new: say here who may do it"),
     }
 }
@@ -329,6 +329,7 @@ async fn what_another_organization_has_is_not_there() {
             ("{deliveryId}", "delivery_not_found", &theirs.delivery),
             ("{tokenId}", "token_not_found", &theirs.token),
             ("{reportId}", "report_not_found", &theirs.report),
+            ("{sourceId}", "source_not_found", &theirs.source),
         ] {
             if !path.contains(parameter) {
                 continue;
@@ -347,7 +348,7 @@ async fn what_another_organization_has_is_not_there() {
             }
         }
     }
-    assert_eq!(tried.len(), 4);
+    assert_eq!(tried.len(), 5);
 
     // The webhook is theirs too, which does not help.
     let path = ours.path(DELIVERY).replace(&ours.webhook, &theirs.webhook);
@@ -376,6 +377,7 @@ async fn an_id_that_is_not_even_text_is_not_there_either() {
             ("{webhookId}", "webhook_not_found"),
             ("{deliveryId}", "delivery_not_found"),
             ("{tokenId}", "token_not_found"),
+            ("{sourceId}", "source_not_found"),
         ] {
             if path.contains(parameter) {
                 let body = stage.body(&method, path);

@@ -23,6 +23,8 @@ pub(crate) struct Stage {
     pub(crate) token: String,
     pub(crate) report: String,
     pub(crate) source: String,
+    /// The address of a server that is none of SonarQube: the API's own.
+    pub(crate) server: String,
     pub(crate) receiver: Receiver,
 }
 
@@ -43,6 +45,7 @@ impl Stage {
             token: text(&token.json()["id"]),
             report,
             source: Source::create(system, org).await.id,
+            server: system.stack.api_url.clone(),
             receiver,
         }
     }
@@ -73,6 +76,7 @@ impl Stage {
             }
             ("PATCH", _) => Some(json!({"name": "another"})),
             ("POST", "tokens") => Some(json!({"name": "other", "rights": ["publish"]})),
+            ("POST", "check") => Some(json!({"baseUrl": self.server, "token": "squ_1"})),
             ("POST", "replay") => Some(json!({"states": ["delivered"]})),
             _ => None,
         }

@@ -1,11 +1,13 @@
 //! Sources as answers show them.
 
 use domain::organization::OrganizationId;
+use domain::source::import::Standing;
 use domain::source::{Source, SourceId, SourceKind};
 use serde::Serialize;
 use time::OffsetDateTime;
 use web::base::BaseUrl;
 
+use super::import::StandingBody;
 use super::settings::sharing;
 use crate::settings::Sharing;
 
@@ -28,6 +30,9 @@ pub(super) struct SourceBody {
     has_secret: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_secret_until: Option<String>,
+    /// The server that reports are made from, if they are.
+    #[serde(flatten)]
+    server: Option<ServerBody>,
     created_at: String,
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,8 +45,42 @@ pub(super) struct SourceBody {
     token: Option<String>,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServerBody {
+    base_url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organization: Option<String>,
+    has_token: bool,
+    standards: Vec<String>,
+    branches: Vec<String>,
+    version_fallback: String,
+    import: StandingBody,
+}
+
+impl ServerBody {
+    fn of(source: &Source, standing: Option<Standing>, now: OffsetDateTime) -> Option<Self> {
+        let settings = source.settings.import.as_ref()?;
+        Some(Self {
+            base_url: settings.base_url.as_str().to_owned(),
+            organization: settings.organization.clone(),
+            has_token: true,
+            standards: settings.standards.clone(),
+            branches: settings.branches.clone(),
+            version_fallback: settings.version_fallback.clone(),
+            import: StandingBody::of(standing.unwrap_or_default(), source.revision, now),
+        })
+    }
+}
+
 impl SourceBody {
-    pub(super) fn of(source: &Source, base: &BaseUrl, now: OffsetDateTime) -> Self {
+    /// A source, and how its server stands, if that is known.
+    pub(super) fn of(
+        source: &Source,
+        standing: Option<Standing>,
+        base: &BaseUrl,
+        now: OffsetDateTime,
+    ) -> Self {
         let settings = &source.settings;
         Self {
             id: source.id,
@@ -53,6 +92,7 @@ impl SourceBody {
             url: format!("{}/events/{}", base.0, source.id),
             has_secret: settings.secrets.secret.is_some(),
             previous_secret_until: settings.secrets.previous_until(now).map(str::to_owned),
+            server: ServerBody::of(source, standing, now),
             created_at: source.created_at.clone(),
             updated_at: source.updated_at.clone(),
             last_call_at: source.last_call_at.clone(),

@@ -1,18 +1,24 @@
 //! What a source was told.
 
+use std::collections::HashMap;
+
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::event::Event;
+use domain::report::ReportId;
 use domain::source::SourceKind;
 use domain::source::call::{Call as Received, CallId, Outcome};
+use domain::source::import::{Import, ImportState};
 use futures_util::future::join_all;
 use serde::Serialize;
 use store::calls::Position;
+use time::OffsetDateTime;
 use web::api::{self, ApiError};
 use web::cursor::Scope;
 use web::query::Query;
 
+use super::import::to_come;
 use crate::access::{Call, ReadCalls};
 use crate::state::Managing;
 
@@ -49,13 +55,41 @@ struct CallBody {
     branch: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_id: Option<String>,
+    /// What became of reports of it, if any were to be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    import: Option<ImportBody>,
     /// What was sent, for who may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ImportBody {
+    state: ImportState,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reports: Vec<ReportId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_try_at: Option<String>,
+}
+
+impl ImportBody {
+    fn of(import: Import, now: OffsetDateTime) -> Self {
+        Self {
+            next_try_at: to_come(import.due_at.as_ref(), now),
+            state: import.state,
+            reports: import.reports,
+            reason: import.reason,
+        }
+    }
+}
+
 impl CallBody {
-    fn of(call: Received, payload: Option<String>) -> Self {
+    fn of(call: Received, payload: Option<String>, now: OffsetDateTime) -> Self {
+        // Of what was found nobody has sent anything.
+        let payload = payload.filter(|_| call.outcome != Outcome::Found);
         Self {
             id: call.id,
             received_at: call.received_at,
@@ -67,6 +101,7 @@ impl CallBody {
             project: call.project,
             branch: call.branch,
             task_id: call.task,
+            import: call.import.map(|it| ImportBody::of(it, now)),
             payload,
         }
     }
@@ -98,10 +133,14 @@ pub(crate) async fn list(
     // DynamoDB takes its time to delete what has expired.
     let page: Vec<Received> = page.into_iter().filter(|it| !it.is_expired(now)).collect();
     let (calls, last) = match caller.may_manage {
-        true => managing.with_payloads(page, has_more).await?,
+        true => managing.with_payloads(page, has_more, now).await?,
         false => {
             let last = page.last().filter(|_| has_more).map(Position::of);
-            let calls = page.into_iter().map(|call| CallBody::of(call, None));
+            let page = match source.settings.import {
+                Some(_) => managing.with_imports(page).await?,
+                None => page,
+            };
+            let calls = page.into_iter().map(|call| CallBody::of(call, None, now));
             (calls.collect(), last)
         }
     };
@@ -113,11 +152,24 @@ pub(crate) async fn list(
 }
 
 impl Managing {
+    /// Calls with what became of their reports, which the index does not have.
+    async fn with_imports(&self, page: Vec<Received>) -> Result<Vec<Received>, ApiError> {
+        let read = self.calls.all_of(page.iter().map(Received::key)).await?;
+        let mut imports: HashMap<CallId, Option<Import>> =
+            read.into_iter().map(|it| (it.id, it.import)).collect();
+        let with = |call: Received| Received {
+            import: imports.remove(&call.id).flatten(),
+            ..call
+        };
+        Ok(page.into_iter().map(with).collect())
+    }
+
     /// Calls with what was sent; as many as fit into an answer, and behind which one to go on.
     async fn with_payloads(
         &self,
         page: Vec<Received>,
         has_more: bool,
+        now: OffsetDateTime,
     ) -> Result<(Vec<CallBody>, Option<Position>), ApiError> {
         /// So many are read at a time. Each may have a megabyte.
         const AT_ONCE: usize = 10;
@@ -128,9 +180,12 @@ impl Managing {
         while page.peek().is_some() && bytes < MAX_PAGE_BYTES {
             let some: Vec<Received> = page.by_ref().take(AT_ONCE).collect();
             let read = join_all(some.iter().map(|call| self.calls.get(call.key()))).await;
-            for (call, read) in some.into_iter().zip(read) {
+            for (mut call, read) in some.into_iter().zip(read) {
                 let payload = match read {
-                    Ok(read) => read.map(|(_, body)| body),
+                    Ok(read) => read.map(|(read, body)| {
+                        call.import = read.import;
+                        body
+                    }),
                     // It is counted, and the others can be shown.
                     Err(error) if error.is_unreadable() => None,
                     Err(error) => return Err(error.into()),
@@ -140,7 +195,7 @@ impl Managing {
                     break;
                 }
                 last = Some(Position::of(&call));
-                calls.push(CallBody::of(call, payload));
+                calls.push(CallBody::of(call, payload, now));
             }
         }
         let is_cut_short = calls.len() < count;

@@ -7,21 +7,29 @@ use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
 use web::fields::{Fields, invalid, one_of, text};
 
+use super::import;
 use crate::settings::{Mode, ReadProject, Sharing, given, project_of, rotate as rotate_secret};
 
 /// The fields of a source. The first ones can be set; the others are ignored, so that what was read can be sent back.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 21] = [
     "name",
     "kind",
     "projects",
     "enabled",
     "secret",
     "token",
+    "baseUrl",
+    "organization",
+    "standards",
+    "branches",
+    "versionFallback",
     "id",
     "organizationId",
     "url",
     "hasSecret",
     "previousSecretUntil",
+    "hasToken",
+    "import",
     "createdAt",
     "updatedAt",
     "lastCallAt",
@@ -75,15 +83,21 @@ impl Draft {
             }
         };
         let sharing = sharing(kind);
-        for other in [Sharing::Secret, Sharing::Token] {
-            if other != sharing && fields.optional(other.field()).is_some() {
-                let (kind, field) = (kind.as_str(), sharing.field());
-                let message = format!("a source of the kind '{kind}' has a '{field}' instead");
-                return Err(invalid(ErrorCode::InvalidField, other.field(), &message));
-            }
+        // The token of a source that SonarQube calls is that by which it is asked itself.
+        if sharing == Sharing::Token && fields.optional(Sharing::Secret.field()).is_some() {
+            let message = format!(
+                "a source of the kind '{}' has a 'token' instead",
+                kind.as_str()
+            );
+            return Err(invalid(
+                ErrorCode::InvalidField,
+                Sharing::Secret.field(),
+                &message,
+            ));
         }
         let given_secret = fields.optional(sharing.field());
         let given_secret = given_secret.map(|value| sharing.read(&value)).transpose()?;
+        let import = import::read(&mut fields, kind, current, kept)?;
         let is_secret_generated = given_secret.is_none() && current.is_none();
         let secrets = match (given_secret, current) {
             (Some(secret), None) => Secrets::new(Some(secret)),
@@ -103,6 +117,7 @@ impl Draft {
                 projects,
                 enabled,
                 secrets,
+                import,
             },
             is_secret_generated,
         })

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::Call;
 use crate::form::{self, Form, Query};
-use crate::links::query;
+use crate::links::{query, segment};
 use crate::pages::complaint::Complaint;
 use crate::pages::confirm;
 use crate::pages::secrets::{self, Kind, Of};
@@ -39,6 +39,47 @@ struct SourceBody {
     last_call_at: Option<String>,
     secret: Option<String>,
     token: Option<String>,
+    base_url: Option<String>,
+    organization: Option<String>,
+    #[serde(default)]
+    standards: Vec<String>,
+    #[serde(default)]
+    branches: Vec<String>,
+    version_fallback: Option<String>,
+    import: Option<StandingBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StandingBody {
+    state: String,
+    reason: Option<String>,
+    next_try_at: Option<String>,
+    answered_at: Option<String>,
+    token_expires_at: Option<String>,
+    is_token_expiring: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CheckBody {
+    ok: bool,
+    problem: Option<String>,
+    token_expires_at: Option<String>,
+    projects: Option<u64>,
+    edition: Option<String>,
+    version: Option<String>,
+    mode: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ImportBody {
+    state: String,
+    #[serde(default)]
+    reports: Vec<String>,
+    reason: Option<String>,
+    next_try_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +101,7 @@ struct CallBody {
     project: Option<String>,
     branch: Option<String>,
     task_id: Option<String>,
+    import: Option<ImportBody>,
     payload: Option<String>,
 }
 
@@ -70,6 +112,47 @@ struct SourceRow {
     projects: String,
     is_enabled: bool,
     last_call: Option<When>,
+    /// What is wrong with its server.
+    trouble: &'static str,
+}
+
+/// What became of the reports of a call.
+struct ImportRow {
+    state: State,
+    reports: Vec<Made>,
+    reason: String,
+    next_try: Option<When>,
+}
+
+/// A report that was made.
+struct Made {
+    path: String,
+    number: usize,
+}
+
+/// The server of a source.
+struct Server {
+    url: String,
+    organization: String,
+    standards: String,
+    branches: String,
+    version_fallback: String,
+    state: State,
+    reason: String,
+    next_try: Option<When>,
+    answered: Option<When>,
+    token_expires: Option<When>,
+    is_token_expiring: bool,
+}
+
+/// What a server has said of itself.
+struct CheckedServer {
+    is_good: bool,
+    problem: String,
+    projects: String,
+    version: String,
+    mode: &'static str,
+    token_expires: Option<When>,
 }
 
 struct CallRow {
@@ -79,8 +162,30 @@ struct CallRow {
     about: String,
     reason: String,
     task: String,
+    import: Option<ImportRow>,
     payload: String,
 }
+
+/// A standard that reports can be made of.
+struct Choice {
+    id: &'static str,
+    name: &'static str,
+}
+
+const STANDARDS: [Choice; 3] = [
+    Choice {
+        id: "cwe-top-25-2025",
+        name: "CWE Top 25 2025",
+    },
+    Choice {
+        id: "cwe-top-25-2024",
+        name: "CWE Top 25 2024",
+    },
+    Choice {
+        id: "owasp-top-10-2021",
+        name: "OWASP Top 10 2021",
+    },
+];
 
 #[derive(Clone)]
 struct SourceForm {
@@ -89,6 +194,19 @@ struct SourceForm {
     projects: String,
     is_enabled: bool,
     own_secret: bool,
+    base_url: String,
+    organization: String,
+    standards: Vec<String>,
+    branches: String,
+    version_fallback: String,
+    /// Whether a token is stored.
+    has_token: bool,
+}
+
+impl SourceForm {
+    fn has(&self, standard: &str) -> bool {
+        self.standards.iter().any(|it| it == standard)
+    }
 }
 
 #[derive(Template)]
@@ -111,6 +229,8 @@ struct SourcePage {
     is_codescoring: bool,
     last_call: Option<When>,
     previous_secret_until: Option<When>,
+    server: Option<Server>,
+    checked: Option<CheckedServer>,
     rows: Vec<CallRow>,
     first: Option<String>,
     older: Option<String>,
@@ -129,6 +249,7 @@ struct FormPage {
     tag: String,
     complaint: Option<Complaint>,
     others: Option<SourceForm>,
+    choices: &'static [Choice],
 }
 
 /// What is shown with a form.
@@ -174,6 +295,14 @@ pub(crate) async fn list(visit: Administrator) -> Result<Response, Problem> {
         projects: projects(&source.projects),
         is_enabled: source.enabled,
         last_call: source.last_call_at.as_deref().map(When::of),
+        trouble: match source.import.as_ref() {
+            Some(import) if import.state == "unauthorized" => {
+                "Its server does not accept the token"
+            }
+            Some(import) if import.state == "unreachable" => "Its server cannot be reached",
+            Some(import) if import.is_token_expiring => "The token of its server expires soon",
+            _ => "",
+        },
         name: source.name,
     };
     page(&SourcesPage {
@@ -187,7 +316,44 @@ pub(crate) async fn show(
     Path((_, id)): Path<(String, String)>,
     Query(asked): Query<Wanted>,
 ) -> Result<Response, Problem> {
-    let of = format!("/sources/{}", id_of(&id)?);
+    shown(&visit, &id, asked, None).await
+}
+
+/// Asks the source's server whether reports can be made of what it has found.
+pub(crate) async fn check(
+    visit: Administrator,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let call = Call::post(format!("/sources/{}/check", id_of(&id)?));
+    let checked: CheckBody = visit.expect(call).await?.json()?;
+    let checked = CheckedServer {
+        is_good: checked.ok,
+        problem: checked.problem.unwrap_or_default(),
+        projects: checked
+            .projects
+            .map_or_else(String::new, |number| count(number, "project", "projects")),
+        version: [checked.edition, checked.version]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<String>>()
+            .join(" "),
+        mode: match checked.mode.as_deref() {
+            Some("mqr") => "by impact (MQR)",
+            Some(_) => "by type (Standard Experience)",
+            None => "",
+        },
+        token_expires: checked.token_expires_at.as_deref().map(When::of),
+    };
+    shown(&visit, &id, Wanted::default(), Some(checked)).await
+}
+
+async fn shown(
+    visit: &Administrator,
+    id: &str,
+    asked: Wanted,
+    checked: Option<CheckedServer>,
+) -> Result<Response, Problem> {
+    let of = format!("/sources/{}", id_of(id)?);
     let source: SourceBody = visit.expect(Call::get(&*of)).await?.json()?;
     let page_of = |cursor: Option<&str>| query([("limit", Some(CALLS)), ("cursor", cursor)]);
     let cursor = Some(asked.cursor.as_str()).filter(|it| !it.is_empty());
@@ -205,7 +371,13 @@ pub(crate) async fn show(
         is_codescoring: source.kind == "codescoring",
         last_call: source.last_call_at.as_deref().map(When::of),
         previous_secret_until: source.previous_secret_until.as_deref().map(When::of),
-        rows: body.calls.into_iter().map(CallRow::of).collect(),
+        rows: body
+            .calls
+            .into_iter()
+            .map(|call| CallRow::of(call, visit))
+            .collect(),
+        server: Server::of(&source),
+        checked,
         name: source.name,
         url: source.url,
         notice: match asked.done.as_str() {
@@ -217,13 +389,69 @@ pub(crate) async fn show(
     })
 }
 
+impl Server {
+    fn of(source: &SourceBody) -> Option<Self> {
+        let url = source.base_url.clone()?;
+        let standing = source.import.as_ref()?;
+        let or = |texts: &[String], none: &str| match texts {
+            [] => none.to_owned(),
+            texts => texts.join(", "),
+        };
+        Some(Self {
+            url,
+            organization: source.organization.clone().unwrap_or_default(),
+            standards: or(&source.standards, "The newest edition of each"),
+            branches: or(&source.branches, "The main branch of each project"),
+            version_fallback: source.version_fallback.clone().unwrap_or_default(),
+            state: match standing.state.as_str() {
+                "working" => State::new("good", "✓", "Answers"),
+                "unauthorized" => State::new("bad", "✕", "Does not accept the token"),
+                "unreachable" => State::new("bad", "✕", "Cannot be reached"),
+                _ => State::new("held", "‖", "Not asked yet"),
+            },
+            reason: standing.reason.clone().unwrap_or_default(),
+            next_try: standing.next_try_at.as_deref().map(When::of),
+            answered: standing.answered_at.as_deref().map(When::of),
+            token_expires: standing.token_expires_at.as_deref().map(When::of),
+            is_token_expiring: standing.is_token_expiring,
+        })
+    }
+}
+
+impl ImportRow {
+    fn of(import: ImportBody, project: &str, visit: &Administrator) -> Self {
+        let state = match import.state.as_str() {
+            "pending" => State::new("held", "‖", "To be made"),
+            "published" => State::new("good", "✓", "Published"),
+            "superseded" => State::new("held", "‖", "Overtaken"),
+            "skipped" => State::new("held", "‖", "Not wanted"),
+            "not_found" => State::new("bad", "✕", "Not found"),
+            "unauthorized" => State::new("bad", "✕", "Not allowed"),
+            _ => State::new("bad", "✕", "Failed"),
+        };
+        let made = |(place, id): (usize, &String)| Made {
+            path: visit.path(&format!("/reports/{}/{id}", segment(project))),
+            number: place + 1,
+        };
+        Self {
+            state,
+            reports: import.reports.iter().enumerate().map(made).collect(),
+            reason: import.reason.unwrap_or_default(),
+            next_try: import.next_try_at.as_deref().map(When::of),
+        }
+    }
+}
+
 impl CallRow {
-    fn of(call: CallBody) -> Self {
+    fn of(call: CallBody, visit: &Administrator) -> Self {
         let state = match call.outcome.as_str() {
+            "found" => State::new("good", "✓", "Found, without a call"),
             "accepted" => State::new("good", "✓", "Passed on"),
             "ignored" => State::new("held", "‖", "Left out"),
             _ => State::new("bad", "✕", "Not understood"),
         };
+        let project = call.project.as_deref().unwrap_or_default();
+        let import = call.import.map(|it| ImportRow::of(it, project, visit));
         let event = call.event.unwrap_or_default();
         let events = call
             .event_count
@@ -241,6 +469,7 @@ impl CallRow {
             about: parts.join(" · "),
             reason: call.reason.unwrap_or_default(),
             task: call.task_id.unwrap_or_default(),
+            import,
             payload: crate::pages::deliveries::pretty(&call.payload.unwrap_or_default()),
         }
     }
@@ -254,6 +483,29 @@ impl SourceForm {
             projects: source.projects.join("\n"),
             is_enabled: source.enabled,
             own_secret: false,
+            has_token: source.base_url.is_some(),
+            base_url: source.base_url.unwrap_or_default(),
+            organization: source.organization.unwrap_or_default(),
+            standards: source.standards,
+            branches: source.branches.join("\n"),
+            version_fallback: source.version_fallback.unwrap_or_else(|| "date".to_owned()),
+        }
+    }
+
+    /// An empty one.
+    fn new() -> Self {
+        Self {
+            name: String::new(),
+            kind: "sonarqube".to_owned(),
+            projects: String::new(),
+            is_enabled: true,
+            own_secret: false,
+            base_url: String::new(),
+            organization: String::new(),
+            standards: Vec::new(),
+            branches: String::new(),
+            version_fallback: "date".to_owned(),
+            has_token: false,
         }
     }
 
@@ -264,14 +516,49 @@ impl SourceForm {
             projects: form.text("projects").to_owned(),
             is_enabled: form.text("enabled") == "true",
             own_secret: form.text("secret-mode") == "own",
+            base_url: form.text("baseUrl").to_owned(),
+            organization: form.text("organization").to_owned(),
+            standards: form.all("standards").map(str::to_owned).collect(),
+            branches: form.text("branches").to_owned(),
+            version_fallback: form.text("versionFallback").to_owned(),
+            has_token: form.text("has-token") == "true",
+        }
+    }
+
+    /// What is typed of the server, of the kind that has one.
+    fn server(&self, form: &Form, body: &mut Value) {
+        if self.kind != "sonarqube" {
+            return;
+        }
+        body["baseUrl"] = match self.base_url.as_str() {
+            "" => Value::Null,
+            url => json!(url),
+        };
+        let is_there = !self.base_url.is_empty();
+        let given = |text: &str| match text {
+            "" => Value::Null,
+            text => json!(text),
+        };
+        // Of a server that goes, nothing is kept.
+        let fields = [
+            ("organization", given(&self.organization)),
+            ("standards", json!(self.standards)),
+            ("branches", json!(lines(&self.branches))),
+            ("versionFallback", given(&self.version_fallback)),
+        ];
+        for (name, value) in fields {
+            body[name] = if is_there { value } else { Value::Null };
+        }
+        if let Some(token) = form.given("token") {
+            body["token"] = json!(token);
         }
     }
 
     fn json(&self, form: &Form, is_new: bool) -> Value {
-        let lines = self.projects.lines().map(str::trim);
-        let projects: Vec<&str> = lines.filter(|it| !it.is_empty()).collect();
-        let mut body =
-            json!({ "name": self.name, "projects": projects, "enabled": self.is_enabled });
+        let mut body = json!({
+            "name": self.name, "projects": lines(&self.projects), "enabled": self.is_enabled,
+        });
+        self.server(form, &mut body);
         if is_new {
             body["kind"] = json!(self.kind);
             if let Some(secret) = form.given("secret").filter(|_| self.own_secret) {
@@ -287,6 +574,12 @@ impl SourceForm {
     }
 }
 
+/// The lines of a text that are not empty.
+fn lines(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(str::trim);
+    lines.filter(|it| !it.is_empty()).collect()
+}
+
 fn form_page(
     visit: &Administrator,
     id: Option<&str>,
@@ -298,8 +591,11 @@ fn form_page(
         None => (format!("{list}/new"), list),
         Some(id) => (format!("{list}/{id}/edit"), format!("{list}/{id}")),
     };
-    // Either is typed into one field.
-    let complaint = with.complaint.map(Complaint::of_secret);
+    // Of CodeScoring either is typed into one field.
+    let complaint = match form.kind.as_str() {
+        "codescoring" => with.complaint.map(Complaint::of_secret),
+        _ => with.complaint,
+    };
     let status = complaint.as_ref().map_or(StatusCode::OK, |it| it.status);
     page_with(
         status,
@@ -313,23 +609,17 @@ fn form_page(
             tag: with.tag,
             complaint,
             others: with.others,
+            choices: &STANDARDS,
         },
     )
 }
 
 pub(crate) async fn new(visit: Administrator) -> Result<Response, Problem> {
-    let form = SourceForm {
-        name: String::new(),
-        kind: "sonarqube".to_owned(),
-        projects: String::new(),
-        is_enabled: true,
-        own_secret: false,
-    };
     let with = With {
         number: form::new_number(),
         ..With::default()
     };
-    form_page(&visit, None, form, with)
+    form_page(&visit, None, SourceForm::new(), with)
 }
 
 pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response, Problem> {

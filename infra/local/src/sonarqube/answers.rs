@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
+use domain::date::GivenDate;
 use findings::{Mode, Probability, Review, Severity};
 use serde_json::{Value, json};
 
-use super::project::{Branch, FoundHotspot, FoundIssue, KnownRule, Project, Status};
+use super::project::{Analysis, Branch, FoundHotspot, FoundIssue, KnownRule, Project, Status};
 use super::{Asked, Edition, error};
 
 /// How many results a search shows in all.
@@ -21,6 +22,11 @@ pub(super) fn answer(edition: Edition, project: &Project, asked: &Asked) -> Resp
         "api/v2/clean-code-policy/mode" if edition.has_modes() => Ok(json!({
             "mode": if edition.is_mqr() { "MQR" } else { "STANDARD_EXPERIENCE" },
         })),
+        "api/authentication/validate" => Ok(json!({"valid": true})),
+        "api/navigation/global" if edition != Edition::Cloud => Ok(json!({
+            "edition": "community", "version": edition.version(), "productionDatabase": true,
+        })),
+        "api/components/search" => components(project, asked),
         "api/project_branches/list" => branches(project, asked),
         "api/project_analyses/search" => analyses(project, asked),
         "api/measures/component" => measures(edition, project, asked),
@@ -48,7 +54,7 @@ fn required<'a>(asked: &'a Asked, name: &str) -> Result<&'a str, Refusal> {
 }
 
 fn must_be(project: &Project, key: &str) -> Result<(), Refusal> {
-    if key == project.key {
+    if key == project.key && project.is_visible {
         return Ok(());
     }
     Err(refuse(404, &format!("Component key '{key}' not found")))
@@ -66,6 +72,18 @@ fn branch<'a>(project: &'a Project, asked: &Asked) -> Result<&'a Branch, Refusal
             &format!("Component '{key}' on branch '{name}' not found"),
         )
     })
+}
+
+fn components(project: &Project, asked: &Asked) -> Answer {
+    if required(asked, "qualifiers")? != "TRK" {
+        return Err(refuse(400, "Value of parameter 'qualifiers' must be TRK"));
+    }
+    let total = usize::from(project.is_visible);
+    let component = json!({"key": project.key, "name": project.name, "qualifier": "TRK"});
+    Ok(json!({
+        "paging": {"pageIndex": 1, "pageSize": 1, "total": total},
+        "components": vec![component; total],
+    }))
 }
 
 fn branches(project: &Project, asked: &Asked) -> Answer {
@@ -86,8 +104,15 @@ fn analyses(project: &Project, asked: &Asked) -> Answer {
         .parameter("ps")
         .and_then(|it| it.parse().ok())
         .unwrap_or(100);
+    let from: Option<GivenDate> = asked.parameter("from").and_then(|it| it.parse().ok());
+    let is_since = |it: &&Analysis| {
+        let date: Option<GivenDate> = it.date.parse().ok();
+        let pair = date.as_ref().zip(from.as_ref());
+        pair.is_none_or(|(date, from)| date.instant() >= from.instant())
+    };
     let shown: Vec<Value> = all
         .iter()
+        .filter(is_since)
         .take(size)
         .map(|it| {
             let mut analysis = json!({

@@ -9,6 +9,8 @@ pub struct Project {
     pub key: String,
     /// Its name.
     pub name: String,
+    /// Whether the token's user may browse it.
+    pub is_visible: bool,
     /// Its branches; the first is the main one.
     pub branches: Vec<Branch>,
     /// The rules of the server.

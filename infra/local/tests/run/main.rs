@@ -390,6 +390,7 @@ async fn a_project_of_a_real_server_may_take_the_place_of_the_demo() {
     let project = local::sonarqube::Project {
         key: "acme:shop".to_owned(),
         name: "Shop".to_owned(),
+        is_visible: true,
         branches: vec![local::sonarqube::Branch {
             name: "main".to_owned(),
             analyses: vec![analysis],

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 
+use super::import::Import;
 use super::{Source, SourceId, SourceKind};
-use crate::analysis::{Analysis, AnalysisChange, MAX_KEY, NoAnalysis};
+use crate::analysis::{Analysis, AnalysisChange, AnalysisEvent, MAX_KEY, NoAnalysis};
 use crate::codescoring::{self, CodescoringChange, CodescoringEvent, NoEvents};
-use crate::date::timestamp;
+use crate::date::{GivenDate, timestamp};
 use crate::event::{Change, Event};
 use crate::organization::OrganizationId;
 
@@ -76,6 +77,8 @@ pub enum Outcome {
     Ignored,
     /// It could not be read.
     Refused,
+    /// Nobody has called: the server was asked, and has an analysis that it never told of. Webhooks are told of its reports.
+    Found,
 }
 
 impl Outcome {
@@ -92,6 +95,7 @@ impl Outcome {
             Self::Accepted => "accepted",
             Self::Ignored => "ignored",
             Self::Refused => "refused",
+            Self::Found => "found",
         }
     }
 }
@@ -134,11 +138,27 @@ pub struct Call {
     /// The background task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// What becomes of reports of what it tells of, if any are to be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<Import>,
     /// Through how many stacks of this product it has come before.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub hops: u32,
     /// When it is forgotten, in Unix seconds, as DynamoDB wants it for its time to live.
     pub expires_at: i64,
+}
+
+/// An analysis that a server has not told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Missed<'a> {
+    /// The project's key.
+    pub project: &'a str,
+    /// The branch; `None` for the main one.
+    pub branch: Option<&'a str>,
+    /// The analysis' key.
+    pub analysis: &'a str,
+    /// When it was made.
+    pub date: &'a GivenDate,
 }
 
 /// What a body says, as far as it is recorded.
@@ -152,6 +172,7 @@ struct Told {
     project: Option<String>,
     branch: Option<String>,
     task: Option<String>,
+    import: Option<Import>,
 }
 
 impl Told {
@@ -167,10 +188,11 @@ impl Told {
             project: None,
             branch: None,
             task: None,
+            import: None,
         }
     }
 
-    fn of_analysis(source: &Source, body: &[u8]) -> Self {
+    fn of_analysis(source: &Source, body: &[u8], now: OffsetDateTime) -> Self {
         let analysis = match Analysis::read(body) {
             Ok(analysis) => analysis,
             Err(error) => return Self::refused(body, &error),
@@ -181,6 +203,7 @@ impl Told {
             text.map(str::to_owned)
         };
         let is_included = source.includes(&analysis.project.key);
+        let importing = source.importing().filter(|_| is_included);
         Self {
             id: CallId::about(&analysis, body),
             outcome: Outcome::accepted_if(is_included),
@@ -191,6 +214,7 @@ impl Told {
             project: shown(Some(&analysis.project.key)),
             branch: shown(analysis.branch_name()),
             task: shown(analysis.task_id.as_deref()),
+            import: importing.map(|it| it.plan(&analysis, now)),
         }
     }
 
@@ -234,6 +258,7 @@ impl Told {
             project: project.filter(|_| !has_other_project).map(str::to_owned),
             branch: None,
             task: None,
+            import: None,
         }
     }
 }
@@ -242,7 +267,7 @@ impl Call {
     /// What a body that came at `now` is to a source.
     pub fn new(source: &Source, body: &[u8], hops: u32, now: OffsetDateTime) -> Self {
         let told = match source.kind {
-            SourceKind::Sonarqube => Told::of_analysis(source, body),
+            SourceKind::Sonarqube => Told::of_analysis(source, body, now),
             SourceKind::Codescoring => Told::of_events(source, body),
         };
         Self {
@@ -259,9 +284,43 @@ impl Call {
             project: told.project,
             branch: told.branch,
             task: told.task,
+            import: told.import,
             hops,
             expires_at: (now + RETENTION).unix_timestamp(),
         }
+    }
+
+    /// What a server was found to have, and has never told of: the newest analysis of a branch, of this key and date. Gives the call
+    /// and its body, which says of it what `SonarQube`'s own would say.
+    pub fn found(source: &Source, missed: &Missed<'_>, now: OffsetDateTime) -> (Self, String) {
+        let date = missed.date.as_str();
+        let body = serde_json::json!({
+            "status": "SUCCESS", "analysedAt": date, "project": {"key": missed.project},
+            "branch": missed.branch.map(|name| serde_json::json!({"name": name, "isMain": false})),
+        })
+        .to_string();
+        let call = Self {
+            source: source.id,
+            id: CallId::of(
+                "found",
+                [missed.project.as_bytes(), missed.analysis.as_bytes()],
+            ),
+            org: source.org,
+            kind: source.kind,
+            received_at: timestamp(now),
+            outcome: Outcome::Found,
+            reason: None,
+            event: Some(Event::Analysis(AnalysisEvent::Completed)),
+            events: 0,
+            left_out: Vec::new(),
+            project: Some(missed.project.to_owned()),
+            branch: missed.branch.map(str::to_owned),
+            task: None,
+            import: Some(Import::pending(now)),
+            hops: 0,
+            expires_at: (now + RETENTION).unix_timestamp(),
+        };
+        (call, body)
     }
 
     /// The same, if it was made to try a source out: webhooks are told of none of these.
@@ -270,9 +329,10 @@ impl Call {
         match self.outcome {
             Outcome::Accepted => Self {
                 outcome: Outcome::Ignored,
+                import: None,
                 ..self
             },
-            Outcome::Ignored | Outcome::Refused => self,
+            Outcome::Ignored | Outcome::Refused | Outcome::Found => self,
         }
     }
 
@@ -300,7 +360,7 @@ impl Call {
     /// It was accepted, and its body cannot be read any more: by another rule, or since somebody has changed it.
     pub fn changes(&self, body: String) -> Result<Vec<Change>, Unreadable> {
         Ok(match (self.outcome, self.kind) {
-            (Outcome::Ignored | Outcome::Refused, _) => Vec::new(),
+            (Outcome::Ignored | Outcome::Refused | Outcome::Found, _) => Vec::new(),
             (Outcome::Accepted, SourceKind::Sonarqube) => vec![self.analysis(body)?.into()],
             (Outcome::Accepted, SourceKind::Codescoring) => {
                 self.events(&body)?.map(Change::from).collect()

@@ -75,6 +75,10 @@ impl Wanted {
         if !self.projects.is_empty() && !change.is_of(&self.projects) {
             return false;
         }
+        // Of that analysis `SonarQube` tells itself, by its own call.
+        if self.format == Format::Sonarqube && change.is_imported() {
+            return false;
+        }
         let event = change.event();
         if self.events.is_empty() {
             self.format.is_told_unasked(&event)

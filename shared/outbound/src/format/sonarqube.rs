@@ -141,6 +141,7 @@ impl<'a> Call<'a> {
             branch_type: None,
             is_main: None,
             gate: None,
+            is_imported: false,
         };
         let (summary, details) = (&change.summary, &change.details);
         let origin = change.origin.as_deref().unwrap_or(&NOTHING);

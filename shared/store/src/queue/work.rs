@@ -11,6 +11,7 @@ use domain::report::change::ReportChange;
 use domain::source::SourceId;
 use domain::source::call::{CallId, CallKey};
 use domain::webhook::{WebhookId, WebhookKey};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
@@ -44,10 +45,10 @@ pub enum Work {
 }
 
 #[derive(Serialize)]
-struct Versioned<'a> {
+struct Versioned<'a, T> {
     v: u32,
     #[serde(flatten)]
-    work: &'a Work,
+    message: &'a T,
 }
 
 #[derive(Deserialize)]
@@ -63,14 +64,40 @@ pub enum Unreadable {
     #[error("it does not say what it is: {0}")]
     NoTag(serde_json::Error),
     /// Nobody here knows this kind.
-    #[error("there is no kind '{0}'; known are {known}", known = KINDS.join(", "))]
-    Kind(String),
+    #[error("there is no kind '{0}'; known are {1}")]
+    Kind(String, String),
     /// Another version of the product wrote it.
     #[error("it is version {1} of the kind '{0}', and {VERSION} is the only one known here")]
     Version(String, u32),
     /// A field is missing or wrong.
     #[error("it is no message of the kind '{0}': {1}")]
     Fields(String, serde_json::Error),
+}
+
+/// Reads a message of one of these kinds.
+pub(super) fn tagged<T: DeserializeOwned>(json: &str, kinds: &[&str]) -> Result<T, Unreadable> {
+    let Tag { kind, v } = serde_json::from_str(json).map_err(Unreadable::NoTag)?;
+    if !kinds.contains(&kind.as_str()) {
+        let kind = kind.chars().take(MAX_KIND).collect();
+        return Err(Unreadable::Kind(kind, kinds.join(", ")));
+    }
+    if v != VERSION {
+        return Err(Unreadable::Version(kind, v));
+    }
+    serde_json::from_str(json).map_err(|error| Unreadable::Fields(kind, error))
+}
+
+/// A message, which has its kind, as it is on the queue, with its version.
+pub(super) fn to_json<T: Serialize>(message: &T) -> String {
+    let versioned = Versioned {
+        v: VERSION,
+        message,
+    };
+    let json = serde_json::to_string(&versioned)
+        .expect("its maps have texts as keys, and its numbers are whole");
+    // They can only be within strings. Control characters are escaped already.
+    json.replace('\u{fffe}', "\\ufffe")
+        .replace('\u{ffff}', "\\uffff")
 }
 
 /// A call of a source, whose body lies in the table of calls.
@@ -242,15 +269,7 @@ impl Work {
     /// # Errors
     /// Says what is wrong with the message: it goes to the dead-letter queue in the end, where somebody reads it.
     pub fn from_json(json: &str) -> Result<Self, Unreadable> {
-        let tag: Tag = serde_json::from_str(json).map_err(Unreadable::NoTag)?;
-        let Tag { kind, v } = &tag;
-        if !KINDS.contains(&kind.as_str()) {
-            return Err(Unreadable::Kind(kind.chars().take(MAX_KIND).collect()));
-        }
-        if *v != VERSION {
-            return Err(Unreadable::Version(kind.clone(), *v));
-        }
-        serde_json::from_str(json).map_err(|error| Unreadable::Fields(kind.clone(), error))
+        tagged(json, &KINDS)
     }
 
     /// The message as it is on the queue, with its kind and its version.
@@ -258,14 +277,7 @@ impl Work {
     /// Without U+FFFE and U+FFFF, which a report's texts may have: SQS takes only what XML 1.0 allows (SQS API reference,
     /// `SendMessage`).
     pub fn to_json(&self) -> String {
-        let json = serde_json::to_string(&Versioned {
-            v: VERSION,
-            work: self,
-        })
-        .expect("its maps have texts as keys, and its numbers are whole");
-        // They can only be within strings. Control characters are escaped already.
-        json.replace('\u{fffe}', "\\ufffe")
-            .replace('\u{ffff}', "\\uffff")
+        to_json(self)
     }
 
     /// Whose work it is.

@@ -1,0 +1,33 @@
+//! The Lambda function `import-analysis`.
+
+use std::time::SystemTime;
+
+use aws_lambda_events::sqs::SqsEvent;
+use import_analysis::{Importing, RESERVE, handle};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use outbound::sender::{Sender, SenderOptions};
+use runtime::config::{self, Environment};
+use runtime::telemetry;
+use time::OffsetDateTime;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let environment = Environment::of_process();
+    let aws = config::aws(&environment).await?;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let s3 = aws_sdk_s3::Client::new(&config::for_objects(&aws));
+    let sqs = aws_sdk_sqs::Client::new(&aws);
+    let plain_http = environment.switch("ALLOW_PLAIN_HTTP")?;
+    let sender = Sender::new(SenderOptions::public(plain_http))?;
+    let importing = Importing::new(&environment, &dynamodb, s3, sqs, sender)?;
+    let handle = async |event: LambdaEvent<SqsEvent>| {
+        let left = event.context.deadline().duration_since(SystemTime::now());
+        let budget = left.unwrap_or_default().saturating_sub(RESERVE);
+        let now = OffsetDateTime::now_utc();
+        // In a box, or the compiler would have to see through the runtime and all of this at once, which is deeper than it goes.
+        let handled = Box::pin(handle(&importing, event.payload, now, budget));
+        Ok::<_, Error>(handled.await)
+    };
+    run(service_fn(handle)).await
+}

@@ -1,0 +1,130 @@
+//! Analyses whose calls never came: `SonarQube` makes each call once, and forgets those that wait when it is restarted.
+
+use std::collections::HashSet;
+
+use domain::analysis::Branch;
+use domain::source::call::{Call, Missed};
+use domain::source::import::{ImportState, Watched};
+use sonarqube::{Listed, history};
+use store::queue::imports::LookAfter;
+use time::macros::format_description;
+use time::{Duration, OffsetDateTime};
+
+use crate::server::Failure;
+use crate::source::Visit;
+
+/// A call about an analysis that is no older may be under way still.
+const GRACE: Duration = Duration::minutes(10);
+/// How many branches are read at a time.
+const PAGE: usize = 100;
+/// So many calls at the most, of which reports are still to be made, are known of.
+const MAX_PENDING: usize = 1000;
+
+/// Asks the server for the newest analysis of each branch that the source has told of, from behind a position on. What it has not told of is
+/// stored as a call that was found, which is due at once.
+///
+/// # Errors
+/// Our own fault.
+pub(crate) async fn sweep(visit: &mut Visit<'_>, after: Option<&str>) -> anyhow::Result<()> {
+    let (importing, source) = (visit.importing, visit.source.id);
+    let far = visit.clock.now() + Duration::days(365);
+    let pending = importing
+        .calls
+        .due_imports(source, far, MAX_PENDING)
+        .await?;
+    // Whatever becomes of these is known.
+    let pending: HashSet<(Option<String>, Option<String>)> = pending
+        .into_iter()
+        .map(|it| (it.project, it.branch))
+        .collect();
+    let mut after = after.map(str::to_owned);
+    loop {
+        let page = importing.imports.watched(source, after.as_deref(), PAGE);
+        let (branches, next) = page.await?;
+        for watched in branches {
+            let is_pending = |(project, branch): &(Option<String>, Option<String>)| {
+                project.as_deref() == Some(&watched.project)
+                    && (watched.branch.is_none() || *branch == watched.branch)
+            };
+            if !pending.iter().any(is_pending) && is_wanted(visit, &watched) {
+                ask(visit, &watched).await?;
+            }
+            if visit.client().is_none() {
+                return Ok(());
+            }
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(());
+        }
+        if !visit.clock.has_half() {
+            let look = LookAfter {
+                after,
+                ..LookAfter::sweep(source)
+            };
+            return Ok(importing.queue.send(&[look]).await?);
+        }
+    }
+}
+
+/// Whether the source is still about the branch.
+fn is_wanted(visit: &Visit<'_>, watched: &Watched) -> bool {
+    let branch = watched.branch.clone().map(|name| Branch {
+        name: Some(name),
+        is_main: Some(false),
+        kind: None,
+    });
+    let is_over = watched.expires_at <= visit.clock.now().unix_timestamp();
+    !is_over && visit.source.includes(&watched.project) && visit.settings.wants(branch.as_ref())
+}
+
+/// Asks for the newest analysis of a branch, and stores it if nobody has told of it.
+async fn ask(visit: &mut Visit<'_>, watched: &Watched) -> anyhow::Result<()> {
+    let Some(client) = visit.client() else {
+        return Ok(());
+    };
+    let known = OffsetDateTime::from_unix_timestamp(watched.analysed)?;
+    let from = spelled(known)?;
+    let branch = watched.branch.as_deref();
+    let listed = history(client, &watched.project, branch, Some(&from), 1).await;
+    let newest = match listed {
+        Ok(listed) => listed.into_iter().next(),
+        Err(error) => {
+            match Failure::of(&error, visit.settings) {
+                // It was deleted, there or by hand. If it is analysed again, there is a call.
+                Failure::Final(ImportState::NotFound, _) => {
+                    visit.importing.imports.forget(watched).await?;
+                }
+                failure => visit.note(failure),
+            }
+            return Ok(());
+        }
+    };
+    let now = visit.clock.now();
+    let is_missed = |listed: &Listed| {
+        let date = listed.date.instant();
+        date > known && date <= now - GRACE
+    };
+    let Some(newest) = newest.filter(is_missed) else {
+        return Ok(());
+    };
+    tracing::info!(
+        source = %visit.source.id,
+        "source {} was never told of an analysis of {}", visit.source.id, newest.date
+    );
+    let missed = Missed {
+        project: &watched.project,
+        branch,
+        analysis: &newest.key,
+        date: &newest.date,
+    };
+    let (call, body) = Call::found(visit.source, &missed, now);
+    visit.importing.calls.store(&call, &body, now).await?;
+    Ok(())
+}
+
+/// A time as `SonarQube` spells it.
+fn spelled(time: OffsetDateTime) -> anyhow::Result<String> {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+0000");
+    Ok(time.format(format)?)
+}

@@ -1,0 +1,160 @@
+//! A report of findings: its files are made, and published unless they are there already.
+
+use anyhow::Context as _;
+use domain::organization::OrganizationId;
+use domain::report::{Metadata, ReportId, ReportKey, StoredFile};
+use findings::Assessment;
+use publishing::{Attempt, NewRevision, Outcome, contention};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+
+use crate::state::Importing;
+
+/// A file on its way.
+struct File {
+    name: &'static str,
+    bytes: Vec<u8>,
+    sha256: String,
+}
+
+/// Publishes a report of findings that were read at `now`, unless its files are just these already. Gives its id, or for a reader why it
+/// cannot be published.
+///
+/// # Errors
+/// Our own fault. It may be published all the same.
+pub(crate) async fn publish(
+    importing: &Importing,
+    org: OrganizationId,
+    assessment: &Assessment,
+    now: OffsetDateTime,
+) -> anyhow::Result<Result<ReportId, String>> {
+    let metadata = match metadata(assessment, now) {
+        Ok(metadata) => metadata,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let key = ReportKey {
+        org,
+        id: ReportId::of(org, &metadata),
+    };
+    let files = files(assessment)?;
+    for tries in 0..contention::MAX_TRIES {
+        contention::pause(tries).await;
+        let current = importing.publisher.reports.latest(key).await?;
+        let current = current.filter(|report| !report.is_deleted());
+        if current.is_some_and(|report| are_stored(&files, &report.files)) {
+            return Ok(Ok(key.id));
+        }
+        if store(importing, key, &metadata, &files).await? {
+            return Ok(Ok(key.id));
+        }
+    }
+    anyhow::bail!("others were publishing report {} all the time", key.id)
+}
+
+/// What is said of the report.
+///
+/// # Errors
+/// A report cannot be so, for a reader.
+fn metadata(assessment: &Assessment, now: OffsetDateTime) -> Result<Metadata, String> {
+    let mut metadata = documents::metadata(assessment, now).map_err(|error| error.to_string())?;
+    if let Some(origin) = metadata.origin.as_mut() {
+        origin.is_imported = true;
+    }
+    metadata.check()?;
+    Ok(metadata)
+}
+
+fn files(assessment: &Assessment) -> anyhow::Result<Vec<File>> {
+    let files = documents::files(assessment).context("write the PDF")?;
+    let file = |(name, bytes): (&'static str, Vec<u8>)| File {
+        name,
+        sha256: hex::encode(Sha256::digest(&bytes)),
+        bytes,
+    };
+    Ok(files.map(file).into())
+}
+
+/// Whether these files are stored. Findings that are the same make the same bytes.
+fn are_stored(files: &[File], stored: &[StoredFile]) -> bool {
+    let of_files = files.iter().map(|it| (it.name, it.sha256.as_str()));
+    of_files.eq(stored
+        .iter()
+        .map(|it| (it.name.as_str(), it.sha256.as_str())))
+}
+
+/// Writes the files and stores the report's next revision with them. Gives whether it did: others may have been faster.
+async fn store(
+    importing: &Importing,
+    report: ReportKey,
+    metadata: &Metadata,
+    files: &[File],
+) -> anyhow::Result<bool> {
+    let attempt = Attempt::new();
+    let written = match write(importing, report, attempt, files).await {
+        Ok(written) => written,
+        Err(error) => {
+            discard(importing, report, attempt, files.len()).await;
+            return Err(error);
+        }
+    };
+    let new = NewRevision {
+        report,
+        metadata: metadata.clone(),
+        files: written,
+    };
+    // Writing the files took its time: the revision is made now.
+    let now = OffsetDateTime::now_utc();
+    let stored = importing
+        .publisher
+        .store(&new, |_| Ok(Vec::new()), now)
+        .await;
+    match stored {
+        Ok(Outcome::Stored(revision)) => {
+            let tagged = importing.files.mark_superseded(&revision.superseded);
+            warn(report, tagged.await);
+            Ok(true)
+        }
+        // The report may refer to the files.
+        Ok(Outcome::Unknown(error)) => Err(error.into()),
+        Ok(Outcome::Lost) => {
+            discard(importing, report, attempt, files.len()).await;
+            Ok(false)
+        }
+        Err(error) => {
+            discard(importing, report, attempt, files.len()).await;
+            Err(error)
+        }
+    }
+}
+
+async fn write(
+    importing: &Importing,
+    report: ReportKey,
+    attempt: Attempt,
+    files: &[File],
+) -> anyhow::Result<Vec<StoredFile>> {
+    let mut stored = Vec::with_capacity(files.len());
+    for (position, file) in files.iter().enumerate() {
+        let mut writer = importing.files.writer(report, attempt, position, file.name);
+        if let Err(error) = writer.write(&file.bytes).await {
+            writer.abort().await;
+            return Err(error.context(format!("write {}", file.name)));
+        }
+        stored.push(writer.finish().await?.store().await?);
+    }
+    Ok(stored)
+}
+
+async fn discard(importing: &Importing, report: ReportKey, attempt: Attempt, count: usize) {
+    warn(
+        report,
+        importing.files.discard(report, attempt, count).await,
+    );
+}
+
+/// Objects that nobody reads are no reason to fail.
+fn warn(report: ReportKey, tidied: anyhow::Result<()>) {
+    if let Err(error) = tidied {
+        tracing::warn!(report = %report.id, "some objects of report {} remain: {error:#}", report.id);
+    }
+}

@@ -1,0 +1,120 @@
+//! Whether a server and a token are good for making reports, before anybody relies on them.
+
+use domain::date::GivenDate;
+use findings::Mode;
+
+use crate::client::Client;
+use crate::dialect::Dialect;
+use crate::error::{Error, said};
+use crate::wire;
+
+/// What a server says of itself, and of whoever asks. What could not be asked since something before it failed is not known.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Whether it is a server of `SonarQube` that answers.
+    pub is_reachable: bool,
+    /// Whether it accepts the token.
+    pub is_token_valid: Option<bool>,
+    /// When that expires, if it does.
+    pub token_expires_at: Option<GivenDate>,
+    /// How many projects its user may browse.
+    pub projects: Option<u64>,
+    /// Which edition it is, such as `community`. Not every version says so.
+    pub edition: Option<String>,
+    /// Its version. Cloud has none.
+    pub version: Option<String>,
+    /// How it rates.
+    pub mode: Option<Mode>,
+    /// What is to be mended.
+    pub problem: Option<Problem>,
+}
+
+/// What is to be mended.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The server has failed, or refused.
+    #[error(transparent)]
+    Error(#[from] Error),
+    /// The server answers, and knows nobody by the token.
+    #[error(
+        "SonarQube does not accept the token: it is wrong, expired or revoked; make another one in SonarQube under My Account, Security, of the type User Token"
+    )]
+    InvalidToken,
+    /// The token's user sees no project.
+    #[error(
+        "the token's user may browse no project; give it the permission 'Browse' on the projects that reports are to be made of"
+    )]
+    NoProjects,
+}
+
+/// Asks a server whether reports can be made of what it has found.
+pub async fn check(client: &Client) -> Checked {
+    let mut checked = Checked::default();
+    if let Err(problem) = fill(client, &mut checked).await {
+        checked.problem = Some(problem);
+    }
+    checked.token_expires_at = client.token_expires_at();
+    checked
+}
+
+async fn fill(client: &Client, checked: &mut Checked) -> Result<(), Problem> {
+    // Whoever is not known may ask for the version, and servers before 10.0 have to be asked otherwise.
+    let version = Dialect::version_of(client).await?;
+    checked.is_reachable = true;
+    checked.version = version;
+    checked.is_token_valid = Some(false);
+    if !validate(client).await? {
+        return Err(Problem::InvalidToken);
+    }
+    checked.is_token_valid = Some(true);
+    checked.edition = edition(client).await?;
+    let dialect = Dialect::of(client).await?;
+    checked.mode = Some(dialect.mode);
+    let mut parameters = vec![("qualifiers", "TRK"), ("ps", "1")];
+    parameters.extend(client.organization().map(|it| ("organization", it)));
+    let found: wire::Components = client.get("api/components/search", &parameters).await?;
+    checked.projects = Some(found.paging.total);
+    match found.paging.total {
+        0 => Err(Problem::NoProjects),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the server accepts the token.
+///
+/// # Errors
+/// See [`Error`].
+async fn validate(client: &Client) -> Result<bool, Error> {
+    match client.get("api/authentication/validate", &[]).await {
+        Ok(wire::Validated { valid }) => Ok(valid),
+        Err(Error::Unauthorized) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The edition, where the server tells.
+async fn edition(client: &Client) -> Result<Option<String>, Error> {
+    match client.get("api/navigation/global", &[]).await {
+        Ok(wire::Global { edition }) => Ok(edition.map(|it| said(&it))),
+        Err(
+            Error::UnknownUrl(_)
+            | Error::NotFound { .. }
+            | Error::Forbidden { .. }
+            | Error::BadRequest { .. }
+            | Error::Malformed { .. },
+        ) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks whether the token is good, which tells when it expires too.
+///
+/// # Errors
+/// [`Error::Unauthorized`] if it is not; see [`Error`] for others.
+pub async fn greet(client: &Client) -> Result<(), Error> {
+    Dialect::version_of(client).await?;
+    match validate(client).await? {
+        true => Ok(()),
+        false => Err(Error::Unauthorized),
+    }
+}

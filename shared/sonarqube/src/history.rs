@@ -1,0 +1,45 @@
+//! Which analyses of a branch there are.
+
+use domain::date::GivenDate;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::wire;
+
+/// An analysis, as lists have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// When it was made.
+    pub date: GivenDate,
+    /// What it calls the version of the project.
+    pub version: Option<String>,
+}
+
+/// The analyses of a branch, the newest first, from one that was made at `from`, in the server's own spelling, and at most `limit`. Without
+/// a branch it is the main one.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn history(
+    client: &Client,
+    project: &str,
+    branch: Option<&str>,
+    from: Option<&str>,
+    limit: u16,
+) -> Result<Vec<Listed>, Error> {
+    let limit = limit.to_string();
+    let mut parameters = vec![("project", project), ("ps", limit.as_str())];
+    parameters.extend(branch.map(|it| ("branch", it)));
+    parameters.extend(from.map(|it| ("from", it)));
+    let found: wire::Analyses = client
+        .get("api/project_analyses/search", &parameters)
+        .await?;
+    let listed = |analysis: wire::Analysis| Listed {
+        key: analysis.key,
+        date: analysis.date,
+        version: analysis.project_version,
+    };
+    Ok(found.analyses.into_iter().map(listed).collect())
+}

@@ -1,0 +1,258 @@
+//! The table of imports: how each source's server does, who looks after it, and which branches it has told of.
+//!
+//! *Invariant:* one process at a time asks the server of a source. It holds the source's lease; whoever comes meanwhile leaves a note, and
+//! the lease is not given back before that was seen.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use domain::date::timestamp;
+use domain::source::SourceId;
+use domain::source::import::{Standing, Watched};
+use serde::Deserialize;
+use serde_dynamo::aws_sdk_dynamodb_1::to_item;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::dynamodb::{
+    self, Changed, Item, Unreadable, batch_get, changed, query_page, single, string,
+};
+use crate::error::{Context as _, Error, Result, describe};
+
+/// How long a lease lasts: longer than Lambda lets a function run, so that nobody has it twice.
+pub const LEASE_VALIDITY: Duration = Duration::from_secs(16 * 60);
+
+/// The item that says how a source stands.
+const STANDING: &str = "standing";
+/// The items of branches begin with this.
+const BRANCH: &str = "branch/";
+/// How often a lease is asked for that others take and give back.
+const MAX_TRIES: u32 = 5;
+
+/// The table of imports.
+#[derive(Clone, Debug)]
+pub struct ImportStore {
+    client: Client,
+    table: String,
+    /// Items that could not be read.
+    pub unreadable: Unreadable,
+}
+
+/// Who looks after a source.
+#[derive(Debug)]
+pub enum Claim {
+    /// Whoever asked, from now on.
+    Claimed(Box<Standing>),
+    /// Another one, who will see that there is something to do.
+    Noted,
+}
+
+/// What became of giving a lease back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// It is given back.
+    Done,
+    /// It is not: somebody has left a note. There may be something to do that was not seen.
+    Noted,
+    /// It was another's already.
+    Lost,
+}
+
+#[derive(Deserialize)]
+struct StandingItem {
+    source: SourceId,
+    #[serde(default)]
+    standing: Standing,
+}
+
+impl ImportStore {
+    /// The table with this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self {
+            client,
+            table: table.into(),
+            unreadable: Unreadable::default(),
+        }
+    }
+
+    /// Takes the lease of a source for `holder`, or leaves a note for whoever has it.
+    pub async fn claim(
+        &self,
+        source: SourceId,
+        holder: Uuid,
+        now: OffsetDateTime,
+    ) -> Result<Claim> {
+        let context = || format!("claim source {source}");
+        for _ in 0..MAX_TRIES {
+            // The SDK may ask twice.
+            let claim = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(standing_key(source)))
+                .update_expression("SET holder = :holder, leaseUntil = :until REMOVE noted")
+                .condition_expression(
+                    "attribute_not_exists(leaseUntil) OR leaseUntil <= :now OR holder = :holder",
+                )
+                .expression_attribute_values(":holder", string(holder))
+                .expression_attribute_values(":until", string(timestamp(now + LEASE_VALIDITY)))
+                .expression_attribute_values(":now", string(timestamp(now)))
+                .return_values(ReturnValue::AllNew);
+            match single!(claim, UpdateItemError) {
+                Ok(output) => {
+                    let item = output.attributes.unwrap_or_default();
+                    // What was said of the server is no reason to leave it alone for ever.
+                    let read: Result<StandingItem> = self.unreadable.read(item);
+                    let standing = read.map(|it| it.standing).unwrap_or_default();
+                    return Ok(Claim::Claimed(Box::new(standing)));
+                }
+                Err(UpdateItemError::ConditionalCheckFailedException(_)) => {}
+                Err(error) => return Err(describe(error)).with_context(context),
+            }
+            let note = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(standing_key(source)))
+                .update_expression("SET noted = :now")
+                .condition_expression("leaseUntil > :now")
+                .expression_attribute_values(":now", string(timestamp(now)));
+            if changed(note).await.with_context(context)? == Changed::Stored {
+                return Ok(Claim::Noted);
+            }
+        }
+        Err(Error::new("its lease is taken and given back all the time")).with_context(context)
+    }
+
+    /// Gives the lease back with how the source stands, unless somebody has left a note: then that is taken away, and the lease kept.
+    pub async fn release(
+        &self,
+        source: SourceId,
+        holder: Uuid,
+        standing: &Standing,
+    ) -> Result<Released> {
+        let context = || format!("release source {source}");
+        let attributes =
+            AttributeValue::M(to_item(standing).context("make the item of a standing")?);
+        let update = || {
+            self.client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(standing_key(source)))
+                .expression_attribute_values(":holder", string(holder))
+        };
+        let release = update()
+            .update_expression("SET standing = :standing REMOVE holder, leaseUntil")
+            .condition_expression("holder = :holder AND attribute_not_exists(noted)")
+            .expression_attribute_values(":standing", attributes);
+        if changed(release).await.with_context(context)? == Changed::Stored {
+            return Ok(Released::Done);
+        }
+        let see = update()
+            .update_expression("REMOVE noted")
+            .condition_expression("holder = :holder");
+        Ok(match changed(see).await.with_context(context)? {
+            Changed::Stored => Released::Noted,
+            Changed::Lost => Released::Lost,
+        })
+    }
+
+    /// How sources stand, of those of which that is known.
+    pub async fn standings(
+        &self,
+        sources: impl IntoIterator<Item = SourceId>,
+    ) -> Result<HashMap<SourceId, Standing>> {
+        let keys = sources.into_iter().map(standing_key);
+        let items = batch_get(&self.client, &self.table, keys).await;
+        let items = items.context("get how sources stand")?;
+        let items = self.unreadable.rest(Some(items), "standing");
+        let of = |item: StandingItem| (item.source, item.standing);
+        Ok(items.map(of).collect())
+    }
+
+    /// Remembers a branch, unless a newer analysis of it is known.
+    pub async fn watch(&self, watched: &Watched) -> Result<()> {
+        let mut item: Item = to_item(watched).context("make the item of a branch")?;
+        item.insert("id".to_owned(), string(branch_id(watched)));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(id) OR analysed < :analysed")
+            .expression_attribute_values(
+                ":analysed",
+                AttributeValue::N(watched.analysed.to_string()),
+            );
+        dynamodb::put(put)
+            .await
+            .with_context(|| format!("remember a branch of source {}", watched.source))?;
+        Ok(())
+    }
+
+    /// Forgets a branch.
+    pub async fn forget(&self, watched: &Watched) -> Result<()> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("source", string(watched.source))
+            .key("id", string(branch_id(watched)));
+        delete
+            .send()
+            .await
+            .map_err(describe)
+            .with_context(|| format!("forget a branch of source {}", watched.source))?;
+        Ok(())
+    }
+
+    /// A source's branches from behind `after`, at most `limit`, and the position to go on from.
+    pub async fn watched(
+        &self,
+        source: SourceId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Watched>, Option<String>)> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#source = :source AND id BETWEEN :first AND :last")
+            .expression_attribute_names("#source", "source")
+            .expression_attribute_values(":source", string(source))
+            // Behind a position nothing lies that begins with it but itself.
+            .expression_attribute_values(
+                ":first",
+                match after {
+                    Some(after) => string(format_args!("{after}~")),
+                    None => string(BRANCH),
+                },
+            )
+            .expression_attribute_values(":last", string(format_args!("{BRANCH}~")));
+        let page = query_page(query, limit, &self.unreadable, "branch").await;
+        let (page, has_more): (Vec<Watched>, bool) =
+            page.with_context(|| format!("query the branches of source {source}"))?;
+        let next = page.last().filter(|_| has_more).map(branch_id);
+        Ok((page, next))
+    }
+}
+
+fn standing_key(source: SourceId) -> Item {
+    Item::from([
+        ("source".to_owned(), string(source)),
+        ("id".to_owned(), string(STANDING)),
+    ])
+}
+
+/// A digest, since a key and a name together may be longer than DynamoDB's keys: a version 5 UUID (RFC 9562) in the source's namespace.
+fn branch_id(watched: &Watched) -> String {
+    let parts = [Some(watched.project.as_str()), watched.branch.as_deref()];
+    // A JSON array keeps the parts apart whatever characters they hold.
+    let name = serde_json::to_string(&parts).unwrap_or_default();
+    let id = Uuid::new_v5(&watched.source.uuid(), name.as_bytes());
+    format!("{BRANCH}{id}")
+}

@@ -1,0 +1,167 @@
+//! The queue of sources that somebody is to look after: reports are to be made of what their servers have found.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use domain::source::SourceId;
+use domain::source::call::{CallId, CallKey};
+use serde::{Deserialize, Serialize};
+
+use super::work::{Unreadable, tagged, to_json};
+use super::{Message, Queue};
+use crate::error::Result;
+
+/// The kind of every message, as it stands there.
+const KIND: &str = "import";
+
+/// A message on the queue: a source is to be looked after.
+///
+/// It does not say what there is to do, which is in the tables: so any number of them are as good as one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookAfter {
+    /// The source.
+    pub source: SourceId,
+    /// The call that the message is sent for. It may be too new for an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallId>,
+    /// Whether the server is to be asked what it has not told of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sweeps: bool,
+    /// Whether the server is known to answer, in spite of what is remembered of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumes: bool,
+    /// From behind which of the source's branches on, if some have been asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+impl LookAfter {
+    /// A source is to be looked after, for whatever is due.
+    pub fn source(source: SourceId) -> Self {
+        Self {
+            source,
+            call: None,
+            sweeps: false,
+            resumes: false,
+            after: None,
+        }
+    }
+
+    /// A call has come.
+    pub fn call(key: CallKey) -> Self {
+        Self {
+            call: Some(key.id),
+            ..Self::source(key.source)
+        }
+    }
+
+    /// The source's server is to be asked what it has not told of.
+    pub fn sweep(source: SourceId) -> Self {
+        Self {
+            sweeps: true,
+            ..Self::source(source)
+        }
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// Says what is wrong with it: it goes to the dead-letter queue in the end, where somebody reads it.
+    pub fn from_json(json: &str) -> Result<Self, Unreadable> {
+        tagged(json, &[KIND])
+    }
+
+    /// The message as it is on the queue, with its kind and its version.
+    pub fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Kind<'a> {
+            kind: &'static str,
+            #[serde(flatten)]
+            message: &'a LookAfter,
+        }
+        to_json(&Kind {
+            kind: KIND,
+            message: self,
+        })
+    }
+}
+
+/// The queue.
+#[derive(Clone, Debug)]
+pub struct ImportsQueue(Queue);
+
+impl ImportsQueue {
+    /// The queue with this URL.
+    pub fn new(client: Client, url: impl Into<String>) -> Self {
+        Self(Queue::new(client, url))
+    }
+
+    /// Puts messages on the queue.
+    ///
+    /// The source is the message group: of a fair queue (SQS, standard queues) that keeps one source's many messages from delaying the
+    /// others'.
+    ///
+    /// # Errors
+    /// The queue did not take each of them. It may have taken some.
+    pub async fn send(&self, messages: &[LookAfter]) -> Result<()> {
+        self.0
+            .send(messages.iter().map(|it| message(it, None)))
+            .await
+    }
+
+    /// Puts a message on the queue, which gives it to nobody before the delay is over, or [`super::MAX_DELAY`] is.
+    ///
+    /// # Errors
+    /// The queue may have taken it.
+    pub async fn send_later(&self, look: &LookAfter, delay: Duration) -> Result<()> {
+        self.0.send([message(look, Some(delay))].into_iter()).await
+    }
+}
+
+fn message(look: &LookAfter, delay: Option<Duration>) -> Message {
+    Message {
+        group: look.source.to_string(),
+        body: look.to_json(),
+        delay,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_as_what_it_is() {
+        let source: SourceId = "00000000-0000-4000-8000-000000000004".parse().unwrap();
+        let id = "00000000-0000-8000-8000-000000000005".parse().unwrap();
+        for (look, json) in [
+            (
+                LookAfter::source(source),
+                r#"{"v":1,"kind":"import","source":"00000000-0000-4000-8000-000000000004"}"#,
+            ),
+            (
+                LookAfter::sweep(source),
+                r#"{"v":1,"kind":"import","source":"00000000-0000-4000-8000-000000000004","sweeps":true}"#,
+            ),
+            (
+                LookAfter::call(CallKey { source, id }),
+                r#"{"v":1,"kind":"import","source":"00000000-0000-4000-8000-000000000004","call":"00000000-0000-8000-8000-000000000005"}"#,
+            ),
+        ] {
+            assert_eq!(look.to_json(), json);
+            assert_eq!(LookAfter::from_json(json).unwrap(), look);
+        }
+        for (json, said) in [
+            ("{}", "does not say what it is"),
+            (
+                r#"{"kind":"due","v":1}"#,
+                "there is no kind 'due'; known are import",
+            ),
+            (r#"{"kind":"import","v":2}"#, "version 2"),
+            (r#"{"kind":"import","v":1}"#, "source"),
+        ] {
+            let error = LookAfter::from_json(json).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

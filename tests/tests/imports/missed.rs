@@ -1,0 +1,118 @@
+//! Analyses whose calls never came.
+
+use serde_json::json;
+use tests::server::{Imports, analysis, project};
+use time::{Duration, OffsetDateTime};
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+#[tokio::test]
+async fn an_analysis_whose_call_never_came_is_found_by_the_round() {
+    let imports = Imports::start_with(project(2), json!({"branches": ["*"]})).await;
+    imports.call("trunk", "AZ1").await;
+    imports.call("release/1.x", "AZ2").await;
+    imports.import(now()).await;
+    imports.round(now() + Duration::HOUR).await;
+    assert_eq!(imports.imports().await.len(), 2, "nothing was missed");
+
+    imports.server.change(|project| {
+        for (branch, version) in project.branches.iter_mut().zip(["1.1", "1.0.1"]) {
+            let missed = analysis(&format!("{}-2", branch.name), 9, version);
+            branch.analyses.insert(0, missed);
+        }
+    });
+    imports.round(now() + Duration::HOUR * 2).await;
+    let calls = imports.source.calls(&imports.system, imports.org).await;
+    assert_eq!(calls.len(), 4);
+    for call in &calls[..2] {
+        assert_eq!(
+            (&call["outcome"], &call["import"]["state"]),
+            (&json!("found"), &json!("published"))
+        );
+        assert!(
+            call.get("payload").is_none() && call.get("taskId").is_none(),
+            "{call}"
+        );
+        assert_eq!(
+            (&call["event"], &call["project"]),
+            (&json!("analysis.completed"), &json!("acme:shop"))
+        );
+    }
+    let mut reports = imports.reports().await;
+    reports.sort();
+    let report = |version: &str, branch: &str| (version.to_owned(), branch.to_owned(), 1, 2);
+    let expected = [
+        report("1.0", "release/1.x"),
+        report("1.0", "trunk"),
+        report("1.0.1", "release/1.x"),
+        report("1.1", "trunk"),
+    ];
+    assert_eq!(reports, expected);
+    // Once.
+    imports.round(now() + Duration::HOUR * 3).await;
+    assert_eq!(imports.imports().await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_call_may_be_under_way_for_a_moment() {
+    let imports = Imports::start().await;
+    imports.call("trunk", "AZ1").await;
+    imports.import(now()).await;
+    imports.server.change(|project| {
+        // Some minutes ago, when the round is made.
+        project.branches[0]
+            .analyses
+            .insert(0, analysis("trunk-2", 295, "1.1"));
+    });
+    imports.round(now()).await;
+    assert_eq!(imports.imports().await.len(), 1);
+    imports.round(now() + Duration::HOUR).await;
+    assert_eq!(imports.imports().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_source_does_not_want_any_more_is_not_asked_about() {
+    let imports = Imports::start_with(project(2), json!({"branches": ["*"]})).await;
+    imports.call("release/1.x", "AZ1").await;
+    imports.import(now()).await;
+    let path = format!("/sources/{}", imports.source.id);
+    let system = &imports.system;
+    system
+        .manage(
+            imports.org,
+            "PATCH",
+            &path,
+            Some(json!({"branches": ["trunk"]})),
+        )
+        .await;
+    imports.import(now()).await;
+    let before = imports.server.asked().len();
+    imports.round(now() + Duration::HOUR).await;
+    let asked = imports.server.asked();
+    let asked: Vec<&str> = asked[before..].iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(asked, ["api/server/version", "api/authentication/validate"]);
+}
+
+#[tokio::test]
+async fn a_branch_that_is_gone_is_forgotten() {
+    let imports = Imports::start_with(project(2), json!({"branches": ["*"]})).await;
+    imports.call("release/1.x", "AZ1").await;
+    imports.import(now()).await;
+    imports
+        .server
+        .change(|project| drop(project.branches.pop()));
+    let searches = || {
+        let asked = imports.server.asked();
+        asked
+            .iter()
+            .filter(|it| it.path == "api/project_analyses/search")
+            .count()
+    };
+    let before = searches();
+    for hours in 1..=3 {
+        imports.round(now() + Duration::HOUR * hours).await;
+    }
+    assert_eq!(searches(), before + 1);
+}

@@ -1,0 +1,293 @@
+//! A failure at every seam: each call to DynamoDB, S3 and SQS fails once, before it is sent or after it took effect, alone or together with
+//! all later ones, as when the process is killed there; and so does each request to the server. After the rounds of some hours each analysis has
+//! its reports once.
+
+use std::time::Duration as StdDuration;
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_sqs::types::Message;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::response::IntoResponse as _;
+use futures_util::{StreamExt as _, stream};
+use import_analysis::Importing;
+use local::Clients;
+use receive_events::Receiving;
+use retry_webhooks::Retrying;
+use serde_json::json;
+use sonarqube::Patience;
+use tests::failures::{Failures, Seam};
+use tests::server::{Imports, PATIENCE, analysis, project};
+use time::{Duration, OffsetDateTime};
+use tower::ServiceExt as _;
+
+/// How the world is broken: the n-th call, where, and whether the process ends there.
+#[derive(Clone, Copy, Debug)]
+enum Break {
+    Aws {
+        n: usize,
+        seam: Seam,
+        kill: bool,
+    },
+    /// The n-th request to the server is refused.
+    Server {
+        n: usize,
+    },
+}
+
+/// What the process under test works with.
+struct Process {
+    receiving: Receiving,
+    importing: Importing,
+    retrying: Retrying,
+}
+
+impl Process {
+    fn of(imports: &Imports, failures: &Failures) -> Self {
+        let stack = &imports.system.stack;
+        let clients = |function: &str| {
+            let base = &stack.clients[function];
+            Clients {
+                s3: failures.s3(&base.s3),
+                ..failures.clients(base)
+            }
+        };
+        let importing = stack.importing_with(&clients("ImportAnalysis")).unwrap();
+        Self {
+            receiving: stack.receiving_with(&clients("ReceiveEvents")).unwrap(),
+            // What is refused is not asked for again at once.
+            importing: Importing {
+                patience: Patience {
+                    requests: 1,
+                    ..PATIENCE
+                },
+                ..importing
+            },
+            retrying: stack.retrying_with(&clients("RetryWebhooks")).unwrap(),
+        }
+    }
+}
+
+struct World {
+    imports: Imports,
+    failures: Failures,
+    broken: Option<Break>,
+    process: Process,
+    /// The process after a restart.
+    fresh: Process,
+    is_killed: bool,
+}
+
+impl World {
+    async fn new(broken: Option<Break>) -> Self {
+        let imports = Imports::start_with(project(1), json!({"projects": ["acme:*"]})).await;
+        // What creating the source has put there.
+        imports.import(OffsetDateTime::now_utc()).await;
+        let failures = match broken {
+            Some(Break::Aws { n, seam, kill }) => Failures::at(n, seam, kill),
+            Some(Break::Server { .. }) | None => Failures::none(),
+        };
+        let before = imports.server.asked().len();
+        if let Some(Break::Server { n }) = broken {
+            imports.server.trouble(move |asked, _| {
+                (asked.before + 1 == before + n)
+                    .then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
+            });
+        }
+        Self {
+            process: Process::of(&imports, &failures),
+            fresh: Process::of(&imports, &Failures::none()),
+            imports,
+            failures,
+            broken,
+            is_killed: false,
+        }
+    }
+
+    fn process(&self) -> &Process {
+        if self.is_killed {
+            &self.fresh
+        } else {
+            &self.process
+        }
+    }
+
+    /// Ends the process if it was to be killed by now.
+    fn note_kill(&mut self) {
+        let kills = matches!(self.broken, Some(Break::Aws { kill: true, .. }));
+        self.is_killed |= kills && self.failures.has_struck();
+    }
+
+    /// Calls the source once: `SonarQube` never repeats a call. Gives whether it was taken.
+    async fn call(&mut self, task: &str) -> bool {
+        let body = self.imports.server.call_of("trunk", Some(task));
+        let (name, proof) = self.imports.source.proof(body.as_bytes());
+        let request = Request::post(self.imports.source.path())
+            .header(name, proof)
+            .body(Body::from(body))
+            .unwrap();
+        let receiving = self.process().receiving.clone();
+        let service = web::api::service(receive_events::router(receiving));
+        let was_killed = self.is_killed;
+        let response = service.oneshot(request).await.unwrap();
+        self.note_kill();
+        response.status() == StatusCode::ACCEPTED && (was_killed || !self.is_killed)
+    }
+
+    async fn round(&mut self, now: OffsetDateTime) {
+        retry_webhooks::round(&self.process().retrying, now, retry_webhooks::BUDGET).await;
+        self.note_kill();
+        self.consume(now).await;
+    }
+
+    /// Takes everything from the queue once. What is not done comes again at the next call.
+    async fn consume(&mut self, now: OffsetDateTime) {
+        let mut again = Vec::new();
+        while let Some(message) = self.receive().await {
+            let mut event = SqsEvent::default();
+            let mut record = SqsMessage::default();
+            record.message_id.clone_from(&message.message_id);
+            record.body.clone_from(&message.body);
+            event.records.push(record);
+            let was_killed = self.is_killed;
+            let budget = StdDuration::from_secs(60);
+            let importing = self.process().importing.clone();
+            let response = import_analysis::handle(&importing, event, now, budget).await;
+            self.note_kill();
+            // A process that was killed says nothing of its messages.
+            let is_lost = self.is_killed && !was_killed;
+            if is_lost || !response.batch_item_failures.is_empty() {
+                again.push(message);
+            } else {
+                self.delete(&message).await;
+            }
+        }
+        for message in again {
+            self.show_again(&message).await;
+        }
+    }
+
+    async fn receive(&self) -> Option<Message> {
+        let stack = &self.imports.system.stack;
+        let receive = stack.sqs.receive_message().queue_url(stack.imports_queue());
+        let received = receive.send().await.unwrap().messages.unwrap_or_default();
+        received.into_iter().next()
+    }
+
+    async fn delete(&self, message: &Message) {
+        let stack = &self.imports.system.stack;
+        let delete = stack.sqs.delete_message().queue_url(stack.imports_queue());
+        let receipt = message.receipt_handle.clone().unwrap();
+        delete.receipt_handle(receipt).send().await.unwrap();
+    }
+
+    /// As if the visibility timeout had passed.
+    async fn show_again(&self, message: &Message) {
+        let stack = &self.imports.system.stack;
+        let change = stack.sqs.change_message_visibility();
+        let change = change
+            .queue_url(stack.imports_queue())
+            .receipt_handle(message.receipt_handle.clone().unwrap())
+            .visibility_timeout(0);
+        change.send().await.unwrap();
+    }
+}
+
+/// Lives through a world. Gives how many calls of AWS there were, and how many requests to the server.
+async fn live(broken: Option<Break>) -> (usize, usize) {
+    let mut world = World::new(broken).await;
+    let start = OffsetDateTime::now_utc();
+    let asked = world.imports.server.asked().len();
+    let is_taken = world.call("AZ1").await;
+    world.consume(start).await;
+    // One whose call never comes.
+    world.imports.server.change(|project| {
+        project.branches[0]
+            .analyses
+            .insert(0, analysis("trunk-2", 2, "1.1"));
+    });
+    world.round(start + Duration::HOUR).await;
+    let calls = world.failures.calls();
+    let asked = world.imports.server.asked().len() - asked;
+    // Whatever happened, some hours later it is all right.
+    world.is_killed = true;
+    for hours in 2..=5 {
+        world.round(start + Duration::HOUR * hours).await;
+    }
+
+    let context = format!("{broken:?}");
+    let told = world
+        .imports
+        .source
+        .calls(&world.imports.system, world.imports.org)
+        .await;
+    for call in &told {
+        let state = call["import"]["state"].as_str().unwrap();
+        // What was found before may not have been readable any more when the process was there again.
+        assert!(
+            ["published", "superseded"].contains(&state),
+            "{context}: {call}"
+        );
+        let is_its_own = call["import"]["reports"]
+            .as_array()
+            .is_some_and(|it| it.len() == 1);
+        assert_eq!(is_its_own, state == "published", "{context}: {call}");
+    }
+    let published = told
+        .iter()
+        .filter(|it| it["import"]["state"] == "published");
+    let reports = world.imports.reports().await;
+    assert_eq!(
+        published.count(),
+        reports.len(),
+        "{context}: {told:?} {reports:?}"
+    );
+    for (version, _, revision, count) in &reports {
+        assert_eq!((*revision, *count), (1, 1), "{context}: {version} once");
+    }
+    if is_taken {
+        // The first call makes the branch known, so that the second analysis is found.
+        assert!(
+            reports.iter().any(|it| it.0 == "1.1"),
+            "{context}: {reports:?} {told:?}"
+        );
+        assert!(told.iter().any(|it| it["taskId"] == "AZ1"), "{context}");
+    }
+    (calls, asked)
+}
+
+#[tokio::test]
+async fn without_a_failure_each_analysis_has_its_reports() {
+    let (calls, asked) = live(None).await;
+    assert!(
+        calls > 30 && asked > 50,
+        "there are seams to break: {calls}, {asked}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failure_at_any_seam_each_analysis_has_its_reports_once() {
+    let (calls, _) = live(None).await;
+    // A process that ends after a call leaves what one leaves that ends before the next.
+    let kinds = [
+        (Seam::Before, false),
+        (Seam::After, false),
+        (Seam::Before, true),
+    ];
+    let breaks = (1..=calls).flat_map(|n| kinds.map(|(seam, kill)| Break::Aws { n, seam, kill }));
+    break_each(breaks).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_refusal_of_any_request_each_analysis_has_its_reports_once() {
+    let (_, asked) = live(None).await;
+    break_each((1..=asked).map(|n| Break::Server { n })).await;
+}
+
+async fn break_each(breaks: impl Iterator<Item = Break>) {
+    let lives = breaks.map(|broken| tokio::spawn(live(Some(broken))));
+    let mut lives = stream::iter(lives).buffer_unordered(2);
+    while let Some(life) = lives.next().await {
+        life.unwrap();
+    }
+}

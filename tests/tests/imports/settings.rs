@@ -1,0 +1,195 @@
+//! The server of a source, as administrators enter it.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tests::server::{Imports, TOKEN};
+use tests::source::Source;
+use tests::system::{System, organization};
+use time::OffsetDateTime;
+
+fn with(settings: Value) -> Value {
+    let mut body = json!({"name": "n", "kind": "sonarqube"});
+    body.as_object_mut()
+        .unwrap()
+        .extend(settings.as_object().unwrap().clone());
+    body
+}
+
+#[tokio::test]
+async fn a_server_is_shown_without_its_token() {
+    let imports = Imports::start().await;
+    let path = format!("/sources/{}", imports.source.id);
+    let shown = imports.system.manage(imports.org, "GET", &path, None).await;
+    let source = shown.json();
+    assert_eq!(
+        (
+            &source["hasToken"],
+            &source["versionFallback"],
+            &source["branches"]
+        ),
+        (&json!(true), &json!("date"), &json!([]))
+    );
+    assert_eq!(source["standards"], json!(["cwe-top-25-2024"]));
+    assert_eq!(source["baseUrl"], format!("{}/", imports.server.url));
+    for method in ["GET", "PUT"] {
+        let body = (method == "PUT").then(|| source.clone());
+        let reply = imports
+            .system
+            .manage(imports.org, method, &path, body)
+            .await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        assert!(!format!("{reply:?}").contains(TOKEN));
+    }
+    // What was read was sent back, and the token is still there.
+    imports.call("trunk", "AZ1").await;
+    imports.import(OffsetDateTime::now_utc()).await;
+    assert_eq!(imports.of_task("AZ1").await["state"], "published");
+}
+
+#[tokio::test]
+async fn what_is_no_server_is_refused() {
+    let system = System::start().await;
+    let org = organization();
+    let url = "https://sonarqube.example.com";
+    for (settings, code, parameter) in [
+        (json!({"token": "t"}), "missing_field", "baseUrl"),
+        (json!({"branches": ["a"]}), "missing_field", "baseUrl"),
+        (json!({"baseUrl": url}), "missing_field", "token"),
+        (
+            json!({"baseUrl": url, "token": ""}),
+            "invalid_secret",
+            "token",
+        ),
+        (
+            json!({"baseUrl": url, "token": "a b"}),
+            "invalid_field",
+            "token",
+        ),
+        (
+            json!({"baseUrl": url, "token": "a\nb"}),
+            "invalid_secret",
+            "token",
+        ),
+        (
+            json!({"baseUrl": "sonar", "token": "t"}),
+            "invalid_url",
+            "baseUrl",
+        ),
+        (
+            json!({"baseUrl": "ftp://a.example", "token": "t"}),
+            "invalid_url",
+            "baseUrl",
+        ),
+        (
+            json!({"baseUrl": "https://u:p@a.example", "token": "t"}),
+            "invalid_field",
+            "baseUrl",
+        ),
+        (
+            json!({"baseUrl": "https://a.example?b", "token": "t"}),
+            "invalid_field",
+            "baseUrl",
+        ),
+        (
+            json!({"baseUrl": "https://sonarcloud.io", "token": "t"}),
+            "invalid_field",
+            "organization",
+        ),
+        (
+            json!({"baseUrl": "https://10.0.0.1", "token": "t"}),
+            "address_refused",
+            "baseUrl",
+        ),
+        (
+            json!({"baseUrl": "http://169.254.169.254", "token": "t"}),
+            "address_refused",
+            "baseUrl",
+        ),
+        (
+            json!({"baseUrl": url, "token": "t", "standards": ["cwe"]}),
+            "invalid_field",
+            "standards[0]",
+        ),
+        (
+            json!({"baseUrl": url, "token": "t", "standards": "cwe-top-25-2024"}),
+            "invalid_field",
+            "standards",
+        ),
+        (
+            json!({"baseUrl": url, "token": "t", "branches": ["a", "a"]}),
+            "invalid_field",
+            "branches[1]",
+        ),
+        (
+            json!({"baseUrl": url, "token": "t", "branches": vec!["a"; 21]}),
+            "invalid_field",
+            "branches",
+        ),
+        (
+            json!({"baseUrl": url, "token": "t", "branches": [""]}),
+            "invalid_field",
+            "branches[0]",
+        ),
+        (
+            json!({"baseUrl": url, "token": "t", "versionFallback": "now"}),
+            "invalid_field",
+            "versionFallback",
+        ),
+        (
+            json!({"kind": "codescoring", "baseUrl": url}),
+            "invalid_field",
+            "baseUrl",
+        ),
+        (
+            json!({"kind": "codescoring", "branches": []}),
+            "invalid_field",
+            "branches",
+        ),
+    ] {
+        let body = Some(with(settings.clone()));
+        let reply = system.manage(org, "POST", "/sources", body).await;
+        assert_eq!(reply.code(), code, "{settings}: {reply:?}");
+        assert_eq!(reply.json()["parameter"], parameter, "{settings}");
+    }
+    let good = json!({
+        "baseUrl": "https://sonarcloud.io", "organization": "acme", "token": "squ_1", "branches": ["main", "release/*"],
+        "standards": ["owasp-top-10-2021"], "versionFallback": "property:sonar.analysis.v",
+    });
+    let reply = system
+        .manage(org, "POST", "/sources", Some(with(good.clone())))
+        .await;
+    assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+    for (name, value) in good.as_object().unwrap() {
+        if !["token", "baseUrl"].contains(&name.as_str()) {
+            assert_eq!(&reply.json()[name], value);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_does_not_follow_to_another_server() {
+    let system = System::start().await;
+    let org = organization();
+    let settings = json!({"baseUrl": "https://one.example.com", "token": "squ_secret"});
+    let source = Source::create_with(&system, org, settings).await;
+    let path = format!("/sources/{}", source.id);
+    let patch = async |body: Value| system.manage(org, "PATCH", &path, Some(body)).await;
+    let reply = patch(json!({"baseUrl": "https://two.example.com"})).await;
+    assert_eq!(
+        (reply.code().as_str(), &reply.json()["parameter"]),
+        ("missing_field", &json!("token"))
+    );
+    for good in [
+        json!({"baseUrl": "https://one.example.com/sonar"}),
+        json!({"baseUrl": "https://two.example.com", "token": "squ_other"}),
+        json!({"branches": ["main"]}),
+        json!({"name": "other"}),
+    ] {
+        let reply = patch(good.clone()).await;
+        assert_eq!(reply.status, StatusCode::OK, "{good}: {reply:?}");
+        assert_eq!(reply.json()["hasToken"], true);
+    }
+    let shown = system.manage(org, "GET", &path, None).await.json();
+    assert_eq!(shown["branches"], json!(["main"]));
+    assert_eq!(shown["baseUrl"], "https://two.example.com/");
+}
