@@ -4,6 +4,7 @@
 //! reference to another resource is followed. A local resource is called like its logical id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::types as dynamodb;
@@ -95,9 +96,14 @@ struct RedrivePolicy {
 pub(crate) struct Definition(BTreeMap<String, Resource>);
 
 impl Definition {
-    pub(crate) fn read() -> anyhow::Result<Self> {
-        let template: Template = serde_saphyr::from_str(TEMPLATE).context("read template.yaml")?;
-        Ok(Self(template.resources))
+    /// Read once for the process, which takes 20 ms without optimisation: tests start hundreds of stacks.
+    pub(crate) fn read() -> anyhow::Result<&'static Self> {
+        static DEFINITION: LazyLock<Result<Definition, serde_saphyr::Error>> =
+            LazyLock::new(|| {
+                let template: Template = serde_saphyr::from_str(TEMPLATE)?;
+                Ok(Definition(template.resources))
+            });
+        DEFINITION.as_ref().context("read template.yaml")
     }
 
     /// The names of the environment variables of a function.

@@ -163,7 +163,7 @@ pub struct Stack {
     pub sqs: aws_sdk_sqs::Client,
     /// The URLs of the queues by logical id.
     pub queues: BTreeMap<String, String>,
-    definition: Definition,
+    definition: &'static Definition,
     environment: Vec<(&'static str, String)>,
     /// Dropping it ends the tasks.
     tasks: JoinSet<()>,
@@ -245,7 +245,7 @@ impl Stack {
             "ReadsByToken" => Some(options.read_by_token),
             _ => None,
         };
-        let policies = Policies::read(&definition, holds)?;
+        let policies = Policies::read(definition, holds)?;
         let clients: BTreeMap<String, Clients> = policies
             .of_functions()
             .map(|(id, policy)| (id.to_owned(), Clients::under(policy, &sdk, &endpoints)))
@@ -264,7 +264,7 @@ impl Stack {
             &issuer,
             options.read_by_token,
         );
-        let given = |function: &str| given(&definition, &environment, function);
+        let given = |function: &str| given(definition, &environment, function);
         // Receivers on this machine are what somebody who tries it has.
         let sender = Sender::new(SenderOptions {
             addresses: AddressPolicy::PublicAndLoopback,
@@ -494,7 +494,7 @@ impl Stack {
     }
 
     fn given(&self, function: &str) -> anyhow::Result<Environment> {
-        given(&self.definition, &self.environment, function)
+        given(self.definition, &self.environment, function)
     }
 
     /// The environment in which a function's binary works with this stack, except for the Lambda runtime's part.
