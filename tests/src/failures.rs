@@ -123,6 +123,38 @@ impl Failures {
     }
 }
 
+/// A call that fails: the n-th, where, and whether the process ends there.
+#[derive(Clone, Copy, Debug)]
+pub struct Break {
+    /// Which, where 1 is the first.
+    pub n: usize,
+    /// Where.
+    pub seam: Seam,
+    /// Whether the process ends.
+    pub kill: bool,
+}
+
+impl Break {
+    /// Every way in which these calls, by the names of their operations, can fail that leaves something else behind than another one.
+    ///
+    /// A read that took effect leaves what one leaves that was never sent. A process that ends before a read leaves what one leaves that ends
+    /// before the write that follows, and one that ends after a call, what one leaves that ends before the next.
+    pub fn each_of(log: &[String]) -> Vec<Self> {
+        let is_read = |name: &String| {
+            name.starts_with("Get") || name.starts_with("BatchGet") || name == "Query"
+        };
+        let mut breaks = Vec::new();
+        for (n, name) in (1..).zip(log) {
+            let at = |seam, kill| Self { n, seam, kill };
+            breaks.push(at(Seam::Before, false));
+            if !is_read(name) {
+                breaks.extend([at(Seam::After, false), at(Seam::Before, true)]);
+            }
+        }
+        breaks
+    }
+}
+
 /// The same client, which loses the answer to the first call of an operation: it took effect, and the SDK, to which it looks
 /// like a fault of DynamoDB's, asks once more.
 pub fn asking_twice(

@@ -400,7 +400,8 @@ async fn sources(system: &System, org: OrganizationId) {
 /// Makes reports of what a server has found, also where something fails.
 async fn import() -> System {
     let imports = Imports::start_with(project(1), json!({"branches": ["*"]})).await;
-    let now = OffsetDateTime::now_utc();
+    // A little later, so that what has just come is due.
+    let now = OffsetDateTime::now_utc() + Duration::MINUTE;
     let stack = &imports.system.stack;
     // One whose second file is not taken: the first is removed again.
     let failures = Failures::at(2, Seam::Before, false);
@@ -445,7 +446,13 @@ async fn import() -> System {
         project.branches.pop();
     });
     imports.round(now + Duration::HOUR).await;
-    assert_eq!(imports.reports().await.len(), 3);
+    let made = (imports.reports().await, imports.imports().await);
+    assert_eq!(made.0.len(), 3, "{made:?}");
+    let list = imports
+        .system
+        .manage(imports.org, "GET", "/sources", None)
+        .await;
+    assert_eq!(list.json()["sources"][0]["import"]["state"], "working");
     // Whoever may read deliveries sees what became of them, and an administrator whether the server is good.
     let token = stack.create_token("reader", imports.org, &[Right::ReadDeliveries]);
     let path = format!(
@@ -548,6 +555,15 @@ async fn panel(system: &System) {
     assert!(called.status.is_success(), "{called:?}");
     get("/sources").await;
     get(&source).await;
+    // Of whose server reports are made; it is none of SonarQube.
+    let server = [
+        usual.as_slice(),
+        &[("baseUrl", &system.stack.api_url), ("token", "t")],
+    ]
+    .concat();
+    post(&format!("{source}/edit"), &server).await;
+    get(&source).await;
+    post(&format!("{source}/check"), &[]).await;
     post(&format!("{source}/delete"), &[]).await;
 
     post("/tokens/new", &usual).await;

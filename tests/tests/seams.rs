@@ -22,7 +22,7 @@ use reqwest::StatusCode;
 use retry_webhooks::Retrying;
 use serde_json::{Value, json};
 use tests::at_once::AtOnce;
-use tests::failures::{Failures, Seam};
+use tests::failures::{Break, Failures};
 use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::{files, metadata};
 use tests::source::{Source, call_of, event_of, events_of};
@@ -53,14 +53,6 @@ impl Process {
             retrying: stack.retrying_with(&clients("RetryWebhooks")).unwrap(),
         }
     }
-}
-
-/// How the world is broken: the n-th call, where, and whether the process ends there.
-#[derive(Clone, Copy, Debug)]
-struct Break {
-    n: usize,
-    seam: Seam,
-    kill: bool,
 }
 
 struct World {
@@ -254,7 +246,7 @@ async fn flaky(status: u16) -> Receiver {
 }
 
 /// Lives through a world, and gives how many calls there were.
-async fn live(broken: Option<Break>) -> usize {
+async fn live(broken: Option<Break>) -> Vec<String> {
     let mut world = World::new(broken).await;
     let receivers = [flaky(400).await, flaky(503).await];
     let mut webhooks = Vec::new();
@@ -270,7 +262,7 @@ async fn live(broken: Option<Break>) -> usize {
     }
     world.consume(broken, start).await;
     world.round(broken, start + Duration::HOUR).await;
-    let calls = world.failures.calls();
+    let calls = world.failures.log();
     // Whatever happened, some hours later it is all right.
     world.is_killed = true;
     for hours in 2..=5 {
@@ -285,7 +277,7 @@ async fn live(broken: Option<Break>) -> usize {
 }
 
 /// The same of calls of `SonarQube`, in both formats.
-async fn live_with_calls(broken: Option<Break>) -> usize {
+async fn live_with_calls(broken: Option<Break>) -> Vec<String> {
     let mut world = World::new(broken).await;
     let source = Source::create(&world.system, world.org).await;
     let receivers = [flaky(404).await, flaky(503).await];
@@ -307,7 +299,7 @@ async fn live_with_calls(broken: Option<Break>) -> usize {
     world.publish(broken, "1.0").await;
     world.consume(broken, start).await;
     world.round(broken, start + Duration::HOUR).await;
-    let calls = world.failures.calls();
+    let calls = world.failures.log();
     world.is_killed = true;
     for hours in 2..=3 {
         world.round(None, start + Duration::HOUR * hours).await;
@@ -334,7 +326,7 @@ async fn live_with_calls(broken: Option<Break>) -> usize {
 }
 
 /// The same of a call of `CodeScoring`, whose events gather.
-async fn live_with_events(broken: Option<Break>) -> usize {
+async fn live_with_events(broken: Option<Break>) -> Vec<String> {
     let mut world = World::new(broken).await;
     let source = Source::codescoring(&world.system, world.org).await;
     let receiver = flaky(503).await;
@@ -349,7 +341,7 @@ async fn live_with_events(broken: Option<Break>) -> usize {
     let is_taken = world.call(broken, &source, body).await;
     world.consume(broken, start).await;
     world.round(broken, start + Duration::HOUR).await;
-    let calls = world.failures.calls();
+    let calls = world.failures.log();
     world.is_killed = true;
     for hours in 2..=3 {
         world.round(None, start + Duration::HOUR * hours).await;
@@ -441,9 +433,9 @@ async fn check_deliveries(world: &World, received: &[Received], webhook: &Value,
 
 #[tokio::test]
 async fn without_a_failure_each_revision_is_told_once() {
-    assert!(live(None).await > 20, "there are seams to break");
-    assert!(live_with_calls(None).await > 20, "and there");
-    assert!(live_with_events(None).await > 10, "and there");
+    assert!(live(None).await.len() > 20, "there are seams to break");
+    assert!(live_with_calls(None).await.len() > 20, "and there");
+    assert!(live_with_events(None).await.len() > 10, "and there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -461,17 +453,11 @@ async fn after_a_failure_at_any_seam_no_event_is_lost() {
     break_each_seam(live_with_events).await;
 }
 
-async fn break_each_seam<F: Future<Output = usize> + Send + 'static>(
+async fn break_each_seam<F: Future<Output = Vec<String>> + Send + 'static>(
     live: impl Fn(Option<Break>) -> F,
 ) {
     let calls = live(None).await;
-    // A process that ends after a call leaves what one leaves that ends before the next.
-    let kinds = [
-        (Seam::Before, false),
-        (Seam::After, false),
-        (Seam::Before, true),
-    ];
-    let breaks = (1..=calls).flat_map(|n| kinds.map(|(seam, kill)| Break { n, seam, kill }));
+    let breaks = Break::each_of(&calls).into_iter();
     let lives = breaks.map(|broken| tokio::spawn(live(Some(broken))));
     let mut lives = stream::iter(lives).buffer_unordered(2);
     while let Some(life) = lives.next().await {

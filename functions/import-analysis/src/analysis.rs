@@ -6,7 +6,8 @@ use domain::analysis::Analysis;
 use domain::date::GivenDate;
 use domain::report::ReportId;
 use domain::source::Source;
-use domain::source::import::{ImportSettings, ImportState};
+use domain::source::call::CallKey;
+use domain::source::import::{Import, ImportSettings, ImportState};
 use domain::version::Version;
 use findings::{Printed, Standard};
 use sonarqube::{Client, Error, Listed, Request, VersionFallback, history, pull};
@@ -28,14 +29,14 @@ pub(crate) enum Imported {
     Published {
         /// Which.
         reports: Vec<ReportId>,
-        /// When the analysis was made that they are of, which may be a later one.
-        analysed: OffsetDateTime,
+        /// When the analysis was made that they are of, if that is a later one of the same version.
+        later: Option<OffsetDateTime>,
     },
-    /// The branch was analysed again, at this time, as another version.
-    Superseded(OffsetDateTime),
+    /// The branch was analysed again, as another version.
+    Superseded,
 }
 
-/// Makes the reports of an analysis that a call tells of.
+/// Makes the reports of an analysis that a call tells of. What has become of `before` is recorded in the transactions that publish them.
 ///
 /// # Errors
 /// The outer one is our own fault.
@@ -44,6 +45,7 @@ pub(crate) async fn import(
     source: &Source,
     settings: &ImportSettings,
     client: &Client,
+    (key, before): (CallKey, &Import),
     analysis: &Analysis,
     now: OffsetDateTime,
 ) -> anyhow::Result<Result<Imported, Failure>> {
@@ -58,9 +60,7 @@ pub(crate) async fn import(
     for _ in 0..MAX_TRIES {
         let newest = match wanted.newest(client).await {
             Ok(Newest::Its(newest)) => newest,
-            Ok(Newest::Superseded(newest)) => {
-                return Ok(Ok(Imported::Superseded(newest.date.instant())));
-            }
+            Ok(Newest::Superseded) => return Ok(Ok(Imported::Superseded)),
             Ok(Newest::Missing) => {
                 let reason = "the server does not show that analysis, or not yet".to_owned();
                 return Ok(Err(Failure::Later(ImportState::NotFound, reason)));
@@ -75,15 +75,24 @@ pub(crate) async fn import(
             Err(error) => return Ok(Err(Failure::of(&error, settings))),
         };
         let mut reports = Vec::new();
+        let count = analysed.assessments.len();
         for assessment in &analysed.assessments {
-            match report::publish(importing, source.org, assessment, now).await? {
+            let record = |report| {
+                let made: Vec<ReportId> = reports.iter().copied().chain([report]).collect();
+                let import = match made.len() == count {
+                    true => Import::published(made),
+                    false => before.with_reports(made),
+                };
+                Ok(importing.calls.with_import(key, &import)?)
+            };
+            match report::publish(importing, source.org, assessment, record, now).await? {
                 Ok(report) => reports.push(report),
                 Err(reason) => return Ok(Err(Failure::Final(ImportState::Failed, reason))),
             }
         }
         return Ok(Ok(Imported::Published {
             reports,
-            analysed: newest.date.instant(),
+            later: (newest.date.instant() != wanted.date.instant()).then(|| newest.date.instant()),
         }));
     }
     let reason = format!("the branch was analysed again while it was read, {MAX_TRIES} times");
@@ -107,7 +116,7 @@ enum Newest {
     /// It is the one, or a later one of the same version: what is found now is of that version.
     Its(Listed),
     /// It is one of another version.
-    Superseded(Listed),
+    Superseded,
     /// There is none of that date, nor a later one.
     Missing,
 }
@@ -152,7 +161,7 @@ impl<'a> Wanted<'a> {
                 Newest::Its(newest)
             }
             _ if newest.date.instant() < self.date.instant() => Newest::Missing,
-            _ => Newest::Superseded(newest),
+            _ => Newest::Superseded,
         })
     }
 

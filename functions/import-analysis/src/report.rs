@@ -1,6 +1,7 @@
 //! A report of findings: its files are made, and published unless they are there already.
 
 use anyhow::Context as _;
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use domain::organization::OrganizationId;
 use domain::report::{Metadata, ReportId, ReportKey, StoredFile};
 use findings::Assessment;
@@ -18,7 +19,7 @@ struct File {
 }
 
 /// Publishes a report of findings that were read at `now`, unless its files are just these already. Gives its id, or for a reader why it
-/// cannot be published.
+/// cannot be published. In the transaction that publishes it goes what `alongside` makes of its id.
 ///
 /// # Errors
 /// Our own fault. It may be published all the same.
@@ -26,6 +27,7 @@ pub(crate) async fn publish(
     importing: &Importing,
     org: OrganizationId,
     assessment: &Assessment,
+    alongside: impl Fn(ReportId) -> anyhow::Result<TransactWriteItem>,
     now: OffsetDateTime,
 ) -> anyhow::Result<Result<ReportId, String>> {
     let metadata = match metadata(assessment, now) {
@@ -44,7 +46,8 @@ pub(crate) async fn publish(
         if current.is_some_and(|report| are_stored(&files, &report.files)) {
             return Ok(Ok(key.id));
         }
-        if store(importing, key, &metadata, &files).await? {
+        let alongside = alongside(key.id)?;
+        if store(importing, key, &metadata, &files, alongside).await? {
             return Ok(Ok(key.id));
         }
     }
@@ -88,6 +91,7 @@ async fn store(
     report: ReportKey,
     metadata: &Metadata,
     files: &[File],
+    alongside: TransactWriteItem,
 ) -> anyhow::Result<bool> {
     let attempt = Attempt::new();
     let written = match write(importing, report, attempt, files).await {
@@ -106,7 +110,7 @@ async fn store(
     let now = OffsetDateTime::now_utc();
     let stored = importing
         .publisher
-        .store(&new, |_| Ok(Vec::new()), now)
+        .store(&new, |_| Ok(vec![alongside]), now)
         .await;
     match stored {
         Ok(Outcome::Stored(revision)) => {

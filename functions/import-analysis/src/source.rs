@@ -224,8 +224,17 @@ impl Visit<'_> {
         let now = self.clock.now();
         let imported = match Analysis::read(body.as_bytes()) {
             Ok(analysis) => {
-                let imported = self.import(&analysis, now).await?;
-                self.watch(&analysis, &imported).await?;
+                // First of all: whatever comes after it may be found then.
+                if let Some(date) = analysis.date() {
+                    self.watch(&analysis, date.instant()).await?;
+                }
+                let imported = self.import((key, &before), &analysis, now).await?;
+                if let Ok(Imported::Published {
+                    later: Some(later), ..
+                }) = &imported
+                {
+                    self.watch(&analysis, *later).await?;
+                }
                 imported
             }
             Err(error) => Err(Failure::Final(ImportState::Failed, error.to_string())),
@@ -236,10 +245,11 @@ impl Visit<'_> {
                 self.tally.published += 1;
                 Import::published(reports)
             }
-            Ok(Imported::Superseded(_)) => {
+            Ok(Imported::Superseded) => {
                 let reason =
                     "the branch was analysed again, as another version, before it was read";
                 Import::ended(ImportState::Superseded, reason.to_owned())
+                    .with_reports(before.reports.clone())
             }
             Err(Failure::Final(state, reason)) => Import::ended(state, reason),
             Err(Failure::Later(state, reason)) => {
@@ -278,6 +288,7 @@ impl Visit<'_> {
 
     async fn import(
         &mut self,
+        call: (CallKey, &Import),
         analysis: &Analysis,
         now: OffsetDateTime,
     ) -> anyhow::Result<Result<Imported, Failure>> {
@@ -285,7 +296,7 @@ impl Visit<'_> {
             anyhow::bail!("the server has not been asked")
         };
         let (importing, source, settings) = (self.importing, self.source, self.settings);
-        let imported = import(importing, source, settings, &client, analysis, now);
+        let imported = import(importing, source, settings, &client, call, analysis, now);
         // In a box: it is deep.
         let imported = tokio::time::timeout(self.clock.left(), Box::pin(imported)).await;
         if let Ok(Ok(Ok(_))) = &imported {
@@ -316,22 +327,7 @@ impl Visit<'_> {
     }
 
     /// Remembers the branch, so that the server can be asked what it has not told of.
-    async fn watch(
-        &self,
-        analysis: &Analysis,
-        imported: &Result<Imported, Failure>,
-    ) -> anyhow::Result<()> {
-        let analysed = match imported {
-            Ok(Imported::Published { analysed, .. } | Imported::Superseded(analysed)) => *analysed,
-            // Somebody may have a wrong key, or may not browse it.
-            Err(Failure::Final(state, _)) if *state != ImportState::NotFound => {
-                match analysis.date() {
-                    Some(date) => date.instant(),
-                    None => return Ok(()),
-                }
-            }
-            Err(_) => return Ok(()),
-        };
+    async fn watch(&self, analysis: &Analysis, analysed: OffsetDateTime) -> anyhow::Result<()> {
         let project = &analysis.project.key;
         let branch = analysis.branch_unless_main();
         let watched = Watched::new(self.source.id, project, branch, analysed);

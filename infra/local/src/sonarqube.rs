@@ -17,6 +17,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -247,13 +249,7 @@ impl Server {
         let given = headers.get(header::AUTHORIZATION);
         let given = given.and_then(|it| it.to_str().ok()).unwrap_or_default();
         let bearer = self.edition.has_bearer() && given == format!("Bearer {token}");
-        let basic = reqwest::Client::new()
-            .get("http://127.0.0.1")
-            .basic_auth(token, Some(""))
-            .build();
-        let basic = basic.is_ok_and(|it| {
-            it.headers().get(header::AUTHORIZATION) == headers.get(header::AUTHORIZATION)
-        });
+        let basic = given == format!("Basic {}", STANDARD.encode(format!("{token}:")));
         bearer || basic
     }
 }

@@ -5,7 +5,7 @@
 //! *Invariant:* a call that webhooks are to be told of is stored with its `unannounced` mark, in one write, before it is answered.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::source::SourceId;
@@ -34,6 +34,8 @@ pub const IMPORT_DUE: &str = "import-due";
 const DUE: &str = "importDueAt";
 /// The body of a call, in its item.
 const BODY: &str = "body";
+/// The condition of what is said of a call that is there.
+const THERE: &str = "attribute_exists(id)";
 /// In how many items beside it the body lies instead.
 const PIECES: &str = "pieces";
 /// A packed body that is no larger, in bytes, lies in the call's item. An item of DynamoDB has at most 400 KB, and what else a call has
@@ -237,25 +239,33 @@ impl CallStore {
 
     /// Records what became of the reports of what a call tells of. The call may be gone.
     pub async fn set_import(&self, key: CallKey, import: &Import) -> Result<()> {
-        let update = self.client.update_item().table_name(&self.table);
-        let update = update
+        let (expression, values) = of_import(import)?;
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
             .set_key(Some(table_key(key)))
-            .condition_expression("attribute_exists(id)")
+            .update_expression(expression)
+            .condition_expression(THERE)
             .expression_attribute_names("#import", "import")
-            .expression_attribute_values(
-                ":import",
-                AttributeValue::M(to_item(import).context("make the item of an import")?),
-            );
-        let update = match &import.due_at {
-            Some(at) => update
-                .update_expression(format!("SET #import = :import, {DUE} = :due"))
-                .expression_attribute_values(":due", string(at)),
-            None => update.update_expression(format!("SET #import = :import REMOVE {DUE}")),
-        };
+            .set_expression_attribute_values(Some(values));
         changed(update)
             .await
             .with_context(|| format!("record the import of a call of source {}", key.source))?;
         Ok(())
+    }
+
+    /// The same as a part of the transaction that publishes one of them.
+    pub fn with_import(&self, key: CallKey, import: &Import) -> Result<TransactWriteItem> {
+        let (expression, values) = of_import(import)?;
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
+            .update_expression(expression)
+            .condition_expression(THERE)
+            .expression_attribute_names("#import", "import")
+            .set_expression_attribute_values(Some(values));
+        Ok(TransactWriteItem::builder().update(update.build()?).build())
     }
 
     /// A source's calls of which reports are to be made by `until`, in the order in which they are due, at most `limit`. The index is
@@ -343,6 +353,20 @@ impl Position {
             OffsetDateTime::parse(time, format).is_ok() && id.parse::<CallId>().is_ok();
         is_position.then(|| Self(text.to_owned()))
     }
+}
+
+/// The update that records an import, and its values.
+fn of_import(import: &Import) -> Result<(String, Item)> {
+    let item = to_item(import).context("make the item of an import")?;
+    let mut values = Item::from([(":import".to_owned(), AttributeValue::M(item))]);
+    let expression = match &import.due_at {
+        Some(at) => {
+            values.insert(":due".to_owned(), string(at));
+            format!("SET #import = :import, {DUE} = :due")
+        }
+        None => format!("SET #import = :import REMOVE {DUE}"),
+    };
+    Ok((expression, values))
 }
 
 fn read(mut item: Item) -> Result<(Call, String)> {

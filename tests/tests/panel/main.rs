@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod guard;
+mod imports;
 mod managing;
 mod products;
 mod roles;

@@ -26,7 +26,7 @@ const FOR_ADMINISTRATORS: [&str; 17] = [
     "/tokens/new",
     "/tokens/ID/revoke",
 ];
-const FORMS: [&str; 15] = [
+const FORMS: [&str; 16] = [
     "/webhooks/new",
     "/webhooks/ID/edit",
     "/webhooks/ID/secret",
@@ -38,6 +38,7 @@ const FORMS: [&str; 15] = [
     "/webhooks/ID/deliveries/ID/redeliver",
     "/sources/new",
     "/sources/ID/edit",
+    "/sources/ID/check",
     "/sources/ID/secret",
     "/sources/ID/delete",
     "/tokens/new",

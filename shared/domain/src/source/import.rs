@@ -154,6 +154,15 @@ impl Import {
         }
     }
 
+    /// The same, of which these reports are there.
+    #[must_use]
+    pub fn with_reports(&self, reports: Vec<ReportId>) -> Self {
+        Self {
+            reports,
+            ..self.clone()
+        }
+    }
+
     /// The same, having failed once more at `now`, of a call that came at `received_at`: to be tried again, not before `after`, until
     /// it is given up.
     #[must_use]
@@ -170,6 +179,7 @@ impl Import {
         Self {
             failures: self.failures + 1,
             due_at: (!is_over).then(|| timestamp(now + pause)),
+            reports: self.reports.clone(),
             ..Self::ended(state, reason)
         }
     }
