@@ -146,6 +146,10 @@ def make_source(client, login, organization):
     secret = client.call(login, "replaceSourceSecret", **source, body=client.schema("NewSourceSecret", {})).secret
     holds(secret.startswith("whsec_"), "a secret is generated")
     holds(client.call(login, "listCalls", **source, limit=10).calls == [], "nobody has called it")
+    # The API is no SonarQube, which is an answer too.
+    server = client.schema("SourcePatch", {"baseUrl": client.url, "token": "squ_1"})
+    checked = client.call(login, "checkSource", **source, body=server)
+    holds(not checked.ok and not checked.reachable, "a server is checked")
     client.call(login, "deleteSource", **source)
     settings = {"name": client.PACKAGE, "kind": "codescoring", "projects": ["A shop", "7"]}
     created = client.call(login, "createSource", **organization, body=client.schema("SourceSettings", settings))

@@ -30,6 +30,7 @@ SOURCES = READ_CALLS | {
     "changeSource",
     "deleteSource",
     "replaceSourceSecret",
+    "checkSource",
 }
 MANAGE = READ_DELIVERIES | {
     "listWebhooks",
@@ -64,10 +65,12 @@ BEYOND_SCHEMA = {
     "listProducts": {"invalid_cursor"},
     # Nobody who generates knows the secret; what is signed is tested elsewhere.
     "receiveEvent": {"invalid_signature"},
-    # base64 behind `whsec_`. Either kind has a field that the other has not, and projects that are called otherwise.
-    "createSource": {"invalid_secret", "invalid_field"},
-    "replaceSource": {"invalid_secret", "invalid_field"},
-    "changeSource": {"invalid_secret", "invalid_field"},
+    # base64 behind `whsec_`. Either kind has a field that the other has not, and projects that are called otherwise. URLs have a grammar of
+    # their own, a server takes its token, and whatever else is said of it takes the server.
+    "createSource": {"invalid_secret", "invalid_field", "invalid_url", "missing_field"},
+    "replaceSource": {"invalid_secret", "invalid_field", "invalid_url", "missing_field"},
+    "changeSource": {"invalid_secret", "invalid_field", "invalid_url", "missing_field"},
+    "checkSource": {"invalid_secret", "invalid_field", "invalid_url", "missing_field"},
     "replaceSourceSecret": {"invalid_secret", "unknown_field"},
     "listCalls": {"invalid_cursor"},
     # The calendar. Names of files that differ in letter case only, or have dots alone before their ending.
@@ -104,8 +107,9 @@ def bytes_of(context, response):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     put_real_ids(case)
-    if isinstance(case.body, dict) and isinstance(case.body.get("url"), str):
-        case.body["url"] = to_our_receiver(case.body["url"])
+    for name in ("url", "baseUrl"):
+        if isinstance(case.body, dict) and isinstance(case.body.get(name), str):
+            case.body[name] = to_our_receiver(case.body[name])
     if operation_of(case) == "beginUpload" and is_stateful(case):
         declare_empty_files(case.body)
 

@@ -31,6 +31,7 @@ use identity::Role;
 use local::DevelopmentIssuer;
 use local::client::File;
 use serde_json::{Value, json};
+use store::queue::imports::LookAfter;
 use store::queue::work::Work;
 use tests::lambda::{Function, event};
 use tests::samples::{files, metadata};
@@ -48,13 +49,14 @@ const STARTS: usize = 40;
 const EVENTS: usize = 10;
 const SHOWN: [(&str, usize); 3] = [("first", 0), ("second", 1), ("tenth", EVENTS - 1)];
 
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 9] = [
     "list-reports",
     "download-files",
     "publish-report",
     "manage-webhooks",
     "panel",
     "receive-events",
+    "import-analysis",
     "deliver-webhooks",
     "retry-webhooks",
 ];
@@ -285,6 +287,9 @@ async fn events(system: &System) -> Vec<Event> {
         )],
         Some(&call),
     );
+    // One that was deleted meanwhile: how long a server takes says nothing of the function.
+    let gone = LookAfter::source(uuid::Uuid::new_v4().to_string().parse().unwrap());
+    let gone = json!({"Records": [{"messageId": "1", "body": gone.to_json()}]});
     let change = Work::change(change).to_json();
     let batch = json!({"Records": [{"messageId": "1", "body": change}]});
     vec![
@@ -309,6 +314,7 @@ async fn events(system: &System) -> Vec<Event> {
         Event::new("panel", page_of(system).await, 200),
         // After the first time it is known, which is a read instead of an entry in two indexes.
         Event::new("receive-events", called, 202),
+        Event::new("import-analysis", gone, json!({"batchItemFailures": []})),
         Event::new("deliver-webhooks", batch, json!({"batchItemFailures": []})),
         Event::new("retry-webhooks", json!({}), Value::Null),
     ]

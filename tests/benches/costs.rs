@@ -23,11 +23,13 @@ use local::client::{File, Publisher};
 use local::{DEMO_ORGANIZATION, Functions};
 use retry_webhooks::Round;
 use serde_json::json;
+use store::queue::imports::LookAfter;
 use store::queue::work::Work;
 use tests::at_once::AtOnce;
 use tests::meter::{Meter, Usage};
 use tests::receiver::Receiver;
 use tests::samples::{change, metadata, noise, stored_report};
+use tests::server::{Imports, project};
 use tests::source::{Source, call_of, event_of, events_of};
 use tests::system::{System, organization};
 use tests::visitor::Visitor;
@@ -178,6 +180,7 @@ async fn main() {
         call(&system, &meter).await,
         passing_on(&system, &meter).await,
         passing_on_an_event(&system, &meter).await,
+        importing(&meter).await,
         page(&system, &meter).await,
         idle_round(&system, &meter).await,
     ] {
@@ -352,6 +355,36 @@ async fn call(system: &System, meter: &Meter) -> Cost {
         streamed: 0,
         to_internet: 0,
         sqs_requests: 0,
+        usage: meter.read(),
+    }
+}
+
+/// What becomes of such a call where reports are made: two of them, for the first time.
+async fn importing(meter: &Meter) -> Cost {
+    let imports = Imports::start_with(project(200), json!({"standards": null})).await;
+    imports.import(OffsetDateTime::now_utc()).await;
+    imports.call("trunk", "AZ1").await;
+    let stack = &imports.system.stack;
+    let importing = stack.importing_with(&meter.of(&imports.system, "ImportAnalysis"));
+    let look = LookAfter::source(imports.source.id.parse().unwrap());
+    let mut record = SqsMessage::default();
+    record.body = Some(look.to_json());
+    let mut event = SqsEvent::default();
+    event.records.push(record);
+    let (now, budget) = (OffsetDateTime::now_utc(), Duration::from_secs(60));
+    import_analysis::handle(&importing.unwrap(), event, now, budget).await;
+    assert_eq!(imports.of_task("AZ1").await["state"], "published");
+    Cost {
+        what: "An analysis of which two reports are made, after its call was taken",
+        api_calls: 0,
+        invocations: 1,
+        memory: 1769,
+        // Some 150 requests, two at a time, each a quarter of a second.
+        seconds: 20.0,
+        streamed: 0,
+        to_internet: 150 * 800,
+        // Received and deleted.
+        sqs_requests: 2,
         usage: meter.read(),
     }
 }

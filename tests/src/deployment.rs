@@ -12,6 +12,7 @@ use domain::organization::OrganizationId;
 use domain::token::{Right, TokenSecret};
 use identity::Role;
 use local::client::{File, Publisher};
+use local::sonarqube::{Project, StandIn};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -19,6 +20,8 @@ use time::OffsetDateTime;
 use crate::api::{Api, text};
 use crate::deployment::target::Target;
 use crate::receiver::{Received, Receiver};
+use crate::server::{EDITION, TOKEN};
+use crate::source::Source;
 use crate::system::System;
 use crate::visitor::Visitor;
 
@@ -75,6 +78,29 @@ impl Deployment {
             Place::Local(..) => Receiver::start().await,
             Place::Deployed(target) => target.receiver().await,
         }
+    }
+
+    /// A server of `SonarQube` with this project, and the address at which the system can reach it.
+    pub async fn server(&self, project: Project) -> (StandIn, String) {
+        let server = StandIn::start(EDITION, TOKEN, project).await.unwrap();
+        let url = match &self.place {
+            Place::Local(..) => server.url.clone(),
+            Place::Deployed(target) => target.expose(&server.url).await,
+        };
+        (server, url)
+    }
+
+    /// What became of the newest call of a source, as soon as that is known.
+    pub async fn imported(&self, org: OrganizationId, source: &Source) -> Value {
+        let ask = async || {
+            if let Place::Local(system, ahead) = &self.place {
+                system.stack.import(now(ahead)).await.unwrap();
+            }
+            let calls = source.calls(&self.api, org).await;
+            let import = calls.first()?["import"].clone();
+            (import["state"] != "pending").then_some(import)
+        };
+        eventually("reports are made of a call", ask).await
     }
 
     /// Makes a token as an owner of the organization does.

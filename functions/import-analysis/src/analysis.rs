@@ -185,9 +185,10 @@ impl<'a> Wanted<'a> {
             standards: self.standards.clone(),
             fallback: self.fallback.clone(),
             // Of another analysis nobody knows the properties.
-            properties: is_its_own
-                .then(|| self.properties.clone())
-                .unwrap_or_default(),
+            properties: match is_its_own {
+                true => self.properties.clone(),
+                false => BTreeMap::new(),
+            },
             analysis: Some(newest.key.clone()),
             printed: Printed::DEFAULT,
         }

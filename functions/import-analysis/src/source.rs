@@ -1,10 +1,11 @@
 //! A source is looked after: its lease is taken, what is due is imported, and the lease is given back with how the source stands.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use domain::analysis::Analysis;
 use domain::date::timestamp;
+use domain::report::ReportId;
 use domain::source::call::{Call, CallKey};
 use domain::source::import::{Health, Import, ImportSettings, ImportState, Standing, Watched};
 use domain::source::{Source, SourceId};
@@ -27,6 +28,8 @@ use crate::state::Importing;
 const PAGE: usize = 50;
 /// How many calls are marked at once that have to wait for their server.
 const MAX_HELD: usize = 500;
+/// By so much two functions' clocks may differ.
+const CLOCKS: time::Duration = time::Duration::SECOND;
 /// What falls due within so much time is waited for on the queue; the hourly round has looked by then.
 const HOP: Duration = Duration::from_secs(3600);
 
@@ -74,6 +77,7 @@ pub(crate) async fn look_after(
         .of(source.revision),
         client: None,
         tally: Tally::default(),
+        read: HashMap::new(),
         is_left: false,
     };
     let result = visit.all(look, holder).await;
@@ -141,8 +145,23 @@ pub(crate) struct Visit<'a> {
     /// The server, once it has answered.
     client: Option<Client>,
     tally: Tally,
+    /// What was read in this visit, since when, and the reports that came of it.
+    read: HashMap<About, (OffsetDateTime, Vec<ReportId>)>,
     /// Whether there was no time for all of it.
     pub(crate) is_left: bool,
+}
+
+/// What a call is about: project, branch, and when that was analysed, in Unix seconds.
+#[derive(PartialEq, Eq, Hash)]
+struct About(String, Option<String>, i64);
+
+impl About {
+    /// `None` of a call that does not say when.
+    fn of(analysis: &Analysis) -> Option<Self> {
+        let date = analysis.date()?.instant().unix_timestamp();
+        let branch = analysis.branch_unless_main().map(str::to_owned);
+        Some(Self(analysis.project.key.clone(), branch, date))
+    }
 }
 
 impl Visit<'_> {
@@ -222,24 +241,14 @@ impl Visit<'_> {
             return self.hold_one(&call, &before).await;
         }
         let now = self.clock.now();
+        let received = OffsetDateTime::parse(&call.received_at, &Rfc3339).unwrap_or(now);
         let imported = match Analysis::read(body.as_bytes()) {
             Ok(analysis) => {
-                // First of all: whatever comes after it may be found then.
-                if let Some(date) = analysis.date() {
-                    self.watch(&analysis, date.instant()).await?;
-                }
-                let imported = self.import((key, &before), &analysis, now).await?;
-                if let Ok(Imported::Published {
-                    later: Some(later), ..
-                }) = &imported
-                {
-                    self.watch(&analysis, *later).await?;
-                }
-                imported
+                self.import((key, &before), &analysis, received, now)
+                    .await?
             }
             Err(error) => Err(Failure::Final(ImportState::Failed, error.to_string())),
         };
-        let received = OffsetDateTime::parse(&call.received_at, &Rfc3339).unwrap_or(now);
         let after = match imported {
             Ok(Imported::Published { reports, .. }) => {
                 self.tally.published += 1;
@@ -255,13 +264,8 @@ impl Visit<'_> {
             Err(Failure::Later(state, reason)) => {
                 before.failed(state, reason, received, None, self.clock.now())
             }
-            Err(Failure::Unauthorized(reason)) => {
-                self.standing.note_unauthorized(reason, self.clock.now());
-                return self.hold_one(&call, &before).await;
-            }
-            Err(Failure::Unreachable(reason, pause)) => {
-                self.standing
-                    .note_unreachable(reason, pause, self.clock.now());
+            Err(failure @ (Failure::Unauthorized(_) | Failure::Unreachable(..))) => {
+                self.note(failure);
                 return self.hold_one(&call, &before).await;
             }
         };
@@ -286,30 +290,50 @@ impl Visit<'_> {
         }))
     }
 
+    /// Makes the reports of an analysis of which a call has told. What was read since that came need not be read again: a server that
+    /// analyses much tells of it at once.
     async fn import(
         &mut self,
         call: (CallKey, &Import),
         analysis: &Analysis,
+        received: OffsetDateTime,
         now: OffsetDateTime,
     ) -> anyhow::Result<Result<Imported, Failure>> {
         let Some(client) = self.client.clone() else {
             anyhow::bail!("the server has not been asked")
         };
+        let about = About::of(analysis);
+        let read = about.as_ref().and_then(|it| self.read.get(it));
+        if let Some((_, reports)) = read.filter(|(since, _)| received + CLOCKS <= *since) {
+            return Ok(Ok(Imported::Published {
+                reports: reports.clone(),
+                later: None,
+            }));
+        }
+        // First of all: whatever comes after it may be found then.
+        if let Some(date) = analysis.date() {
+            self.watch(analysis, date.instant()).await?;
+        }
         let (importing, source, settings) = (self.importing, self.source, self.settings);
         let imported = import(importing, source, settings, &client, call, analysis, now);
         // In a box: it is deep.
-        let imported = tokio::time::timeout(self.clock.left(), Box::pin(imported)).await;
-        if let Ok(Ok(Ok(_))) = &imported {
+        let Ok(imported) = tokio::time::timeout(self.clock.left(), Box::pin(imported)).await else {
+            let reason = "the server took too long for all that was asked".to_owned();
+            return Ok(Err(Failure::Later(ImportState::Failed, reason)));
+        };
+        let imported = imported?;
+        if let Ok(Imported::Published { reports, later }) = &imported {
+            let answered = self.clock.now();
             self.standing
-                .note_answer(client.token_expires_at(), self.clock.now());
-        }
-        match imported {
-            Ok(imported) => imported,
-            Err(_) => {
-                let reason = "the server took too long for all that was asked".to_owned();
-                Ok(Err(Failure::Later(ImportState::Failed, reason)))
+                .note_answer(client.token_expires_at(), answered);
+            if let Some(later) = later {
+                self.watch(analysis, *later).await?;
+            }
+            if let Some(about) = about {
+                self.read.insert(about, (now, reports.clone()));
             }
         }
+        Ok(imported)
     }
 
     async fn record(&mut self, key: CallKey, import: &Import) -> anyhow::Result<()> {
@@ -453,16 +477,16 @@ impl Visit<'_> {
                     .and_then(|it| OffsetDateTime::parse(&it.due_at, &Rfc3339).ok())
             }
         };
-        let Some(wait) = at.map(|at| (at - now).try_into().unwrap_or_default()) else {
+        let Some(at) = at.filter(|at| *at <= now + HOP) else {
             return Ok(());
         };
-        let wait = Duration::min(wait, MAX_DELAY);
+        // What is due and was left is something that nobody can read: that is not looked at again at once.
+        let wait = Duration::try_from(at - now).ok().filter(|it| !it.is_zero());
+        let wait = wait.unwrap_or(MAX_DELAY).min(MAX_DELAY);
         let wake_at = timestamp(now + wait);
         let began = timestamp(now);
         let is_seen_to = |at: &String| *at > began && *at <= wake_at;
-        if at.is_some_and(|at| at > now + HOP)
-            || self.standing.wake_at.as_ref().is_some_and(is_seen_to)
-        {
+        if self.standing.wake_at.as_ref().is_some_and(is_seen_to) {
             return Ok(());
         }
         queue.send_later(&LookAfter::source(source), wait).await?;

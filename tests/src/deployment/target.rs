@@ -18,7 +18,8 @@ use local::DevelopmentIssuer;
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{Api, text};
@@ -94,6 +95,36 @@ impl Target {
     /// A receiver with a public address, which is the only kind that a deployed stack calls.
     pub(super) async fn receiver(&self) -> Receiver {
         Receiver::start_with_tls(self.public_address, &self.receiver_name, self.tls.clone()).await
+    }
+
+    /// Has a server of this process answer at a public address, by TLS, and gives that.
+    pub(super) async fn expose(&self, url: &str) -> String {
+        let listener = TcpListener::bind((self.public_address, 0)).await.unwrap();
+        let exposed = format!(
+            "https://{}:{}",
+            self.receiver_name,
+            listener.local_addr().unwrap().port()
+        );
+        let (tls, inner) = (
+            self.tls.clone(),
+            url.trim_start_matches("http://").to_owned(),
+        );
+        // It ends with the test's runtime.
+        tokio::spawn(async move {
+            loop {
+                let (outer, _) = listener.accept().await.unwrap();
+                let (tls, inner) = (tls.clone(), inner.clone());
+                tokio::spawn(async move {
+                    // A client may break off.
+                    let outer = tls.accept(outer).await;
+                    if let (Ok(mut outer), Ok(mut inner)) = (outer, TcpStream::connect(inner).await)
+                    {
+                        let _ = copy_bidirectional(&mut outer, &mut inner).await;
+                    }
+                });
+            }
+        });
+        exposed
     }
 
     /// Moves back by an hour what this webhook and its deliveries wait for: time itself cannot be moved there.

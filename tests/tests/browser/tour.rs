@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use local::DEMO_ORGANIZATION;
+use local::sonarqube::StandIn;
 use serde_json::{Value, json};
 use tests::receiver::{Answer, Receiver};
 use tests::samples::{files, metadata};
+use tests::server::{EDITION, TOKEN, project};
 use tests::source::{Source, call_of};
 use tests::system::text;
 use time::{Duration, OffsetDateTime};
@@ -25,6 +27,8 @@ pub(crate) struct Content {
     source: String,
     /// Which answer otherwise.
     _others: [Receiver; 2],
+    /// The source's.
+    _server: StandIn,
 }
 
 impl Content {
@@ -101,9 +105,22 @@ pub(crate) async fn furnish(stage: &Stage) -> Content {
     system
         .round(OffsetDateTime::now_utc() + Duration::hours(2))
         .await;
-    let source = Source::create(system, DEMO_ORGANIZATION).await;
-    source.call(system, call_of("AY-1").as_bytes()).await;
+    let mut cart = project(2);
+    (cart.key, cart.name) = ("acme:cart".to_owned(), "Cart".to_owned());
+    let server = StandIn::start(EDITION, TOKEN, cart).await.unwrap();
+    let settings =
+        json!({ "baseUrl": server.url, "token": TOKEN, "branches": ["trunk", "release/*"] });
+    let source = Source::create_with(system, DEMO_ORGANIZATION, settings).await;
+    let told = server.call_of("trunk", Some("AY-1"));
+    source.call(system, told.as_bytes()).await;
     source.call(system, b"{}").await;
+    let later = OffsetDateTime::now_utc() + Duration::SECOND;
+    system.stack.import(later).await.unwrap();
+    // Its token is revoked, and so nothing is made of the next call.
+    server.accept("another", None);
+    source.call(system, call_of("AY-2").as_bytes()).await;
+    let later = later + Duration::HOUR;
+    system.stack.import(later).await.unwrap();
     Content {
         good,
         works,
@@ -112,6 +129,7 @@ pub(crate) async fn furnish(stage: &Stage) -> Content {
         is_disabled,
         source: format!("/sources/{}", source.id),
         _others: [bad, busy],
+        _server: server,
     }
 }
 
@@ -230,6 +248,8 @@ async fn sources(stage: &Stage, content: &Content, at: &mut impl AsyncFnMut(&str
     stage.visit(&content.source).await;
     stage.click("summary").await;
     at("source").await;
+    stage.follow(&button("Check the server")).await;
+    at("source checked").await;
     stage.visit("/sources/new").await;
     stage.follow(&button("Create the source")).await;
     at("source form with an error").await;

@@ -8,6 +8,7 @@
 mod access;
 mod events;
 mod failing;
+mod imports;
 mod panel;
 mod publishing;
 mod reading;

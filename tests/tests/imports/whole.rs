@@ -109,10 +109,12 @@ async fn several_calls_at_once_are_looked_after_by_one() {
         imports.call(branch, &format!("AZ{task}")).await;
     }
     let stack = &imports.system.stack;
+    // A while after all of them have come: what was read then is good for each.
+    let later = now() + Duration::MINUTE;
     let at_once = [
-        stack.import(now()),
-        stack.import(now()),
-        stack.import(now()),
+        stack.import(later),
+        stack.import(later),
+        stack.import(later),
     ];
     for result in futures_util::future::join_all(at_once).await {
         result.unwrap();
@@ -120,6 +122,9 @@ async fn several_calls_at_once_are_looked_after_by_one() {
     for import in imports.imports().await {
         assert_eq!(import["state"], "published", "{import}");
     }
+    let asked = imports.server.asked().into_iter();
+    let pulls = asked.filter(|it| it.path == "api/project_branches/list");
+    assert_eq!(pulls.count(), 2, "each branch is read once");
     let mut reports = imports.reports().await;
     reports.sort();
     let report = |branch: &str| ("1.0".to_owned(), branch.to_owned(), 1, 1);

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use serde_json::{Value, json};
+use tests::deployment::eventually;
 use tests::log;
 use tests::receiver::{Answer, Receiver, assert_signed};
 use tests::system::text;
@@ -155,7 +156,7 @@ async fn a_newcomer_gets_along() {
         .map(str::trim)
         .filter(|line| line.starts_with("curl "))
         .collect();
-    assert_eq!(lines.len(), 3);
+    assert_eq!(lines.len(), 4);
     if tools::find("curl").is_some() {
         let folder = tempfile::tempdir().unwrap();
         let run = |line: &str| {
@@ -191,6 +192,16 @@ async fn a_newcomer_gets_along() {
         assert!(bytes.starts_with(b"%PDF-"));
         let begun: Value = serde_json::from_slice(&run(lines[2])).unwrap();
         assert!(begun["uploadId"].is_string(), "{begun}");
+        // An analysis, its call, and the reports of each standard.
+        let analysed: Value = serde_json::from_slice(&run(lines[3])).unwrap();
+        assert!(analysed["taskId"].is_string(), "{analysed}");
+        let imported = eventually("reports come by themselves", async || {
+            let now = running.list().await;
+            (now.len() == reports.len() + 2).then_some(now)
+        });
+        let versions = imported.await;
+        let new = versions.iter().filter(|it| it["projectVersion"] == "2.1.0");
+        assert_eq!(new.count(), 2);
     }
     assert!(running.interrupt().await.success());
 }

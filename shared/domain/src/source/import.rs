@@ -8,6 +8,7 @@ use super::{SourceId, matches};
 use crate::analysis::{Analysis, Branch};
 use crate::date::{GivenDate, timestamp};
 use crate::report::ReportId;
+use crate::report::limits::{MAX_BRANCH, cut};
 use crate::webhook::secret::WebhookSecret;
 use crate::webhook::url::WebhookUrl;
 
@@ -57,7 +58,7 @@ impl ImportSettings {
         } else if analysis.is_of_pull_request() {
             Some("it is of a pull request, and reports are of branches".to_owned())
         } else if !self.wants(analysis.branch.as_ref()) {
-            let name = analysis.branch_name().unwrap_or_default();
+            let name = cut(analysis.branch_name().unwrap_or_default(), MAX_BRANCH);
             Some(format!("the source does not want branch '{name}'"))
         } else {
             None
