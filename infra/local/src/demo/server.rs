@@ -15,7 +15,7 @@ use super::project;
 use crate::sonarqube::{Edition, StandIn};
 
 /// The demo's source. It is the same after a restart, though its server is another one.
-const SOURCE: SourceId = SourceId::new(Uuid::from_u128(1));
+const SOURCE: SourceId = SourceId::new(Uuid::from_u128(0x6465_6d6f_0000_4000_8000_0000_0000_0001));
 
 /// Starts a stand-in for the server that has the first product, with its latest analysis, and enters it in the organization's source. It calls the
 /// API at `api_url`.
