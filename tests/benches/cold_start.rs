@@ -288,7 +288,8 @@ async fn events(system: &System) -> Vec<Event> {
         Some(&call),
     );
     // One that was deleted meanwhile: how long a server takes says nothing of the function.
-    let gone = LookAfter::source(uuid::Uuid::new_v4().to_string().parse().unwrap());
+    let gone = uuid::Uuid::new_v4().to_string().parse().unwrap();
+    let gone = LookAfter::source(organization(), gone);
     let gone = json!({"Records": [{"messageId": "1", "body": gone.to_json()}]});
     let change = Work::change(change).to_json();
     let batch = json!({"Records": [{"messageId": "1", "body": change}]});

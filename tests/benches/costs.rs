@@ -366,7 +366,7 @@ async fn importing(meter: &Meter) -> Cost {
     imports.call("trunk", "AZ1").await;
     let stack = &imports.system.stack;
     let importing = stack.importing_with(&meter.of(&imports.system, "ImportAnalysis"));
-    let look = LookAfter::source(imports.source.id.parse().unwrap());
+    let look = LookAfter::source(imports.org, imports.source.id.parse().unwrap());
     let mut record = SqsMessage::default();
     record.body = Some(look.to_json());
     let mut event = SqsEvent::default();

@@ -13,6 +13,7 @@ use std::time::Duration as StdDuration;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::presigning::PresigningConfig;
+use axum::response::IntoResponse as _;
 use domain::organization::OrganizationId;
 use domain::report::ReportKey;
 use domain::token::Right;
@@ -35,7 +36,7 @@ use tests::visitor::Visitor;
 use time::{Duration, OffsetDateTime};
 
 /// What functions need on AWS although no call of theirs shows it here: functions, actions, resource, and why.
-const UNSEEN: [(&[&str], &[&str], &str, &str); 7] = [
+const UNSEEN: [(&[&str], &[&str], &str, &str); 8] = [
     (
         &["DownloadFiles", "Panel"],
         &["s3:GetObjectVersion"],
@@ -47,6 +48,12 @@ const UNSEEN: [(&[&str], &[&str], &str, &str); 7] = [
         &["s3:PutObjectVersionTagging"],
         "ReportsBucket/reports/*",
         "and so are the tags set of a file that was superseded, or whose report was deleted",
+    ),
+    (
+        &["ImportAnalysis"],
+        &["s3:AbortMultipartUpload"],
+        "ReportsBucket/reports/*",
+        "a file that is not written to its end is aborted, and only one of tens of thousands of findings is written in parts",
     ),
     (
         &[
@@ -412,7 +419,7 @@ async fn import() -> System {
     };
     let importing = stack.importing_with(&clients).unwrap();
     imports.call("release/1.x", "AZ1").await;
-    let look = LookAfter::source(imports.source.id.parse().unwrap());
+    let look = LookAfter::source(imports.org, imports.source.id.parse().unwrap());
     let mut message = SqsMessage::default();
     message.body = Some(look.to_json());
     let mut event = SqsEvent::default();
@@ -438,6 +445,14 @@ async fn import() -> System {
         imports.source.call(&imports.system, gate.as_bytes()).await;
     }
     imports.import(now).await;
+    // One that has to be tried again.
+    imports.server.trouble(|asked, _| {
+        let is_search = asked.path == "api/issues/search";
+        is_search.then(|| axum::http::StatusCode::GATEWAY_TIMEOUT.into_response())
+    });
+    imports.call("trunk", "AZ3").await;
+    imports.import(now).await;
+    imports.server.trouble(|_, _| None);
     // One that was never told of, and a branch that is gone.
     imports.server.change(|project| {
         project.branches[0]

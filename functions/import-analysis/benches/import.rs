@@ -45,7 +45,7 @@ async fn all() {
         for _ in 0..TIMES {
             let imports = Imports::start_with(project(size), json!({"standards": null})).await;
             imports.call("trunk", "AZ1").await;
-            let look = LookAfter::source(imports.source.id.parse().unwrap());
+            let look = LookAfter::source(imports.org, imports.source.id.parse().unwrap());
             let mut child = Command::new(std::env::current_exe().unwrap());
             child.args(["measure", &look.to_json()]);
             child.envs(imports.system.stack.environment());

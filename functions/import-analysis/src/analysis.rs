@@ -10,10 +10,12 @@ use domain::source::call::CallKey;
 use domain::source::import::{Import, ImportSettings, ImportState};
 use domain::version::Version;
 use findings::{Printed, Standard};
-use sonarqube::{Client, Error, Listed, Request, VersionFallback, history, pull};
+use runtime::clock::Clock;
+use sonarqube::{Analysed, Client, Error, Listed, Request, VersionFallback, history, pull};
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
-use crate::report;
+use crate::report::{self, NewReport};
 use crate::server::Failure;
 use crate::state::Importing;
 
@@ -36,7 +38,19 @@ pub(crate) enum Imported {
     Superseded,
 }
 
-/// Makes the reports of an analysis that a call tells of. What has become of `before` is recorded in the transactions that publish them.
+/// An analysis of which a call tells.
+pub(crate) struct Told<'a> {
+    /// The call.
+    pub(crate) key: CallKey,
+    /// What became of it so far.
+    pub(crate) before: &'a Import,
+    pub(crate) analysis: &'a Analysis,
+    /// Whether the server has not told of it.
+    pub(crate) is_found: bool,
+}
+
+/// Makes the reports of an analysis, and adds them to those that were `made`. What has become of the call is recorded in the transactions
+/// that publish them.
 ///
 /// # Errors
 /// The outer one is our own fault.
@@ -45,10 +59,11 @@ pub(crate) async fn import(
     source: &Source,
     settings: &ImportSettings,
     client: &Client,
-    (key, before): (CallKey, &Import),
-    analysis: &Analysis,
-    now: OffsetDateTime,
+    told: &Told<'_>,
+    made: &mut Vec<ReportId>,
+    clock: &Clock,
 ) -> anyhow::Result<Result<Imported, Failure>> {
+    let analysis = told.analysis;
     let Some(date) = analysis.date() else {
         let reason = "it does not say when the analysis was made".to_owned();
         return Ok(Err(Failure::Final(ImportState::Failed, reason)));
@@ -58,45 +73,68 @@ pub(crate) async fn import(
         Err(reason) => return Ok(Err(Failure::Final(ImportState::Failed, reason))),
     };
     for _ in 0..MAX_TRIES {
-        let newest = match wanted.newest(client).await {
-            Ok(Newest::Its(newest)) => newest,
-            Ok(Newest::Superseded) => return Ok(Ok(Imported::Superseded)),
-            Ok(Newest::Missing) => {
+        let now = clock.now();
+        // Only reading is cut short: what is published is told of.
+        let read = async {
+            let newest = match wanted.newest(client).await {
+                Ok(Newest::Its(newest)) => newest,
+                other => return other.map(Read::None),
+            };
+            let analysed = pull(client, &wanted.request(&newest), &|_, _, _| {}).await?;
+            Ok(Read::All(newest, Box::new(analysed)))
+        };
+        let (newest, analysed) = match timeout(clock.left(), read).await {
+            Ok(Ok(Read::All(newest, analysed))) => (newest, analysed),
+            Ok(Ok(Read::None(Newest::Superseded))) => return Ok(Ok(Imported::Superseded)),
+            Ok(Ok(Read::None(Newest::Its(_) | Newest::Missing))) => {
                 let reason = "the server does not show that analysis, or not yet".to_owned();
                 return Ok(Err(Failure::Later(ImportState::NotFound, reason)));
             }
-            Err(error) => return Ok(Err(Failure::of(&error, settings))),
-        };
-        let pulled = pull(client, &wanted.request(&newest), &|_, _, _| {}).await;
-        let analysed = match pulled {
-            Ok(analysed) => analysed,
             // Perhaps it still has the version.
-            Err(Error::Overtaken { .. }) => continue,
-            Err(error) => return Ok(Err(Failure::of(&error, settings))),
+            Ok(Err(Error::Overtaken { .. })) => continue,
+            Ok(Err(error)) => return Ok(Err(Failure::of(&error))),
+            Err(_) => return Ok(Err(Failure::slow())),
         };
-        let mut reports = Vec::new();
         let count = analysed.assessments.len();
-        for assessment in &analysed.assessments {
-            let record = |report| {
-                let made: Vec<ReportId> = reports.iter().copied().chain([report]).collect();
-                let import = match made.len() == count {
-                    true => Import::published(made),
-                    false => before.with_reports(made),
-                };
-                Ok(importing.calls.with_import(key, &import)?)
+        for (position, assessment) in analysed.assessments.iter().enumerate() {
+            let with = |report| {
+                let mut with: Vec<ReportId> = made.clone();
+                with.extend((!made.contains(&report)).then_some(report));
+                with
             };
-            match report::publish(importing, source.org, assessment, record, now).await? {
-                Ok(report) => reports.push(report),
+            let record = |report| {
+                let import = match position + 1 == count {
+                    true => Import::published(with(report)),
+                    false => told.before.with_reports(with(report)),
+                };
+                Ok(importing.calls.with_import(told.key, &import)?)
+            };
+            let new = NewReport {
+                org: source.org,
+                assessment,
+                is_told_of: !told.is_found,
+                read_at: now,
+            };
+            match report::publish(importing, &new, record, clock).await? {
+                Ok(report) => *made = with(report),
                 Err(reason) => return Ok(Err(Failure::Final(ImportState::Failed, reason))),
             }
         }
         return Ok(Ok(Imported::Published {
-            reports,
+            reports: made.clone(),
             later: (newest.date.instant() != wanted.date.instant()).then(|| newest.date.instant()),
         }));
     }
     let reason = format!("the branch was analysed again while it was read, {MAX_TRIES} times");
     Ok(Err(Failure::Later(ImportState::Failed, reason)))
+}
+
+/// What was read of a server.
+enum Read {
+    /// The analysis, and what was found.
+    All(Listed, Box<Analysed>),
+    /// Nothing, since that is the newest one.
+    None(Newest),
 }
 
 /// What is wanted of a server.

@@ -1,7 +1,7 @@
 //! From the queue to reports: whatever a source's server has told of, or was found to have, becomes reports of what it has found.
 //!
-//! *Invariant:* one process at a time asks the server of a source, and no more than two requests are under way to it. It holds the
-//! source's lease (`store::imports`).
+//! *Invariant:* one process at a time asks the server of a source for its reports, and no more than two requests of its are under way. It
+//! holds the source's lease (`store::imports`).
 //!
 //! *Invariant:* a server is asked at the address and by the token that an administrator has entered, through the guard of `outbound`. No
 //! address in a call is ever called, and nothing in one is believed but that something has happened; but for a version, where the source

@@ -6,9 +6,10 @@ use domain::analysis::Branch;
 use domain::source::call::{Call, Missed};
 use domain::source::import::{ImportState, Watched};
 use sonarqube::{Listed, history};
-use store::queue::imports::LookAfter;
+use store::imports::position;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
+use tokio::time::timeout;
 
 use crate::server::Failure;
 use crate::source::Visit;
@@ -20,12 +21,12 @@ const PAGE: usize = 100;
 /// So many calls at the most, of which reports are still to be made, are known of.
 const MAX_PENDING: usize = 1000;
 
-/// Asks the server for the newest analysis of each branch that the source has told of, from behind a position on. What it has not told of is
-/// stored as a call that was found, which is due at once.
+/// Asks the server for the newest analysis of each branch that the source has told of, from where it was left the last time. What it has
+/// not told of is stored as a call that was found, which is due at once.
 ///
 /// # Errors
 /// Our own fault.
-pub(crate) async fn sweep(visit: &mut Visit<'_>, after: Option<&str>) -> anyhow::Result<()> {
+pub(crate) async fn sweep(visit: &mut Visit<'_>) -> anyhow::Result<()> {
     let (importing, source) = (visit.importing, visit.source.id);
     let far = visit.clock.now() + Duration::days(365);
     let pending = importing
@@ -37,11 +38,16 @@ pub(crate) async fn sweep(visit: &mut Visit<'_>, after: Option<&str>) -> anyhow:
         .into_iter()
         .map(|it| (it.project, it.branch))
         .collect();
-    let mut after = after.map(str::to_owned);
+    let mut after = visit.standing.asked_to.take();
     loop {
         let page = importing.imports.watched(source, after.as_deref(), PAGE);
         let (branches, next) = page.await?;
         for watched in branches {
+            if !visit.clock.has_half() {
+                visit.standing.asked_to = after;
+                visit.is_sweep_left = true;
+                return Ok(());
+            }
             let is_pending = |(project, branch): &(Option<String>, Option<String>)| {
                 project.as_deref() == Some(&watched.project)
                     && (watched.branch.is_none() || *branch == watched.branch)
@@ -49,20 +55,16 @@ pub(crate) async fn sweep(visit: &mut Visit<'_>, after: Option<&str>) -> anyhow:
             if !pending.iter().any(is_pending) && is_wanted(visit, &watched) {
                 ask(visit, &watched).await?;
             }
+            after = Some(position(&watched));
             if visit.client().is_none() {
+                // The next one begins behind what the server has failed at.
+                visit.standing.asked_to = after;
                 return Ok(());
             }
         }
         after = next;
         if after.is_none() {
             return Ok(());
-        }
-        if !visit.clock.has_half() {
-            let look = LookAfter {
-                after,
-                ..LookAfter::sweep(source)
-            };
-            return Ok(importing.queue.send(&[look]).await?);
         }
     }
 }
@@ -86,11 +88,18 @@ async fn ask(visit: &mut Visit<'_>, watched: &Watched) -> anyhow::Result<()> {
     let known = OffsetDateTime::from_unix_timestamp(watched.analysed)?;
     let from = spelled(known)?;
     let branch = watched.branch.as_deref();
-    let listed = history(client, &watched.project, branch, Some(&from), 1).await;
+    let listed = history(client, &watched.project, branch, Some(&from), 1);
+    let listed = match timeout(visit.clock.left(), listed).await {
+        Ok(listed) => listed.map_err(|error| Failure::of(&error)),
+        Err(_) => Err(Failure::slow()),
+    };
     let newest = match listed {
-        Ok(listed) => listed.into_iter().next(),
-        Err(error) => {
-            match Failure::of(&error, visit.settings) {
+        Ok(listed) => {
+            visit.note_done();
+            listed.into_iter().next()
+        }
+        Err(failure) => {
+            match failure {
                 // It was deleted, there or by hand. If it is analysed again, there is a call.
                 Failure::Final(ImportState::NotFound, _) => {
                     visit.importing.imports.forget(watched).await?;

@@ -6,6 +6,7 @@ use domain::organization::OrganizationId;
 use domain::report::{Metadata, ReportId, ReportKey, StoredFile};
 use findings::Assessment;
 use publishing::{Attempt, NewRevision, Outcome, contention};
+use runtime::clock::Clock;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
@@ -18,27 +19,35 @@ struct File {
     sha256: String,
 }
 
-/// Publishes a report of findings that were read at `now`, unless its files are just these already. Gives its id, or for a reader why it
-/// cannot be published. In the transaction that publishes it goes what `alongside` makes of its id.
+/// A report that is to be there.
+pub(crate) struct NewReport<'a> {
+    pub(crate) org: OrganizationId,
+    pub(crate) assessment: &'a Assessment,
+    /// Whether the server has told of the analysis itself.
+    pub(crate) is_told_of: bool,
+    /// When the findings were read.
+    pub(crate) read_at: OffsetDateTime,
+}
+
+/// Publishes a report of findings, unless its files are just these already. Gives its id, or for a reader why it cannot be published. In the transaction that publishes it goes what `alongside` makes of its id.
 ///
 /// # Errors
 /// Our own fault. It may be published all the same.
 pub(crate) async fn publish(
     importing: &Importing,
-    org: OrganizationId,
-    assessment: &Assessment,
+    new: &NewReport<'_>,
     alongside: impl Fn(ReportId) -> anyhow::Result<TransactWriteItem>,
-    now: OffsetDateTime,
+    clock: &Clock,
 ) -> anyhow::Result<Result<ReportId, String>> {
-    let metadata = match metadata(assessment, now) {
+    let metadata = match metadata(new) {
         Ok(metadata) => metadata,
         Err(reason) => return Ok(Err(reason)),
     };
     let key = ReportKey {
-        org,
-        id: ReportId::of(org, &metadata),
+        org: new.org,
+        id: ReportId::of(new.org, &metadata),
     };
-    let files = files(assessment)?;
+    let files = files(new.assessment)?;
     for tries in 0..contention::MAX_TRIES {
         contention::pause(tries).await;
         let current = importing.publisher.reports.latest(key).await?;
@@ -47,7 +56,7 @@ pub(crate) async fn publish(
             return Ok(Ok(key.id));
         }
         let alongside = alongside(key.id)?;
-        if store(importing, key, &metadata, &files, alongside).await? {
+        if store(importing, key, &metadata, &files, alongside, clock).await? {
             return Ok(Ok(key.id));
         }
     }
@@ -58,10 +67,11 @@ pub(crate) async fn publish(
 ///
 /// # Errors
 /// A report cannot be so, for a reader.
-fn metadata(assessment: &Assessment, now: OffsetDateTime) -> Result<Metadata, String> {
-    let mut metadata = documents::metadata(assessment, now).map_err(|error| error.to_string())?;
+fn metadata(new: &NewReport<'_>) -> Result<Metadata, String> {
+    let metadata = documents::metadata(new.assessment, new.read_at);
+    let mut metadata = metadata.map_err(|error| error.to_string())?;
     if let Some(origin) = metadata.origin.as_mut() {
-        origin.is_imported = true;
+        origin.is_imported = new.is_told_of;
     }
     metadata.check()?;
     Ok(metadata)
@@ -92,6 +102,7 @@ async fn store(
     metadata: &Metadata,
     files: &[File],
     alongside: TransactWriteItem,
+    clock: &Clock,
 ) -> anyhow::Result<bool> {
     let attempt = Attempt::new();
     let written = match write(importing, report, attempt, files).await {
@@ -107,10 +118,9 @@ async fn store(
         files: written,
     };
     // Writing the files took its time: the revision is made now.
-    let now = OffsetDateTime::now_utc();
     let stored = importing
         .publisher
-        .store(&new, |_| Ok(vec![alongside]), now)
+        .store(&new, |_| Ok(vec![alongside]), clock.now())
         .await;
     match stored {
         Ok(Outcome::Stored(revision)) => {

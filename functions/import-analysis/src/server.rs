@@ -21,9 +21,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// What an error of the server's means. `token` is hidden in what it says: a server may repeat what it is asked with.
-    pub(crate) fn of(error: &Error, settings: &ImportSettings) -> Self {
-        let reason = error.to_string().replace(settings.token.reveal(), "***");
+    /// It does not answer in the time that there is.
+    pub(crate) fn slow() -> Self {
+        let reason = "the server took too long for all that was asked";
+        Self::Unreachable(reason.to_owned(), None)
+    }
+
+    /// What an error of the server's means.
+    pub(crate) fn of(error: &Error) -> Self {
+        let reason = error.to_string();
         match error {
             Error::Unauthorized | Error::InvalidToken => Self::Unauthorized(reason),
             Error::Busy { after, .. } => {
@@ -36,6 +42,10 @@ impl Failure {
             | Error::NoOrganization
             | Error::NoMode => Self::Unreachable(reason, None),
             Error::Forbidden { .. } => Self::Later(ImportState::Unauthorized, reason),
+            // It is no error of `SonarQube`'s: what is before it does not find it.
+            Error::NotFound { message, .. } if message.is_empty() => {
+                Self::Later(ImportState::NotFound, reason)
+            }
             Error::NotFound { .. } | Error::NoBranch(..) | Error::NeverAnalysed(_) => {
                 Self::Final(ImportState::NotFound, reason)
             }
@@ -77,6 +87,6 @@ impl Importing {
             };
             Client::through(connection, builder)
         };
-        Ok(connect().map_err(|error| Failure::of(&error, settings)))
+        Ok(connect().map_err(|error| Failure::of(&error)))
     }
 }

@@ -6,9 +6,12 @@ use std::time::Duration;
 use domain::analysis::Analysis;
 use domain::date::timestamp;
 use domain::report::ReportId;
-use domain::source::call::{Call, CallKey};
-use domain::source::import::{Health, Import, ImportSettings, ImportState, Standing, Watched};
-use domain::source::{Source, SourceId};
+use domain::source::Source;
+use domain::source::call::{Call, CallId, CallKey, Outcome};
+use domain::source::import::{
+    Health, Import, ImportSettings, ImportState, LONGEST_PAUSE, MAX_AHEAD, PATIENCE, Standing,
+    Watched,
+};
 use runtime::clock::Clock;
 use runtime::metrics::Metric;
 use sonarqube::Client;
@@ -17,21 +20,38 @@ use store::queue::MAX_DELAY;
 use store::queue::imports::LookAfter;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::analysis::{Imported, import};
+use crate::analysis::{Imported, Told, import};
 use crate::missed;
 use crate::server::Failure;
 use crate::state::Importing;
 
 /// How many due calls are read at a time.
 const PAGE: usize = 50;
-/// How many calls are marked at once that have to wait for their server.
-const MAX_HELD: usize = 500;
+/// How many calls are ended at once of which no reports are made any more.
+const MAX_ENDED: usize = 500;
+/// After so many failures in a row that need not be about one project only, the server is left alone, though it accepts the token.
+const MAX_TROUBLES: u32 = 2;
 /// By so much two functions' clocks may differ.
 const CLOCKS: time::Duration = time::Duration::SECOND;
 /// What falls due within so much time is waited for on the queue; the hourly round has looked by then.
 const HOP: Duration = Duration::from_secs(3600);
+
+/// When a source is to be looked after again, before the next round.
+struct Again {
+    after: Duration,
+    /// Whether its server is to be asked on what it has not told of.
+    sweeps: bool,
+}
+
+impl Again {
+    const AT_ONCE: Self = Self {
+        after: Duration::ZERO,
+        sweeps: false,
+    };
+}
 
 /// Looks after a source.
 ///
@@ -44,7 +64,7 @@ pub(crate) async fn look_after(
 ) -> anyhow::Result<()> {
     let holder = Uuid::new_v4();
     let claim = importing.imports.claim(look.source, holder, clock.now());
-    let standing = match claim.await? {
+    let mut standing = match claim.await? {
         Claim::Claimed(standing) => *standing,
         // Whoever looks after it sees what is due, but asks nobody what else there is.
         Claim::Noted if look.sweeps => {
@@ -52,48 +72,158 @@ pub(crate) async fn look_after(
         }
         Claim::Noted => return Ok(()),
     };
-    // After the lease was taken: whatever an administrator has changed before counts.
-    let source = match importing.sources.get(look.source).await {
-        Ok(source) => source,
-        Err(error) => {
-            give_back(importing, look.source, holder, &standing).await;
-            return Err(error.into());
+    let mut tally = Tally::default();
+    let stayed = stay(importing, look, clock, holder, &mut standing, &mut tally).await;
+    if stayed.is_err() {
+        // Otherwise the others wait until the lease is over.
+        let left = importing
+            .imports
+            .leave(look.source, holder, &standing, clock.now());
+        match left.await {
+            Ok(Released::Noted) => {
+                let looks = [LookAfter::source(look.org, look.source)];
+                if let Err(error) = importing.queue.send(&looks).await {
+                    tracing::warn!(source = %look.source, "source {} waits for the round: {error:#}", look.source);
+                }
+            }
+            Ok(Released::Done | Released::Lost) => {}
+            Err(error) => {
+                tracing::warn!(source = %look.source, "the lease of source {} is not given back: {error:#}", look.source);
+            }
         }
-    };
-    let settings = source.as_ref().and_then(|it| Some((it, it.importing()?)));
-    let Some((source, settings)) = settings else {
-        give_back(importing, look.source, holder, &standing).await;
+    }
+    tally.record(importing, clock.now());
+    stayed
+}
+
+/// Looks after a source whose lease is held, until nobody has left a note or there is no time for what that is about. Then the lease is
+/// given back, and whatever is left is put on the queue: not before, since whoever takes that up would find the lease taken.
+async fn stay(
+    importing: &Importing,
+    look: &LookAfter,
+    clock: &Clock,
+    holder: Uuid,
+    standing: &mut Standing,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let (org, id) = (look.org, look.source);
+    let mut look = look.clone();
+    loop {
+        // Whatever an administrator has changed meanwhile counts.
+        let source = importing.sources.get(id).await?;
+        let mut again = match &source {
+            Some(source) => pass(importing, source, &look, clock, standing, tally).await?,
+            None => None,
+        };
+        let now = clock.now();
+        let is_waiting = standing.pause(now).is_some();
+        let before = standing.wake_at.clone();
+        if let Some(Again { after, .. }) = again.as_ref().filter(|it| !it.after.is_zero()) {
+            let wake_at = timestamp(now + *after);
+            let is_seen_to = |at: &String| *at > timestamp(now) && *at <= wake_at;
+            match before.as_ref().is_some_and(is_seen_to) {
+                true => again = None,
+                false => standing.wake_at = Some(wake_at),
+            }
+        }
+        let is_left = again.as_ref().is_some_and(|it| it.after.is_zero());
+        let stays = !is_left && !is_waiting && clock.has_half();
+        let imports = &importing.imports;
+        let released = match stays {
+            true => imports.release(id, holder, standing, now).await?,
+            false => imports.leave(id, holder, standing, now).await?,
+        };
+        match released {
+            Released::Noted if stays => {
+                standing.wake_at = before;
+                look = LookAfter::source(org, id);
+                // What the note is about may not be in the index yet.
+                tokio::time::sleep(importing.index_lag).await;
+                continue;
+            }
+            // Where the server is left alone, there is nothing to do before it is asked again.
+            Released::Noted if !is_left && !is_waiting => again = Some(Again::AT_ONCE),
+            Released::Noted | Released::Done | Released::Lost => {}
+        }
+        if let Some(Again { after, sweeps }) = again {
+            let look = LookAfter {
+                sweeps,
+                ..LookAfter::source(org, id)
+            };
+            importing.queue.send_later(&look, after).await?;
+        }
         return Ok(());
+    }
+}
+
+/// Imports what is due of a source, as it is now, and asks its server on what it has not told of if `look` says so.
+async fn pass(
+    importing: &Importing,
+    source: &Source,
+    look: &LookAfter,
+    clock: &Clock,
+    standing: &mut Standing,
+    tally: &mut Tally,
+) -> anyhow::Result<Option<Again>> {
+    let Some(settings) = &source.settings.import else {
+        end_all(importing, source, clock).await?;
+        return Ok(None);
+    };
+    if source.importing().is_none() {
+        return Ok(None);
+    }
+    // What waits for another time may be possible now.
+    let is_resumed = look.resumes || standing.revision != source.revision;
+    let known = std::mem::take(standing).of(source.revision);
+    *standing = match look.resumes {
+        true => known.resumed(),
+        false => known,
     };
     let mut visit = Visit {
         importing,
         source,
         settings,
         clock,
-        standing: match look.resumes {
-            true => standing.resumed(),
-            false => standing,
-        }
-        .of(source.revision),
+        standing,
+        tally,
+        waited_for: match is_resumed {
+            true => LONGEST_PAUSE,
+            false => time::Duration::ZERO,
+        },
         client: None,
-        tally: Tally::default(),
+        troubles: 0,
+        seen: HashSet::new(),
         read: HashMap::new(),
         is_left: false,
+        is_sweep_left: false,
     };
-    let result = visit.all(look, holder).await;
-    if result.is_err() {
-        give_back(importing, source.id, holder, &visit.standing).await;
+    let named = look.call.map(|id| CallKey {
+        source: source.id,
+        id,
+    });
+    visit.due(named).await?;
+    if look.sweeps {
+        if visit.is_left {
+            visit.is_sweep_left = true;
+        } else if visit.is_there().await? {
+            missed::sweep(&mut visit).await?;
+            visit.due(None).await?;
+        }
+        visit.count_standing();
     }
-    visit.tally.record(importing, clock.now());
-    result
+    visit.end().await
 }
 
-/// Gives the lease back where nothing more is done. Otherwise the others wait until it is over.
-async fn give_back(importing: &Importing, source: SourceId, holder: Uuid, standing: &Standing) {
-    let released = importing.imports.release(source, holder, standing);
-    if let Err(error) = released.await {
-        tracing::warn!(%source, "the lease of source {source} is not given back: {error:#}");
+/// Ends what was still to be imported of a source that has no server any more.
+async fn end_all(importing: &Importing, source: &Source, clock: &Clock) -> anyhow::Result<()> {
+    let until = clock.now() + time::Duration::days(365);
+    let due = importing.calls.due_imports(source.id, until, MAX_ENDED);
+    let reason = "the source has no server any more";
+    let skipped = Import::ended(ImportState::Skipped, reason.to_owned());
+    for due in due.await? {
+        importing.calls.set_import(due.key, &skipped).await?;
     }
+    Ok(())
 }
 
 /// What is counted of imports.
@@ -141,14 +271,22 @@ pub(crate) struct Visit<'a> {
     pub(crate) source: &'a Source,
     pub(crate) settings: &'a ImportSettings,
     pub(crate) clock: &'a Clock,
-    pub(crate) standing: Standing,
-    /// The server, once it has answered.
+    pub(crate) standing: &'a mut Standing,
+    tally: &'a mut Tally,
+    /// By so much what is due later is due already.
+    waited_for: time::Duration,
+    /// The server, once it has accepted the token.
     client: Option<Client>,
-    tally: Tally,
+    /// How often it has failed in a row since.
+    troubles: u32,
+    /// The calls that were looked at.
+    seen: HashSet<CallId>,
     /// What was read in this visit, since when, and the reports that came of it.
     read: HashMap<About, (OffsetDateTime, Vec<ReportId>)>,
     /// Whether there was no time for all of it.
-    pub(crate) is_left: bool,
+    is_left: bool,
+    /// Whether there was no time to ask about all branches.
+    pub(crate) is_sweep_left: bool,
 }
 
 /// What a call is about: project, branch, and when that was analysed, in Unix seconds.
@@ -165,89 +303,84 @@ impl About {
 }
 
 impl Visit<'_> {
-    async fn all(&mut self, look: &LookAfter, holder: Uuid) -> anyhow::Result<()> {
-        let mut named = look.call;
-        let mut sweeps = look.sweeps;
-        loop {
-            let named = named.take().map(|id| CallKey {
-                source: self.source.id,
-                id,
-            });
-            self.due(named).await?;
-            if std::mem::take(&mut sweeps) {
-                if self.is_there().await? {
-                    missed::sweep(self, look.after.as_deref()).await?;
-                    self.due(None).await?;
-                }
-                self.count_standing();
-            }
-            self.see_to_the_rest().await?;
-            let imports = &self.importing.imports;
-            match imports
-                .release(self.source.id, holder, &self.standing)
-                .await?
-            {
-                Released::Done | Released::Lost => return Ok(()),
-                // What the note is about may not be in the index yet.
-                Released::Noted => tokio::time::sleep(self.importing.index_lag).await,
-            }
-        }
-    }
-
     /// Imports what is due, and the call that the message names.
     async fn due(&mut self, named: Option<CallKey>) -> anyhow::Result<()> {
-        if self.is_waiting() {
-            // The others were marked when it began to wait.
-            return match named {
-                Some(key) => self.one(key).await,
-                None => Ok(()),
-            };
-        }
-        let mut seen = HashSet::new();
         let mut next: Vec<CallKey> = named.into_iter().collect();
-        loop {
+        while !self.is_waiting() {
             for key in next {
-                if !seen.insert(key.id) {
+                if !self.seen.insert(key.id) {
                     continue;
                 }
-                if seen.len() > 1 && !self.clock.has_half() {
+                if self.seen.len() > 1 && !self.clock.has_half() {
                     self.is_left = true;
                     return Ok(());
                 }
                 self.one(key).await?;
+                if self.is_left {
+                    return Ok(());
+                }
                 if self.is_waiting() {
-                    return self.hold().await;
+                    return self.give_up().await;
                 }
             }
-            let due = self.importing.calls.due_imports(
-                self.source.id,
-                self.clock.now(),
-                PAGE + seen.len(),
-            );
+            let until = self.clock.now() + self.waited_for;
+            let most = PAGE + self.seen.len();
+            let due = self
+                .importing
+                .calls
+                .due_imports(self.source.id, until, most);
             let due = due.await?.into_iter().map(|it| it.key);
-            next = due.filter(|key| !seen.contains(&key.id)).collect();
+            next = due.filter(|key| !self.seen.contains(&key.id)).collect();
             if next.is_empty() {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
-    /// Makes the reports of one call, if they are still to be made, and records what came of it.
+    /// Makes the reports of one call, if they are still to be made, and records what came of it. One whose server cannot be asked stays
+    /// due.
     async fn one(&mut self, key: CallKey) -> anyhow::Result<()> {
         let Some((call, body, before)) = self.still_due(key).await? else {
             return Ok(());
         };
-        if !self.is_there().await? {
-            return self.hold_one(&call, &before).await;
+        let source = self.importing.sources.get(self.source.id).await?;
+        if source.map(|it| it.revision) != Some(self.source.revision) {
+            // An administrator has changed it meanwhile.
+            self.is_left = true;
+            return Ok(());
         }
-        let now = self.clock.now();
-        let received = OffsetDateTime::parse(&call.received_at, &Rfc3339).unwrap_or(now);
-        let imported = match Analysis::read(body.as_bytes()) {
-            Ok(analysis) => {
-                self.import((key, &before), &analysis, received, now)
-                    .await?
+        let analysis = match Analysis::read(body.as_bytes()) {
+            Ok(analysis) => analysis,
+            Err(error) => {
+                let failed = Import::ended(ImportState::Failed, error.to_string());
+                return self.record(key, &failed).await;
             }
-            Err(error) => Err(Failure::Final(ImportState::Failed, error.to_string())),
+        };
+        // It may not be wanted any more.
+        let now = self.clock.now();
+        let plan = match self.source.includes(&analysis.project.key) {
+            true => self.settings.plan(&analysis, now),
+            false => {
+                let reason = "the source does not want this project";
+                Import::ended(ImportState::Skipped, reason.to_owned())
+            }
+        };
+        if plan.due_at.is_none() {
+            return self.record(key, &plan).await;
+        }
+        if !self.is_there().await? {
+            return Ok(());
+        }
+        let mut made = before.reports.clone();
+        let imported = self.import(&call, &before, &analysis, &mut made).await?;
+        if !matches!(imported, Err(Failure::Unreachable(..))) {
+            self.note_done();
+        }
+        let received = self.received(&call);
+        let later = |state, reason, after| {
+            let failed = before.failed(state, reason, received, after, self.clock.now());
+            failed.with_reports(made.clone())
         };
         let after = match imported {
             Ok(Imported::Published { reports, .. }) => {
@@ -257,16 +390,19 @@ impl Visit<'_> {
             Ok(Imported::Superseded) => {
                 let reason =
                     "the branch was analysed again, as another version, before it was read";
-                Import::ended(ImportState::Superseded, reason.to_owned())
-                    .with_reports(before.reports.clone())
+                Import::ended(ImportState::Superseded, reason.to_owned()).with_reports(made)
             }
-            Err(Failure::Final(state, reason)) => Import::ended(state, reason),
-            Err(Failure::Later(state, reason)) => {
-                before.failed(state, reason, received, None, self.clock.now())
+            Err(Failure::Final(state, reason)) => Import::ended(state, reason).with_reports(made),
+            Err(Failure::Later(state, reason)) => later(state, reason, None),
+            // It has just accepted the token: this may be about one project only, whose answers take too long.
+            Err(Failure::Unreachable(reason, pause)) => {
+                let failed = later(ImportState::Failed, reason.clone(), pause);
+                self.note(Failure::Unreachable(reason, pause));
+                failed
             }
-            Err(failure @ (Failure::Unauthorized(_) | Failure::Unreachable(..))) => {
+            Err(failure @ Failure::Unauthorized(_)) => {
                 self.note(failure);
-                return self.hold_one(&call, &before).await;
+                return Ok(());
             }
         };
         self.record(key, &after).await
@@ -282,26 +418,31 @@ impl Visit<'_> {
             }
             call => call?,
         };
-        let now = timestamp(self.clock.now());
+        let until = timestamp(self.clock.now() + self.waited_for);
         Ok(call.and_then(|(mut call, body)| {
             let import = call.import.take()?;
-            let is_due = import.due_at.as_ref().is_some_and(|at| *at <= now);
+            let is_due = import.due_at.as_ref().is_some_and(|at| *at <= until);
             is_due.then_some((call, body, import))
         }))
+    }
+
+    fn received(&self, call: &Call) -> OffsetDateTime {
+        OffsetDateTime::parse(&call.received_at, &Rfc3339).unwrap_or_else(|_| self.clock.now())
     }
 
     /// Makes the reports of an analysis of which a call has told. What was read since that came need not be read again: a server that
     /// analyses much tells of it at once.
     async fn import(
         &mut self,
-        call: (CallKey, &Import),
+        call: &Call,
+        before: &Import,
         analysis: &Analysis,
-        received: OffsetDateTime,
-        now: OffsetDateTime,
+        made: &mut Vec<ReportId>,
     ) -> anyhow::Result<Result<Imported, Failure>> {
         let Some(client) = self.client.clone() else {
             anyhow::bail!("the server has not been asked")
         };
+        let (now, received) = (self.clock.now(), self.received(call));
         let about = About::of(analysis);
         let read = about.as_ref().and_then(|it| self.read.get(it));
         if let Some((_, reports)) = read.filter(|(since, _)| received + CLOCKS <= *since) {
@@ -310,22 +451,27 @@ impl Visit<'_> {
                 later: None,
             }));
         }
-        // First of all: whatever comes after it may be found then.
         if let Some(date) = analysis.date() {
+            if date.instant() > received + MAX_AHEAD {
+                let reason = "it says that the analysis was made after the call".to_owned();
+                return Ok(Err(Failure::Final(ImportState::Failed, reason)));
+            }
+            // First of all: whatever comes after it may be found then.
             self.watch(analysis, date.instant()).await?;
         }
-        let (importing, source, settings) = (self.importing, self.source, self.settings);
-        let imported = import(importing, source, settings, &client, call, analysis, now);
-        // In a box: it is deep.
-        let Ok(imported) = tokio::time::timeout(self.clock.left(), Box::pin(imported)).await else {
-            let reason = "the server took too long for all that was asked".to_owned();
-            return Ok(Err(Failure::Later(ImportState::Failed, reason)));
+        let told = Told {
+            key: call.key(),
+            before,
+            analysis,
+            is_found: call.outcome == Outcome::Found,
         };
-        let imported = imported?;
+        let (importing, source, settings) = (self.importing, self.source, self.settings);
+        let imported = import(
+            importing, source, settings, &client, &told, made, self.clock,
+        );
+        // In a box: it is deep.
+        let imported = Box::pin(imported).await?;
         if let Ok(Imported::Published { reports, later }) = &imported {
-            let answered = self.clock.now();
-            self.standing
-                .note_answer(client.token_expires_at(), answered);
             if let Some(later) = later {
                 self.watch(analysis, *later).await?;
             }
@@ -339,7 +485,10 @@ impl Visit<'_> {
     async fn record(&mut self, key: CallKey, import: &Import) -> anyhow::Result<()> {
         let state = import.state;
         if import.due_at.is_none()
-            && !matches!(state, ImportState::Published | ImportState::Superseded)
+            && !matches!(
+                state,
+                ImportState::Published | ImportState::Superseded | ImportState::Skipped
+            )
         {
             self.tally.given_up += 1;
         }
@@ -354,7 +503,8 @@ impl Visit<'_> {
     async fn watch(&self, analysis: &Analysis, analysed: OffsetDateTime) -> anyhow::Result<()> {
         let project = &analysis.project.key;
         let branch = analysis.branch_unless_main();
-        let watched = Watched::new(self.source.id, project, branch, analysed);
+        let now = self.clock.now();
+        let watched = Watched::new(self.source.id, project, branch, analysed, now);
         Ok(self.importing.imports.watch(&watched).await?)
     }
 
@@ -372,16 +522,17 @@ impl Visit<'_> {
             return Ok(true);
         }
         let greeted = match self.importing.client(self.settings)? {
-            Ok(client) => match sonarqube::greet(&client).await {
-                Ok(()) => Ok(client),
-                Err(error) => Err(Failure::of(&error, self.settings)),
+            Ok(client) => match timeout(self.clock.left(), sonarqube::greet(&client)).await {
+                Ok(Ok(())) => Ok(client),
+                Ok(Err(error)) => Err(Failure::of(&error)),
+                Err(_) => Err(Failure::slow()),
             },
             Err(failure) => Err(failure),
         };
         let now = self.clock.now();
         match greeted {
             Ok(client) => {
-                self.standing.note_answer(client.token_expires_at(), now);
+                self.standing.note_greeting(client.token_expires_at(), now);
                 self.client = Some(client);
                 return Ok(true);
             }
@@ -401,96 +552,111 @@ impl Visit<'_> {
         self.client.as_ref().filter(|_| !self.is_waiting())
     }
 
-    /// Takes note of what has gone wrong with the server, if it has.
+    /// Takes note of what has gone wrong with the server since it has accepted the token, if it has.
     pub(crate) fn note(&mut self, failure: Failure) {
         let now = self.clock.now();
         match failure {
             Failure::Unauthorized(reason) => self.standing.note_unauthorized(reason, now),
             Failure::Unreachable(reason, pause) => {
-                self.standing.note_unreachable(reason, pause, now);
+                self.troubles += 1;
+                if self.troubles >= MAX_TROUBLES {
+                    self.standing.note_unreachable(reason, pause, now);
+                }
             }
-            Failure::Later(..) | Failure::Final(..) => {}
+            Failure::Later(..) | Failure::Final(..) => self.troubles = 0,
         }
     }
 
-    /// Marks what is due and has to wait for the server.
-    async fn hold(&mut self) -> anyhow::Result<()> {
-        let (source, now) = (self.source.id, self.clock.now());
-        let due = self.importing.calls.due_imports(source, now, MAX_HELD);
+    /// The server has done what was asked of it.
+    pub(crate) fn note_done(&mut self) {
+        self.troubles = 0;
+    }
+
+    /// Gives up what has waited for the server for too long. Where an administrator only has to enter another token, it waits on.
+    async fn give_up(&mut self) -> anyhow::Result<()> {
+        if self.standing.health == Health::Unauthorized {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let due = self
+            .importing
+            .calls
+            .due_imports(self.source.id, now - PATIENCE, MAX_ENDED);
         for due in due.await? {
-            if let Some((call, _, before)) = self.still_due(due.key).await? {
-                self.hold_one(&call, &before).await?;
+            let Some((call, _, before)) = self.still_due(due.key).await? else {
+                continue;
+            };
+            let reason = self.standing.reason.clone().unwrap_or_default();
+            let received = self.received(&call);
+            let failed = before.failed(ImportState::Failed, reason, received, None, now);
+            if failed.due_at.is_none() {
+                self.record(due.key, &failed).await?;
             }
         }
         Ok(())
-    }
-
-    /// Marks a call that has to wait for the server, once; it stays due until then. One that has waited for too long is given up, unless
-    /// an administrator only has to enter another token.
-    async fn hold_one(&mut self, call: &Call, before: &Import) -> anyhow::Result<()> {
-        let now = self.clock.now();
-        let reason = self.standing.reason.clone().unwrap_or_default();
-        let received = OffsetDateTime::parse(&call.received_at, &Rfc3339).unwrap_or(now);
-        let state = match self.standing.health {
-            Health::Unauthorized => ImportState::Unauthorized,
-            Health::Unknown | Health::Working | Health::Unreachable => ImportState::Failed,
-        };
-        let mut held = before.failed(state, reason, received, None, now);
-        let is_over = held.due_at.is_none() && state == ImportState::Failed;
-        if !is_over && before.state == state {
-            return Ok(());
-        }
-        if !is_over {
-            held.due_at = self.standing.paused_until.clone();
-        }
-        self.record(call.key(), &held).await
     }
 
     fn count_standing(&mut self) {
+        let source = self.source.id;
+        let reason = self.standing.reason.as_deref().unwrap_or_default();
         match self.standing.health {
-            Health::Unauthorized => self.tally.unauthorized += 1,
-            Health::Unreachable => self.tally.unreachable += 1,
+            Health::Unauthorized => {
+                self.tally.unauthorized += 1;
+                tracing::warn!(%source, health = "unauthorized", "the server of source {source} does not accept the token: {reason}");
+            }
+            Health::Unreachable => {
+                self.tally.unreachable += 1;
+                tracing::warn!(%source, health = "unreachable", "the server of source {source} cannot be asked: {reason}");
+            }
             Health::Unknown | Health::Working => {}
         }
-        self.tally.expiring += usize::from(self.standing.is_token_expiring(self.clock.now()));
+        if self.standing.is_token_expiring(self.clock.now()) {
+            self.tally.expiring += 1;
+            tracing::warn!(%source, health = "expiring", "the token of source {source} expires soon, or has");
+        }
     }
 
-    /// Has somebody look after what is left, or falls due before the next round.
-    async fn see_to_the_rest(&mut self) -> anyhow::Result<()> {
+    /// Says how the server does, after all, and when somebody is to look after what is left, or falls due before the next round.
+    async fn end(mut self) -> anyhow::Result<Option<Again>> {
         let now = self.clock.now();
-        let source = self.source.id;
-        let queue = &self.importing.queue;
-        if self.is_left {
-            return Ok(queue.send(&[LookAfter::source(source)]).await?);
-        }
-        let at = match self.standing.pause(now) {
-            // Each round asks whether it is mended.
-            Some(_) if self.standing.health == Health::Unauthorized => None,
-            Some(until) => Some(until),
-            None => {
-                let due = self
-                    .importing
-                    .calls
-                    .due_imports(source, now + HOP, 1)
-                    .await?;
-                due.first()
-                    .and_then(|it| OffsetDateTime::parse(&it.due_at, &Rfc3339).ok())
+        let is_waiting = self.is_waiting();
+        if let Some(client) = self.client.as_ref().filter(|_| !is_waiting) {
+            match self.troubles {
+                0 => self.standing.note_answer(client.token_expires_at(), now),
+                _ => self.standing.token_expires_at = client.token_expires_at(),
             }
-        };
-        let Some(at) = at.filter(|at| *at <= now + HOP) else {
-            return Ok(());
-        };
-        // What is due and was left is something that nobody can read: that is not looked at again at once.
-        let wait = Duration::try_from(at - now).ok().filter(|it| !it.is_zero());
-        let wait = wait.unwrap_or(MAX_DELAY).min(MAX_DELAY);
-        let wake_at = timestamp(now + wait);
-        let began = timestamp(now);
-        let is_seen_to = |at: &String| *at > began && *at <= wake_at;
-        if self.standing.wake_at.as_ref().is_some_and(is_seen_to) {
-            return Ok(());
         }
-        queue.send_later(&LookAfter::source(source), wait).await?;
-        self.standing.wake_at = Some(wake_at);
-        Ok(())
+        if is_waiting && self.standing.health == Health::Unauthorized {
+            // Each round asks whether it is mended.
+            return Ok(None);
+        }
+        if self.is_left || self.is_sweep_left {
+            return Ok(Some(Again {
+                sweeps: self.is_sweep_left,
+                ..Again::AT_ONCE
+            }));
+        }
+        let seen = std::mem::take(&mut self.seen);
+        let most = PAGE + seen.len();
+        let due = self
+            .importing
+            .calls
+            .due_imports(self.source.id, now + HOP, most);
+        // What is said to be due and was looked at is done, and the index is behind; or nobody can read it.
+        let is_past = |at: &str| *at <= *timestamp(now);
+        let first = due
+            .await?
+            .into_iter()
+            .find(|it| is_waiting || !seen.contains(&it.key.id) || !is_past(&it.due_at));
+        let Some(first) = first else {
+            return Ok(None);
+        };
+        let at = OffsetDateTime::parse(&first.due_at, &Rfc3339).unwrap_or(now);
+        let at = at.max(self.standing.pause(now).unwrap_or(now));
+        let after = Duration::try_from(at - now).unwrap_or_default();
+        Ok((after <= HOP).then(|| Again {
+            after: after.min(MAX_DELAY),
+            sweeps: false,
+        }))
     }
 }

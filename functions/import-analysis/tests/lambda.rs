@@ -21,7 +21,7 @@ async fn import_of(host: &str) -> (Value, Value, usize) {
     let binary = env!("CARGO_BIN_EXE_import-analysis");
     let environment = imports.system.stack.environment();
     let mut function = Function::start(binary, &environment).await;
-    let look = LookAfter::sweep(imports.source.id.parse().expect("it is an id"));
+    let look = LookAfter::sweep(imports.org, imports.source.id.parse().expect("it is an id"));
     let event = json!({"Records": [{"messageId": "1", "body": look.to_json()}]});
     let answer = function.invoke(event).await.json();
     assert_eq!(answer, json!({"batchItemFailures": []}));

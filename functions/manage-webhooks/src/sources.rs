@@ -214,15 +214,12 @@ impl Managing {
         })
     }
 
-    /// Has somebody look after a source of whose server reports are made: whether it answers, and what is due. If the queue does not take
-    /// that, the hourly round does it. `resumes` if the server is known to answer.
+    /// Has somebody look after a source: whether its server answers, and what is due. If the queue does not take that, the hourly round
+    /// does it. `resumes` if the server is known to answer.
     async fn look_after(&self, source: &Source, resumes: bool) {
-        if source.importing().is_none() {
-            return;
-        }
         let look = LookAfter {
             resumes,
-            ..LookAfter::sweep(source.id)
+            ..LookAfter::sweep(source.org, source.id)
         };
         if let Err(error) = self.imports_queue.send(&[look]).await {
             tracing::warn!(source = %source.id, "source {} waits for the round: {error:#}", source.id);
@@ -269,7 +266,9 @@ impl Managing {
             return Err(ApiError::new(ErrorCode::TooManySources, message));
         }
         note(caller, source.id, "created");
-        self.look_after(&source, false).await;
+        if source.importing().is_some() {
+            self.look_after(&source, false).await;
+        }
         Ok(answer)
     }
 
@@ -305,7 +304,10 @@ impl Managing {
             .change_source(caller, target, headers, now, change, |_| Ok(None))
             .await?;
         note(caller, source.id, "changed");
-        self.look_after(&source, false).await;
+        // What was to be imported is, or is not any more.
+        if current.importing().is_some() || source.importing().is_some() {
+            self.look_after(&source, false).await;
+        }
         let body = SourceBody::of(&source, None, base, now);
         Precondition::tagged(StatusCode::OK, source.revision, &body)
     }

@@ -232,7 +232,10 @@ impl Receiving {
     async fn import(&self, call: &Call) {
         let is_due = |import: &Import| import.due_at.is_some();
         if call.import.as_ref().is_some_and(is_due)
-            && let Err(error) = self.imports.send(&[LookAfter::call(call.key())]).await
+            && let Err(error) = self
+                .imports
+                .send(&[LookAfter::call(call.org, call.key())])
+                .await
         {
             tracing::error!(
                 source = %call.source, call = %call.id,

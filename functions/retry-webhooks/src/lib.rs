@@ -191,7 +191,10 @@ async fn look_after_sources(retrying: &Retrying, clock: &Clock, round: &mut Roun
         }
         let put = async |start| {
             let (sources, next) = retrying.sources.importing(start).await?;
-            let messages: Vec<LookAfter> = sources.into_iter().map(LookAfter::sweep).collect();
+            let messages = sources.into_iter();
+            let messages: Vec<LookAfter> = messages
+                .map(|(org, source)| LookAfter::sweep(org, source))
+                .collect();
             retrying.imports.send(&messages).await?;
             Ok::<_, store::Error>((messages.len(), next))
         };

@@ -120,7 +120,7 @@ pub struct Origin {
     /// The quality gate, but for its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
-    /// Whether the report was made here of what a server had found: then that server tells of the analysis itself, and no call is made of
+    /// Whether the report was made here of an analysis of which a server has told: then that tells others itself, and no call is made of
     /// the report.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_imported: bool,

@@ -5,7 +5,7 @@ use findings::Mode;
 
 use crate::client::Client;
 use crate::dialect::Dialect;
-use crate::error::{Error, said};
+use crate::error::Error;
 use crate::wire;
 
 /// What a server says of itself, and of whoever asks. What could not be asked since something before it failed is not known.
@@ -62,11 +62,11 @@ async fn fill(client: &Client, checked: &mut Checked) -> Result<(), Problem> {
     let version = Dialect::version_of(client).await?;
     checked.is_reachable = true;
     checked.version = version;
-    checked.is_token_valid = Some(false);
-    if !validate(client).await? {
+    let is_valid = validate(client).await?;
+    checked.is_token_valid = Some(is_valid);
+    if !is_valid {
         return Err(Problem::InvalidToken);
     }
-    checked.is_token_valid = Some(true);
     checked.edition = edition(client).await?;
     let dialect = Dialect::of(client).await?;
     checked.mode = Some(dialect.mode);
@@ -95,7 +95,7 @@ async fn validate(client: &Client) -> Result<bool, Error> {
 /// The edition, where the server tells.
 async fn edition(client: &Client) -> Result<Option<String>, Error> {
     match client.get("api/navigation/global", &[]).await {
-        Ok(wire::Global { edition }) => Ok(edition.map(|it| said(&it))),
+        Ok(wire::Global { edition }) => Ok(edition.map(|it| client.said(&it))),
         Err(
             Error::UnknownUrl(_)
             | Error::NotFound { .. }
@@ -116,5 +116,40 @@ pub async fn greet(client: &Client) -> Result<(), Error> {
     match validate(client).await? {
         true => Ok(()),
         false => Err(Error::Unauthorized),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canned::client_of;
+
+    async fn validity(status: u16, body: &'static str) -> Option<bool> {
+        let client = client_of("squ_0123456789abcdef", move |path| {
+            let version = (200, "2025.1.0.1");
+            let (status, body) = match path {
+                "api/server/version" => version,
+                _ => (status, body),
+            };
+            (status, "Location: /login".to_owned(), body.to_owned())
+        });
+        let checked = check(&client.await).await;
+        assert!(checked.is_reachable && checked.problem.is_some());
+        checked.is_token_valid
+    }
+
+    #[tokio::test]
+    async fn a_token_is_invalid_only_if_the_server_says_so() {
+        for (status, body, expected) in [
+            (503, "", None),
+            (302, "", None),
+            (500, "", None),
+            (200, "<html>", None),
+            (401, "", Some(false)),
+            (200, r#"{"valid":false}"#, Some(false)),
+            (200, r#"{"valid":true}"#, Some(true)),
+        ] {
+            assert_eq!(validity(status, body).await, expected, "{status} {body}");
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use domain::date::GivenDate;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{ClientBuilder, Response, StatusCode, redirect};
@@ -28,6 +30,8 @@ const CONNECTIONS: u32 = 3;
 const CLOUDS: [&str; 2] = ["sonarcloud.io", "sonarqube.us"];
 /// By which a server says when the token expires (`SonarQube`'s Web API, "Authentication"). It is there for tokens that do.
 const TOKEN_EXPIRATION: &str = "sonarqube-authentication-token-expiration";
+/// A shorter token is not hidden, in bytes: of one character there would be asterisks everywhere, and no server gives such tokens.
+const SHORTEST_HIDDEN: usize = 8;
 /// How large an answer may be, in bytes: 500 issues with all their flows have some 2 MB.
 const MOST: usize = 64 << 20;
 
@@ -198,14 +202,30 @@ impl Client {
         let bytes = self.ask(path, parameters).await?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Malformed {
             what: path.to_owned(),
-            why: error.to_string(),
+            why: self.said(&error.to_string()),
         })
     }
 
     /// Asks for a text.
     pub(crate) async fn text(&self, path: &str) -> Result<String, Error> {
         let bytes = self.ask(path, &[]).await?;
-        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+        Ok(self.hide(String::from_utf8_lossy(&bytes).trim()))
+    }
+
+    /// A text of the server's in a message, without the token: a server may repeat what it is asked with.
+    pub(crate) fn said(&self, text: &str) -> String {
+        // The other way round, the beginning of a token that is cut would stay.
+        said(&self.hide(text))
+    }
+
+    /// The same, whole.
+    fn hide(&self, text: &str) -> String {
+        let Token(token) = &self.connection.token;
+        if token.len() < SHORTEST_HIDDEN {
+            return text.to_owned();
+        }
+        let basic = STANDARD_NO_PAD.encode(format!("{token}:"));
+        text.replace(token, "***").replace(&basic, "***")
     }
 
     /// Asks until there is an answer, an error that asking again does not change, or no patience left.
@@ -252,11 +272,11 @@ impl Client {
 
     async fn ask_once(&self, path: &str, parameters: Parameters<'_>) -> Result<Answer, Error> {
         let unreachable = |source: reqwest::Error| match tls_reason(&source) {
-            Some(reason) => Error::Tls(reason),
+            Some(reason) => Error::Tls(self.said(&reason)),
             None => Error::Unreachable {
                 what: path.to_owned(),
                 is_connect: source.is_connect(),
-                why: reason(&source.without_url()),
+                why: self.said(&reason(&source.without_url())),
             },
         };
         let mut response = self.send(path, parameters).await.map_err(unreachable)?;
@@ -303,7 +323,7 @@ impl Client {
             return Ok(Answer::Given(bytes));
         }
         let what = path.to_owned();
-        let message = wire::message(&bytes);
+        let message = self.said(&wire::message(&bytes));
         Err(match status.as_u16() {
             429 | 502..=504 => {
                 return Ok(Answer::Later {
@@ -313,9 +333,10 @@ impl Client {
             }
             300..=399 => {
                 let to = headers.get(LOCATION).and_then(|it| it.to_str().ok());
+                let to = self.hide(to.unwrap_or("somewhere"));
                 // A query may have something in it that opens a session.
-                let to = to.and_then(|it| it.split(['?', '#']).next());
-                Error::Redirected(said(to.unwrap_or("somewhere")))
+                let to = to.split(['?', '#']).next().unwrap_or_default();
+                Error::Redirected(said(to))
             }
             401 => Error::Unauthorized,
             403 => Error::Forbidden { what, message },
@@ -393,4 +414,74 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let at = OffsetDateTime::parse(text, &Rfc2822).ok()?;
     (at - OffsetDateTime::now_utc()).try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::canned::client_of;
+    use crate::check::check;
+
+    const TOKEN: &str = "squ_0123456789abcdef";
+    /// How the token is sent to servers before 10.0.
+    const BASIC: &str = "c3F1XzAxMjM0NTY3ODlhYmNkZWY6";
+
+    /// What is said of a server that answers all with this.
+    async fn problem(status: u16, header: &str, body: String) -> String {
+        let answer = (status, format!("X: y\r\n{header}"), body);
+        let client = client_of(TOKEN, move |path| match path {
+            "api/server/version" => (200, "X: y".to_owned(), "2025.1.0.1".to_owned()),
+            _ => answer.clone(),
+        });
+        check(&client.await).await.problem.unwrap().to_string()
+    }
+
+    #[tokio::test]
+    async fn the_token_is_never_said_not_even_its_beginning() {
+        // Behind so much text it is cut in each kind of message.
+        for before in [0, 470, 490] {
+            for secret in [TOKEN, BASIC] {
+                let text = format!("{}{secret}", "x".repeat(before));
+                let error = format!(r#"{{"errors":[{{"msg":"{text}"}}]}}"#);
+                let location = format!("Location: /{text}");
+                let mut problems = Vec::new();
+                for status in [400, 403, 404, 500] {
+                    problems.push(problem(status, "Y: z", error.clone()).await);
+                }
+                problems.push(problem(302, &location, String::new()).await);
+                let malformed = format!(r#"{{"valid":"{text}"}}"#);
+                problems.push(problem(200, "Y: z", malformed).await);
+                for problem in problems {
+                    assert!(before > 0 || problem.contains("***"), "{problem}");
+                    assert!(!problem.contains(&secret[..6]), "{problem}");
+                    assert!(problem.len() < 800, "{problem}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_token_is_in_nothing_that_a_server_says_of_itself() {
+        let client = client_of(TOKEN, |path| {
+            let body = match path {
+                "api/server/version" => "10.1.0",
+                "api/authentication/validate" => r#"{"valid":true}"#,
+                "api/navigation/global" => r#"{"edition":"squ_0123456789abcdef"}"#,
+                _ => "{}",
+            };
+            (200, "X: y".to_owned(), body.to_owned())
+        });
+        let checked = check(&client.await).await;
+        assert_eq!(checked.edition.as_deref(), Some("***"));
+        let client = client_of("0123456789abcdef", |_| {
+            let version = "10.1.0-0123456789abcdef";
+            (200, "X: y".to_owned(), version.to_owned())
+        });
+        assert_eq!(check(&client.await).await.version, None);
+    }
+
+    #[tokio::test]
+    async fn a_token_of_one_character_is_not_looked_for() {
+        let client = client_of("a", |_| (200, "X: y".to_owned(), "a".to_owned())).await;
+        assert_eq!(client.said("a banana"), "a banana");
+    }
 }

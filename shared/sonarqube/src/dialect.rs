@@ -8,6 +8,9 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::wire;
 
+/// How long a version may be, in characters. Those that there are have up to 17, and development builds a word more.
+const LONGEST_VERSION: usize = 40;
+
 /// What differs between servers, asked once.
 #[derive(Debug)]
 pub(crate) struct Dialect {
@@ -122,8 +125,13 @@ async fn setting(client: &Client) -> Result<Mode, Error> {
     }
 }
 
-/// The first two numbers of a version: 9.9.0.65466, 2025.1.0.102418, and of Community Build 26.3.0.120487.
+/// The first two numbers of a version: 9.9.0.65466, 2025.1.0.102418, and of Community Build 26.3.0.120487. What has anything else in it
+/// is none, for it is stored and shown.
 fn parsed(text: &str) -> Option<(u32, u32)> {
+    let is_of_versions = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'-');
+    if text.len() > LONGEST_VERSION || !text.bytes().all(is_of_versions) {
+        return None;
+    }
     let mut numbers = text.split('.').map(|part| part.parse().ok());
     Some((numbers.next()??, numbers.next()??))
 }
@@ -145,7 +153,23 @@ mod tests {
         ];
         let parsed: Vec<(u32, u32)> = versions.iter().map(|it| parsed(it).unwrap()).collect();
         assert!(parsed.is_sorted());
-        for wrong in ["", "10", "<html>", "10.x"] {
+        assert_eq!(super::parsed("10.8-SNAPSHOT"), None);
+        assert_eq!(super::parsed("10.8.0-SNAPSHOT"), Some((10, 8)));
+        let long = format!("10.0.{}", "1".repeat(LONGEST_VERSION - 5));
+        assert_eq!(super::parsed(&long), Some((10, 0)));
+        let longer = format!("{long}1");
+        let wrong = [
+            "",
+            "10",
+            "<html>",
+            "10.x",
+            "+10.0",
+            "10.0.<b>",
+            "10.0 1",
+            "10.0.\u{1b}[2J",
+            &longer,
+        ];
+        for wrong in wrong {
             assert_eq!(super::parsed(wrong), None, "{wrong}");
         }
     }

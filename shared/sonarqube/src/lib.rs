@@ -3,6 +3,8 @@
 //! One engine serves Server from 9.9 LTA on, Community Build and Cloud. Whatever differs between them is asked, not guessed: see
 //! [`pull`]. [`check`] says whether a server and a token are good for that, and [`history`] which analyses there are. Nothing is changed on the server, and a token needs no more than the right to browse the project.
 
+#[cfg(test)]
+mod canned;
 mod check;
 mod client;
 mod dialect;

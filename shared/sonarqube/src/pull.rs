@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::client::Client;
 use crate::dialect::Dialect;
-use crate::error::{Error, said};
+use crate::error::Error;
 use crate::issues::{Found, FoundHotspots, Search, Which};
 use crate::version::{VersionFallback, version};
 use crate::{issues, rules, wire};
@@ -87,8 +87,8 @@ pub async fn pull(
         let key = newest.key.clone();
         if let Some(expected) = request.analysis.as_ref().filter(|it| **it != key) {
             return Err(Error::Overtaken {
-                branch: said(&branch.name),
-                newest: key,
+                branch: client.said(&branch.name),
+                newest: client.said(&key),
                 expected: expected.clone(),
             });
         }
@@ -117,7 +117,7 @@ async fn branch(client: &Client, request: &Request) -> Result<wire::Branch, Erro
         Some(name) => branch.name == *name,
     };
     let names: Vec<&str> = branches.iter().map(|branch| branch.name.as_str()).collect();
-    let known = said(&names.join(", "));
+    let known = client.said(&names.join(", "));
     let mut branches = branches.into_iter();
     branches.find(is_asked_for).ok_or_else(|| {
         let asked = request
@@ -158,7 +158,7 @@ async fn subject(
         &request.fallback,
     );
     let (version, unusable_version) =
-        version.ok_or_else(|| Error::NoVersion(said(&given.unwrap_or_default())))?;
+        version.ok_or_else(|| Error::NoVersion(search.client.said(&given.unwrap_or_default())))?;
     let (name, measures, profiles) = measures(search).await?;
     let subject = Subject {
         project_key: search.project.to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::error::{Error, said};
+use crate::error::Error;
 use crate::wire;
 
 /// How long between two questions. A background task takes seconds to minutes.
@@ -52,7 +52,7 @@ pub async fn wait_for_task(client: &Client, task: &str, within: Duration) -> Res
             }
             "FAILED" | "CANCELED" => {
                 let why = task.error_message.unwrap_or(task.status);
-                return Ok(Task::Failed(said(&why)));
+                return Ok(Task::Failed(client.said(&why)));
             }
             _ if Instant::now() + PAUSE > end => return Ok(Task::Unfinished),
             _ => tokio::time::sleep(PAUSE).await,

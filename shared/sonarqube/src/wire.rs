@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::error::said;
-
 #[derive(Deserialize)]
 struct Errors {
     errors: Vec<ErrorMessage>,
@@ -14,13 +12,13 @@ struct ErrorMessage {
     msg: String,
 }
 
-/// What a server says of an error; empty when it says nothing, or something that is not its own.
+/// What a server says of an error, whole; empty when it says nothing, or something that is not its own.
 pub(crate) fn message(body: &[u8]) -> String {
     let Ok(Errors { errors }) = serde_json::from_slice(body) else {
         return String::new();
     };
     let messages: Vec<String> = errors.into_iter().map(|error| error.msg).collect();
-    said(&messages.join("; "))
+    messages.join("; ")
 }
 
 #[derive(Deserialize)]
@@ -294,13 +292,14 @@ pub(crate) struct Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::said;
 
     #[test]
     fn of_an_error_only_the_servers_own_words_are_shown() {
         let errors =
             br#"{"errors":[{"msg":"The 'component' parameter\u001b[2J is missing"},{"msg":"b"}]}"#;
         assert_eq!(
-            message(errors),
+            said(&message(errors)),
             "The 'component' parameter [2J is missing; b"
         );
         assert_eq!(message(b""), "");

@@ -4,6 +4,8 @@
 //!
 //! *Invariant:* a call that webhooks are to be told of is stored with its `unannounced` mark, in one write, before it is answered.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use domain::date::timestamp;
@@ -17,7 +19,7 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
 use crate::dynamodb::{
-    self, Changed, Item, Unreadable, batch_get, changed, get, get_item, query_all, query_page,
+    self, Changed, Item, Unreadable, batch_get_only, changed, get, get_item, query_all, query_page,
     string, transact,
 };
 use crate::error::{Context as _, Error, Result};
@@ -290,11 +292,22 @@ impl CallStore {
         Ok(due)
     }
 
-    /// The calls as they are now, without their bodies, in no particular order.
-    pub async fn all_of(&self, keys: impl IntoIterator<Item = CallKey>) -> Result<Vec<Call>> {
-        let items = batch_get(&self.client, &self.table, keys.into_iter().map(table_key));
-        let items = items.await.context("get calls")?;
-        Ok(self.unreadable.rest(Some(items), "call").collect())
+    /// What became of calls as it is known now, of those of which reports were to be made. Their bodies stay where they are.
+    pub async fn imports_of(
+        &self,
+        keys: impl IntoIterator<Item = CallKey>,
+    ) -> Result<HashMap<CallId, Import>> {
+        #[derive(Deserialize)]
+        struct OfCall {
+            id: CallId,
+            import: Option<Import>,
+        }
+        let keys = keys.into_iter().map(table_key);
+        let items = batch_get_only(&self.client, &self.table, keys, &["id", "import"]).await;
+        let items = items.context("get the imports of calls")?;
+        let read = self.unreadable.rest(Some(items), "the import of call");
+        let of = |it: OfCall| it.import.map(|import| (it.id, import));
+        Ok(read.filter_map(of).collect())
     }
 
     /// The calls of a shard that have waited for their announcement since before `before`, longest first.

@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::builders::KeysAndAttributesBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
@@ -180,10 +181,20 @@ pub(crate) async fn batch_get(
     table: &str,
     keys: impl IntoIterator<Item = Item>,
 ) -> Result<Vec<Item>> {
+    batch_get_only(client, table, keys, &[]).await
+}
+
+/// The same, with only these attributes; with all of them if none is named.
+pub(crate) async fn batch_get_only(
+    client: &Client,
+    table: &str,
+    keys: impl IntoIterator<Item = Item>,
+    attributes: &[&str],
+) -> Result<Vec<Item>> {
     let keys: Vec<Item> = keys.into_iter().collect();
     let mut items = Vec::with_capacity(keys.len());
     for keys in keys.chunks(MAX_BATCH_GET) {
-        let keys = KeysAndAttributes::builder()
+        let keys = only(attributes)
             .set_keys(Some(keys.to_vec()))
             .consistent_read(true)
             .build()?;
@@ -209,6 +220,21 @@ pub(crate) async fn batch_get(
         }
     }
     Ok(items)
+}
+
+/// A request for these attributes; for all of them if none is named.
+fn only(attributes: &[&str]) -> KeysAndAttributesBuilder {
+    let request = KeysAndAttributes::builder();
+    if attributes.is_empty() {
+        return request;
+    }
+    // Names that DynamoDB has reserved can be given in this way only, and others may be.
+    let aliases: Vec<String> = attributes.iter().map(|name| format!("#{name}")).collect();
+    let request = request.projection_expression(aliases.join(", "));
+    let names = aliases.into_iter().zip(attributes);
+    names.fold(request, |request, (alias, name)| {
+        request.expression_attribute_names(alias, *name)
+    })
 }
 
 /// Sends a single write, again while it collides with a transaction on the same item: the SDK does not know that reason.
@@ -338,6 +364,18 @@ mod tests {
     use super::*;
     use aws_sdk_dynamodb::types::CancellationReason;
     use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+
+    #[test]
+    fn of_many_items_only_the_attributes_are_read_that_are_named() {
+        let request = |attributes| only(attributes).keys(Item::new()).build().unwrap();
+        let some = request(&["id", "import"]);
+        assert_eq!(some.projection_expression(), Some("#id, #import"));
+        let names = [("#id", "id"), ("#import", "import")];
+        let names = names.map(|(alias, name)| (alias.to_owned(), name.to_owned()));
+        assert_eq!(some.expression_attribute_names(), Some(&names.into()));
+        assert_eq!(request(&[]).projection_expression(), None);
+        assert_eq!(request(&[]).expression_attribute_names(), None);
+    }
 
     fn cancelled(codes: &[&str]) -> NotMade {
         let reason = |code: &&str| CancellationReason::builder().code(*code).build();

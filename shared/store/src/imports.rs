@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use domain::date::timestamp;
 use domain::source::SourceId;
@@ -30,6 +31,8 @@ pub const LEASE_VALIDITY: Duration = Duration::from_secs(16 * 60);
 const STANDING: &str = "standing";
 /// The items of branches begin with this.
 const BRANCH: &str = "branch/";
+/// For how long it is known how a source stands that nobody looks after any more. Each round looks after those that have a server.
+const STANDING_RETENTION: time::Duration = time::Duration::days(90);
 /// How often a lease is asked for that others take and give back.
 const MAX_TRIES: u32 = 5;
 
@@ -56,7 +59,7 @@ pub enum Claim {
 pub enum Released {
     /// It is given back.
     Done,
-    /// It is not: somebody has left a note. There may be something to do that was not seen.
+    /// Somebody has left a note, which is taken away: there may be something to do that was not seen.
     Noted,
     /// It was another's already.
     Lost,
@@ -128,37 +131,80 @@ impl ImportStore {
         Err(Error::new("its lease is taken and given back all the time")).with_context(context)
     }
 
-    /// Gives the lease back with how the source stands, unless somebody has left a note: then that is taken away, and the lease kept.
+    /// Gives the lease back at `now` with how the source stands, unless somebody has left a note: then the lease is kept.
     pub async fn release(
         &self,
         source: SourceId,
         holder: Uuid,
         standing: &Standing,
+        now: OffsetDateTime,
     ) -> Result<Released> {
         let context = || format!("release source {source}");
-        let attributes =
-            AttributeValue::M(to_item(standing).context("make the item of a standing")?);
-        let update = || {
-            self.client
-                .update_item()
-                .table_name(&self.table)
-                .set_key(Some(standing_key(source)))
-                .expression_attribute_values(":holder", string(holder))
-        };
-        let release = update()
-            .update_expression("SET standing = :standing REMOVE holder, leaseUntil")
-            .condition_expression("holder = :holder AND attribute_not_exists(noted)")
-            .expression_attribute_values(":standing", attributes);
+        let release = self
+            .releasing(source, holder, standing, now)?
+            .condition_expression("holder = :holder AND attribute_not_exists(noted)");
         if changed(release).await.with_context(context)? == Changed::Stored {
             return Ok(Released::Done);
         }
-        let see = update()
+        let see = self
+            .updating(source, holder)
             .update_expression("REMOVE noted")
             .condition_expression("holder = :holder");
         Ok(match changed(see).await.with_context(context)? {
             Changed::Stored => Released::Noted,
             Changed::Lost => Released::Lost,
         })
+    }
+
+    /// Gives the lease back at `now` with how the source stands, whether somebody has left a note or not.
+    pub async fn leave(
+        &self,
+        source: SourceId,
+        holder: Uuid,
+        standing: &Standing,
+        now: OffsetDateTime,
+    ) -> Result<Released> {
+        let leave = self
+            .releasing(source, holder, standing, now)?
+            .condition_expression("holder = :holder")
+            .return_values(ReturnValue::AllOld);
+        match single!(leave, UpdateItemError) {
+            Ok(output) => {
+                let before = output.attributes.unwrap_or_default();
+                Ok(match before.contains_key("noted") {
+                    true => Released::Noted,
+                    false => Released::Done,
+                })
+            }
+            Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Released::Lost),
+            Err(error) => Err(describe(error)).with_context(|| format!("leave source {source}")),
+        }
+    }
+
+    fn releasing(
+        &self,
+        source: SourceId,
+        holder: Uuid,
+        standing: &Standing,
+        now: OffsetDateTime,
+    ) -> Result<UpdateItemFluentBuilder> {
+        let standing = to_item(standing).context("make the item of a standing")?;
+        let expires_at = (now + STANDING_RETENTION).unix_timestamp();
+        Ok(self
+            .updating(source, holder)
+            .update_expression(
+                "SET standing = :standing, expiresAt = :expires REMOVE holder, leaseUntil, noted",
+            )
+            .expression_attribute_values(":standing", AttributeValue::M(standing))
+            .expression_attribute_values(":expires", AttributeValue::N(expires_at.to_string())))
+    }
+
+    fn updating(&self, source: SourceId, holder: Uuid) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(standing_key(source)))
+            .expression_attribute_values(":holder", string(holder))
     }
 
     /// How sources stand, of those of which that is known.
@@ -236,9 +282,14 @@ impl ImportStore {
         let page = query_page(query, limit, &self.unreadable, "branch").await;
         let (page, has_more): (Vec<Watched>, bool) =
             page.with_context(|| format!("query the branches of source {source}"))?;
-        let next = page.last().filter(|_| has_more).map(branch_id);
+        let next = page.last().filter(|_| has_more).map(position);
         Ok((page, next))
     }
+}
+
+/// Where a branch lies among its source's.
+pub fn position(watched: &Watched) -> String {
+    branch_id(watched)
 }
 
 fn standing_key(source: SourceId) -> Item {

@@ -63,10 +63,14 @@ impl SourceStore {
             .with_context(|| format!("query the sources of organization {}", org.digest()))
     }
 
-    /// The sources of whose servers reports are made, from behind `start`, and where to go on.
-    pub async fn importing(&self, start: Option<Item>) -> Result<(Vec<SourceId>, Option<Item>)> {
+    /// The sources of whose servers reports are made and whose they are, from behind `start`, and where to go on.
+    pub async fn importing(
+        &self,
+        start: Option<Item>,
+    ) -> Result<(Vec<(OrganizationId, SourceId)>, Option<Item>)> {
         #[derive(Deserialize)]
         struct Key {
+            org: OrganizationId,
             id: SourceId,
         }
         let query = self
@@ -81,7 +85,7 @@ impl SourceStore {
         let output = output.context("query the importing sources")?;
         let keys = self.unreadable.rest(output.items, "the key of source");
         Ok((
-            keys.map(|Key { id }| id).collect(),
+            keys.map(|Key { org, id }| (org, id)).collect(),
             output.last_evaluated_key,
         ))
     }

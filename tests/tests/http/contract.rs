@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use findings::Standard;
 use serde_json::Value;
 use tests::contract::{OPENAPI, codes, operations, resolve};
 use tests::system::{System, text};
@@ -27,6 +28,24 @@ fn gateway_codes() -> BTreeSet<String> {
 fn the_contract_has_every_code_and_no_other() {
     let of_code = ErrorCode::ALL.iter().map(|code| code.as_str().to_owned());
     assert_eq!(codes(), of_code.chain(gateway_codes()).collect());
+}
+
+#[test]
+fn the_contract_has_every_standard_and_no_other() {
+    let standards = &OPENAPI["components"]["schemas"]["Standards"];
+    let named: Vec<&str> = standards["items"]["enum"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    let known: Vec<&str> = Standard::all().iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(named, known);
+    assert_eq!(standards["maxItems"], known.len());
+    let description = text(&standards["description"]);
+    for standard in known {
+        assert!(description.contains(&format!("`{standard}`")), "{standard}");
+    }
 }
 
 #[test]

@@ -119,4 +119,5 @@ async fn what_waits_goes_on_after_a_check_that_is_good() {
     assert_eq!(check(&imports, None).await["ok"], true);
     imports.import(now + Duration::minutes(1)).await;
     assert_eq!(imports.standing().await["state"], "working");
+    assert_eq!(imports.of_task("AZ1").await["state"], "published");
 }

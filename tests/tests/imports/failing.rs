@@ -1,10 +1,12 @@
 //! Whatever may go wrong with a server, and what becomes of its analyses.
 
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use axum::response::{IntoResponse as _, Redirect};
 use local::sonarqube::error;
 use serde_json::{Value, json};
+use store::queue::imports::LookAfter;
 use tests::server::{Imports, TOKEN, analysis, project};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -58,7 +60,7 @@ async fn a_server_that_is_busy_for_an_hour_is_left_alone_more_and_more_and_then_
     assert_eq!(waits[..6], [1, 2, 4, 8, 16, 32]);
     for task in ["AZ1", "AZ2"] {
         let import = imports.of_task(task).await;
-        assert_eq!(import["state"], "failed", "{import}");
+        assert_eq!(import["state"], "pending", "{import}");
         assert!(reason(&import).contains("busy"), "{import}");
     }
     // Two requests for each try, whatever waits.
@@ -151,8 +153,7 @@ async fn a_token_that_is_revoked_halfway_holds_everything_until_there_is_another
         .system
         .manage(imports.org, "PATCH", &path, patch)
         .await;
-    // Also after the three days for which others are tried.
-    imports.import(start + Duration::days(4)).await;
+    imports.import(start + Duration::HOUR * 10).await;
     assert_eq!(imports.reports().await.len(), 2);
     assert_eq!(imports.standing().await["state"], "working");
 }
@@ -207,9 +208,9 @@ async fn no_redirect_is_followed_and_no_address_of_a_call_is_called() {
     let body = body.replace(&imports.server.url, &elsewhere.url);
     imports.source.call(&imports.system, body.as_bytes()).await;
     imports.import(now()).await;
-    let standing = imports.standing().await;
-    assert_eq!(standing["state"], "unreachable");
-    assert!(reason(&standing).contains("leads elsewhere"), "{standing}");
+    let import = imports.of_task("AZ1").await;
+    assert_eq!(import["state"], "failed");
+    assert!(reason(&import).contains("leads elsewhere"), "{import}");
     assert_eq!(elsewhere.asked().len(), 0);
 }
 
@@ -255,4 +256,162 @@ async fn a_token_that_expires_soon_shows() {
     let standing = imports.standing().await;
     assert_eq!(standing["isTokenExpiring"], true, "{standing}");
     assert_eq!(time(&standing["tokenExpiresAt"]).date(), expires.date());
+}
+
+#[tokio::test]
+async fn a_token_may_be_entered_days_later() {
+    let imports = Imports::start().await;
+    let start = now();
+    imports.server.accept("squ_new", None);
+    imports.call("trunk", "AZ1").await;
+    for hours in 0..=90 {
+        imports.round(start + Duration::HOUR * hours).await;
+    }
+    assert_eq!(imports.of_task("AZ1").await["state"], "unauthorized");
+    let path = format!("/sources/{}", imports.source.id);
+    let patch = Some(json!({"token": "squ_new"}));
+    imports
+        .system
+        .manage(imports.org, "PATCH", &path, patch)
+        .await;
+    imports.import(start + Duration::HOUR * 90).await;
+    assert_eq!(imports.of_task("AZ1").await["state"], "published");
+}
+
+#[tokio::test]
+async fn one_project_that_takes_too_long_holds_up_no_other() {
+    let imports = Imports::start_with(project(1), json!({"branches": ["*"]})).await;
+    let start = now();
+    imports.server.trouble(|asked, _| {
+        let is_large = asked.path == "api/issues/search" && asked.parameter("branch").is_some();
+        is_large.then(|| StatusCode::GATEWAY_TIMEOUT.into_response())
+    });
+    imports.call("release/1.x", "AZ1").await;
+    imports.call("trunk", "AZ2").await;
+    imports.import(start).await;
+    assert_eq!(imports.of_task("AZ2").await["state"], "published");
+    assert_eq!(imports.standing().await["state"], "working");
+    let mut at = start;
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let import = imports.of_task("AZ1").await;
+        assert_eq!(import["state"], "failed", "{import}");
+        let next = time(&import["nextTryAt"]);
+        waits.push((next - at).whole_minutes());
+        at = next;
+        imports.round(at).await;
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16]);
+}
+
+#[tokio::test]
+async fn a_server_that_greets_and_is_busy_otherwise_is_left_alone_more_and_more() {
+    let imports = Imports::start_with(project(1), json!({"branches": ["*"]})).await;
+    let start = now();
+    // As long as an index is rebuilt.
+    imports.server.trouble(|asked, _| {
+        asked
+            .path
+            .ends_with("search")
+            .then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
+    });
+    for (task, branch) in [("AZ1", "trunk"), ("AZ2", "release/1.x"), ("AZ3", "trunk")] {
+        imports.call(branch, task).await;
+    }
+    imports.import(start).await;
+    let standing = imports.standing().await;
+    assert_eq!(standing["state"], "unreachable", "{standing}");
+    let mut at = start;
+    let mut asked = Vec::new();
+    for minute in 1..=120 {
+        at = start + Duration::minutes(minute);
+        let before = imports.server.asked().len();
+        imports.round(at).await;
+        asked.push(imports.server.asked().len() - before);
+    }
+    let tries = asked.iter().filter(|count| **count > 0).count();
+    assert!(tries <= 15, "{asked:?}");
+    imports.server.trouble(|_, _| None);
+    for hours in 1..=3 {
+        imports.round(at + Duration::HOUR * hours).await;
+    }
+    for task in ["AZ1", "AZ2", "AZ3"] {
+        assert_eq!(imports.of_task(task).await["state"], "published");
+    }
+    assert_eq!(imports.standing().await["state"], "working");
+}
+
+#[tokio::test]
+async fn what_no_server_of_sonarqube_says_is_not_final() {
+    let imports = Imports::start().await;
+    imports.server.trouble(|asked, _| {
+        (asked.path == "api/project_analyses/search")
+            .then(|| (StatusCode::NOT_FOUND, "<html>no such host</html>").into_response())
+    });
+    imports.call("trunk", "AZ1").await;
+    let start = now();
+    imports.import(start).await;
+    let import = imports.of_task("AZ1").await;
+    assert_eq!(import["state"], "not_found", "{import}");
+    assert!(import["nextTryAt"].is_string(), "{import}");
+    imports.server.trouble(|_, _| None);
+    imports.round(start + Duration::HOUR).await;
+    assert_eq!(imports.of_task("AZ1").await["state"], "published");
+}
+
+#[tokio::test]
+async fn a_call_about_the_future_is_refused_and_holds_up_no_other() {
+    let imports = Imports::start().await;
+    for (task, date) in [
+        ("AZ1", "9999-12-31T00:00:00+0000"),
+        ("AZ2", "2099-01-01T00:00:00+0000"),
+    ] {
+        let body = imports.server.call_of("trunk", Some(task));
+        let mut body: Value = serde_json::from_str(&body).unwrap();
+        body["analysedAt"] = json!(date);
+        let body = body.to_string();
+        let reply = imports.source.call(&imports.system, body.as_bytes()).await;
+        assert_eq!(reply.status, StatusCode::ACCEPTED);
+    }
+    imports.call("trunk", "AZ3").await;
+    imports.import(now()).await;
+    for task in ["AZ1", "AZ2"] {
+        let import = imports.of_task(task).await;
+        assert_eq!(import["state"], "failed", "{import}");
+        assert!(import["nextTryAt"].is_null(), "{import}");
+    }
+    assert_eq!(imports.of_task("AZ3").await["state"], "published");
+}
+
+#[tokio::test]
+async fn what_there_is_no_time_for_is_left_to_another_visit() {
+    let imports = Imports::start_with(project(1), json!({"branches": ["*"]})).await;
+    imports.import(now()).await;
+    imports.call("trunk", "AZ1").await;
+    imports.call("release/1.x", "AZ2").await;
+    let look = LookAfter::sweep(imports.org, imports.source.id.parse().unwrap());
+    let mut event = SqsEvent::default();
+    let mut record = SqsMessage::default();
+    record.body = Some(look.to_json());
+    event.records.push(record);
+    imports.server.trouble(|asked, _| {
+        (asked.path == "api/server/version").then(|| {
+            let silent = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+            Response::new(Body::from_stream(silent))
+        })
+    });
+    let budget = std::time::Duration::from_millis(1);
+    let answer = import_analysis::handle(&imports.system.stack.importing, event, now(), budget);
+    assert_eq!(answer.await.batch_item_failures.len(), 0);
+    for import in imports.imports().await {
+        assert_eq!(import["state"], "pending", "{import}");
+    }
+    let standing = imports.standing().await;
+    assert_eq!(standing["state"], "unreachable", "{standing}");
+    assert!(reason(&standing).contains("took too long"), "{standing}");
+    imports.server.trouble(|_, _| None);
+    imports.import(now() + Duration::minutes(2)).await;
+    for import in imports.imports().await {
+        assert_eq!(import["state"], "published", "{import}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tests::server::{Imports, TOKEN};
+use tests::server::{Imports, TOKEN, project};
 use tests::source::Source;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
@@ -192,4 +192,47 @@ async fn a_token_does_not_follow_to_another_server() {
     let shown = system.manage(org, "GET", &path, None).await.json();
     assert_eq!(shown["branches"], json!(["main"]));
     assert_eq!(shown["baseUrl"], "https://two.example.com/");
+}
+
+#[tokio::test]
+async fn what_waits_is_imported_by_the_settings_of_then() {
+    let imports = Imports::start_with(project(1), json!({"branches": ["*"]})).await;
+    imports.server.accept("squ_new", None);
+    imports.call("trunk", "AZ1").await;
+    imports.call("release/1.x", "AZ2").await;
+    let now = OffsetDateTime::now_utc();
+    imports.import(now).await;
+    let path = format!("/sources/{}", imports.source.id);
+    let change = async |settings: Value| {
+        let system = &imports.system;
+        let reply = system
+            .manage(imports.org, "PATCH", &path, Some(settings))
+            .await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        imports.import(now).await;
+    };
+    change(json!({"branches": ["trunk"], "token": "squ_new"})).await;
+    assert_eq!(imports.of_task("AZ1").await["state"], "published");
+    let skipped = imports.of_task("AZ2").await;
+    assert_eq!(skipped["state"], "skipped", "{skipped}");
+    assert_eq!(
+        skipped["reason"],
+        "the source does not want branch 'release/1.x'"
+    );
+}
+
+#[tokio::test]
+async fn what_waits_is_skipped_when_the_source_has_no_server_any_more() {
+    let imports = Imports::start().await;
+    imports.server.accept("squ_new", None);
+    imports.call("trunk", "AZ1").await;
+    let now = OffsetDateTime::now_utc();
+    imports.import(now).await;
+    let path = format!("/sources/{}", imports.source.id);
+    let settings = Some(json!({"baseUrl": null}));
+    let system = &imports.system;
+    system.manage(imports.org, "PATCH", &path, settings).await;
+    imports.import(now).await;
+    let skipped = imports.of_task("AZ1").await;
+    assert_eq!(skipped["state"], "skipped", "{skipped}");
 }

@@ -85,6 +85,27 @@ async fn a_webhook_in_sonarqubes_words_is_told_once_by_sonarqube_itself() {
 }
 
 #[tokio::test]
+async fn a_webhook_in_sonarqubes_words_is_told_of_what_sonarqube_has_not_told() {
+    let imports = Imports::start().await;
+    let system = &imports.system;
+    imports.call("trunk", "AZ1").await;
+    imports.import(now()).await;
+    system.deliver(now()).await;
+    let theirs = Receiver::start().await;
+    let settings = json!({"name": "n", "url": theirs.url, "format": "sonarqube"});
+    system.webhook_with(imports.org, settings).await;
+    imports.server.change(|project| {
+        let missed = tests::server::analysis("trunk-2", 2, "1.1");
+        project.branches[0].analyses.insert(0, missed);
+    });
+    imports.round(now() + Duration::HOUR).await;
+    system.deliver(now() + Duration::HOUR).await;
+    let told = theirs.take();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].json()["project"]["key"], tests::server::PROJECT);
+}
+
+#[tokio::test]
 async fn the_same_call_twice_makes_its_reports_once() {
     let imports = Imports::start().await;
     imports.call("trunk", "AZ1").await;

@@ -1,5 +1,6 @@
 //! Reports that are made of what a source's server has found, as administrators see them.
 
+use findings::Standard;
 use local::DEMO_ORGANIZATION as ORG;
 use local::sonarqube::StandIn;
 use serde_json::json;
@@ -43,6 +44,12 @@ async fn a_server_is_entered_checked_and_shown_with_what_came_of_its_calls() {
     assert_eq!(refused.status, 400, "{refused:?}");
     assert!(refused.text.contains("href=\"#baseUrl\"") && refused.text.contains("http://10.0.0.1"));
     assert!(!refused.text.contains(TOKEN));
+    for standard in Standard::all() {
+        let (id, name) = (&standard.id, standard.name());
+        let is_typed = ["", " checked"][usize::from(id == "cwe-top-25-2024")];
+        let choice = format!("value=\"{id}\"{is_typed}> {name}</label>");
+        assert!(refused.text.contains(&choice), "{choice}: {refused:?}");
+    }
     let created = post(&new, &with(&server.url)).await;
     assert!(created.status.is_success(), "{created:?}");
     let sources = system.manage(ORG, "GET", "/sources", None).await.json();

@@ -1,15 +1,14 @@
 //! What a source was told.
 
-use std::collections::HashMap;
-
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use domain::date::timestamp;
 use domain::event::Event;
 use domain::report::ReportId;
 use domain::source::SourceKind;
 use domain::source::call::{Call as Received, CallId, Outcome};
-use domain::source::import::{Import, ImportState};
+use domain::source::import::{Health, Import, ImportState, Standing};
 use futures_util::future::join_all;
 use serde::Serialize;
 use store::calls::Position;
@@ -76,18 +75,34 @@ struct ImportBody {
 }
 
 impl ImportBody {
-    fn of(import: Import, now: OffsetDateTime) -> Self {
+    /// An import of a source whose server stands so: while that is left alone, nothing of it is tried.
+    fn of(import: Import, standing: &Standing, now: OffsetDateTime) -> Self {
+        let pause = standing.pause(now).filter(|_| import.due_at.is_some());
+        let is_pending = import.state == ImportState::Pending;
+        let reason = match standing.health {
+            Health::Unauthorized | Health::Unreachable if is_pending => standing.reason.clone(),
+            _ => None,
+        };
         Self {
-            next_try_at: to_come(import.due_at.as_ref(), now),
-            state: import.state,
+            // In this form, times are in their order as text too.
+            next_try_at: to_come(import.due_at.as_ref(), now).max(pause.map(timestamp)),
+            state: match standing.health {
+                Health::Unauthorized if is_pending => ImportState::Unauthorized,
+                _ => import.state,
+            },
             reports: import.reports,
-            reason: import.reason,
+            reason: import.reason.or(reason),
         }
     }
 }
 
 impl CallBody {
-    fn of(call: Received, payload: Option<String>, now: OffsetDateTime) -> Self {
+    fn of(
+        call: Received,
+        payload: Option<String>,
+        standing: &Standing,
+        now: OffsetDateTime,
+    ) -> Self {
         // Of what was found nobody has sent anything.
         let payload = payload.filter(|_| call.outcome != Outcome::Found);
         Self {
@@ -101,7 +116,7 @@ impl CallBody {
             project: call.project,
             branch: call.branch,
             task_id: call.task,
-            import: call.import.map(|it| ImportBody::of(it, now)),
+            import: call.import.map(|it| ImportBody::of(it, standing, now)),
             payload,
         }
     }
@@ -132,16 +147,21 @@ pub(crate) async fn list(
         .await?;
     // DynamoDB takes its time to delete what has expired.
     let page: Vec<Received> = page.into_iter().filter(|it| !it.is_expired(now)).collect();
+    let standing = managing.standing(&source).await?;
+    let standing = standing.unwrap_or_default().of(source.revision);
     let (calls, last) = match caller.may_manage {
-        true => managing.with_payloads(page, has_more, now).await?,
+        true => {
+            let read = managing.with_payloads(page, has_more, &standing, now);
+            read.await?
+        }
         false => {
             let last = page.last().filter(|_| has_more).map(Position::of);
             let page = match source.settings.import {
                 Some(_) => managing.with_imports(page).await?,
                 None => page,
             };
-            let calls = page.into_iter().map(|call| CallBody::of(call, None, now));
-            (calls.collect(), last)
+            let body_of = |call| CallBody::of(call, None, &standing, now);
+            (page.into_iter().map(body_of).collect(), last)
         }
     };
     let body = CallsBody {
@@ -154,11 +174,10 @@ pub(crate) async fn list(
 impl Managing {
     /// Calls with what became of their reports, which the index does not have.
     async fn with_imports(&self, page: Vec<Received>) -> Result<Vec<Received>, ApiError> {
-        let read = self.calls.all_of(page.iter().map(Received::key)).await?;
-        let mut imports: HashMap<CallId, Option<Import>> =
-            read.into_iter().map(|it| (it.id, it.import)).collect();
+        let keys = page.iter().map(Received::key);
+        let mut imports = self.calls.imports_of(keys).await?;
         let with = |call: Received| Received {
-            import: imports.remove(&call.id).flatten(),
+            import: imports.remove(&call.id),
             ..call
         };
         Ok(page.into_iter().map(with).collect())
@@ -169,6 +188,7 @@ impl Managing {
         &self,
         page: Vec<Received>,
         has_more: bool,
+        standing: &Standing,
         now: OffsetDateTime,
     ) -> Result<(Vec<CallBody>, Option<Position>), ApiError> {
         /// So many are read at a time. Each may have a megabyte.
@@ -195,7 +215,7 @@ impl Managing {
                     break;
                 }
                 last = Some(Position::of(&call));
-                calls.push(CallBody::of(call, payload, now));
+                calls.push(CallBody::of(call, payload, standing, now));
             }
         }
         let is_cut_short = calls.len() < count;
@@ -207,4 +227,82 @@ impl Managing {
 fn length_in_json(text: &str) -> usize {
     let escaped = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
     text.len() + 5 * text.as_bytes().iter().filter(|it| escaped(it)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::Duration;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+    fn shown(
+        import: &Import,
+        standing: &Standing,
+    ) -> (ImportState, Option<String>, Option<String>) {
+        let body = ImportBody::of(import.clone(), standing, NOW);
+        (body.state, body.reason, body.next_try_at)
+    }
+
+    #[test]
+    fn what_waits_for_a_server_that_is_left_alone_says_why_and_until_when() {
+        let why = || Some("why".to_owned());
+        let pending = Import::pending(NOW - Duration::HOUR);
+        let none = Standing::default();
+        assert_eq!(shown(&pending, &none), (ImportState::Pending, None, None));
+
+        let mut unauthorized = Standing::default();
+        unauthorized.note_unauthorized("why".to_owned(), NOW);
+        let pause = unauthorized.pause(NOW).map(timestamp);
+        assert_eq!(
+            shown(&pending, &unauthorized),
+            (ImportState::Unauthorized, why(), pause)
+        );
+        let mut unreachable = Standing::default();
+        unreachable.note_unreachable("why".to_owned(), None, NOW);
+        let pause = unreachable.pause(NOW).map(timestamp);
+        assert!(pause.is_some());
+        assert_eq!(
+            shown(&pending, &unreachable),
+            (ImportState::Pending, why(), pause.clone())
+        );
+        // The round has not come yet.
+        let resumed = unauthorized.clone().resumed();
+        assert_eq!(
+            shown(&pending, &resumed),
+            (ImportState::Unauthorized, why(), None)
+        );
+
+        let failed = |due_at: OffsetDateTime| Import {
+            due_at: Some(timestamp(due_at)),
+            ..Import::ended(ImportState::Failed, "own".to_owned())
+        };
+        let own = || Some("own".to_owned());
+        assert_eq!(
+            shown(&failed(NOW), &unreachable),
+            (ImportState::Failed, own(), pause)
+        );
+        let later = NOW + Duration::DAY;
+        assert_eq!(
+            shown(&failed(later), &unreachable),
+            (ImportState::Failed, own(), Some(timestamp(later)))
+        );
+    }
+
+    #[test]
+    fn what_is_done_waits_for_nothing() {
+        let mut standing = Standing::default();
+        standing.note_unauthorized("why".to_owned(), NOW);
+        let published = Import::published(Vec::new());
+        assert_eq!(
+            shown(&published, &standing),
+            (ImportState::Published, None, None)
+        );
+        let failed = Import::ended(ImportState::Failed, "own".to_owned());
+        assert_eq!(
+            shown(&failed, &standing),
+            (ImportState::Failed, Some("own".to_owned()), None)
+        );
+    }
 }

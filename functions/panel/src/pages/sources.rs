@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
+use findings::Standard;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -166,27 +167,6 @@ struct CallRow {
     payload: String,
 }
 
-/// A standard that reports can be made of.
-struct Choice {
-    id: &'static str,
-    name: &'static str,
-}
-
-const STANDARDS: [Choice; 3] = [
-    Choice {
-        id: "cwe-top-25-2025",
-        name: "CWE Top 25 2025",
-    },
-    Choice {
-        id: "cwe-top-25-2024",
-        name: "CWE Top 25 2024",
-    },
-    Choice {
-        id: "owasp-top-10-2021",
-        name: "OWASP Top 10 2021",
-    },
-];
-
 #[derive(Clone)]
 struct SourceForm {
     name: String,
@@ -249,7 +229,7 @@ struct FormPage {
     tag: String,
     complaint: Option<Complaint>,
     others: Option<SourceForm>,
-    choices: &'static [Choice],
+    standards: &'static [Standard],
 }
 
 /// What is shown with a form.
@@ -609,7 +589,7 @@ fn form_page(
             tag: with.tag,
             complaint,
             others: with.others,
-            choices: &STANDARDS,
+            standards: Standard::all(),
         },
     )
 }

@@ -19,15 +19,17 @@ pub const PATIENCE: Duration = Duration::days(3);
 /// The pause after the first failure. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::minutes(1);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::hours(6);
+pub const LONGEST_PAUSE: Duration = Duration::hours(6);
 /// An administrator is told so long before a token expires.
 pub const EXPIRY_NOTICE: Duration = Duration::days(14);
 /// A server that does not accept the token is asked again after so long, by the hourly round: it may have been down in part. The
 /// round may be early.
 const UNAUTHORIZED_PAUSE: Duration = Duration::minutes(50);
-/// A branch that was not analysed for so long is not asked about any more, until it is. `SonarQube` itself forgets branches after
-/// 30 days by default.
+/// A branch of which nobody has told for so long is not asked about any more, until somebody does. `SonarQube` itself forgets branches
+/// after 30 days by default.
 const BRANCH_RETENTION: Duration = Duration::days(90);
+/// By so much an analysis may have been made after its call has come: clocks and time zones are set wrong.
+pub const MAX_AHEAD: Duration = Duration::days(1);
 
 /// The server that reports are made from, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,6 +239,9 @@ pub struct Standing {
     /// When somebody looks after it next, in the form of [`timestamp`], if the queue has a message for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<String>,
+    /// Behind which of its branches it is asked on what it has not told of, if it was not asked about all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_to: Option<String>,
 }
 
 impl Standing {
@@ -249,6 +254,7 @@ impl Standing {
         Self {
             revision,
             wake_at: self.wake_at,
+            asked_to: self.asked_to,
             ..Self::default()
         }
     }
@@ -268,7 +274,17 @@ impl Standing {
         (until > now).then_some(until)
     }
 
-    /// The server has answered at `now`.
+    /// The server has accepted the token at `now`. Whether it does anything else is not known yet.
+    pub fn note_greeting(&mut self, token_expires_at: Option<GivenDate>, now: OffsetDateTime) {
+        if self.health == Health::Unauthorized {
+            self.become_(Health::Working, None, now);
+        }
+        self.paused_until = None;
+        self.answered_at = Some(timestamp(now));
+        self.token_expires_at = token_expires_at;
+    }
+
+    /// The server has done what was asked of it by `now`.
     pub fn note_answer(&mut self, token_expires_at: Option<GivenDate>, now: OffsetDateTime) {
         self.become_(Health::Working, None, now);
         self.failures = 0;
@@ -330,19 +346,21 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// A branch with this analysis.
+    /// A branch with this analysis, of which somebody has told by `now`. One that is said to be of the future would hide those until
+    /// then.
     pub fn new(
         source: SourceId,
         project: &str,
         branch: Option<&str>,
         analysed: OffsetDateTime,
+        now: OffsetDateTime,
     ) -> Self {
         Self {
             source,
             project: project.to_owned(),
             branch: branch.map(str::to_owned),
-            analysed: analysed.unix_timestamp(),
-            expires_at: (analysed + BRANCH_RETENTION).unix_timestamp(),
+            analysed: analysed.min(now).unix_timestamp(),
+            expires_at: (now + BRANCH_RETENTION).unix_timestamp(),
         }
     }
 }
@@ -448,6 +466,11 @@ mod tests {
         );
         standing.note_unreachable("down".to_owned(), Some(Duration::days(1)), later);
         assert_eq!(standing.pause(later), Some(later + LONGEST_PAUSE));
+        standing.note_greeting(None, later);
+        assert_eq!(
+            (standing.health, standing.failures, standing.pause(later)),
+            (Health::Unreachable, 2, None)
+        );
         standing.note_answer(None, later);
         assert_eq!(
             (standing.health, standing.failures, standing.pause(later)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use domain::organization::OrganizationId;
 use domain::source::SourceId;
 use domain::source::call::{CallId, CallKey};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ const KIND: &str = "import";
 /// It does not say what there is to do, which is in the tables: so any number of them are as good as one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookAfter {
+    /// Whose it is.
+    pub org: OrganizationId,
     /// The source.
     pub source: SourceId,
     /// The call that the message is sent for. It may be too new for an index.
@@ -30,36 +33,33 @@ pub struct LookAfter {
     /// Whether the server is known to answer, in spite of what is remembered of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumes: bool,
-    /// From behind which of the source's branches on, if some have been asked about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
 }
 
 impl LookAfter {
     /// A source is to be looked after, for whatever is due.
-    pub fn source(source: SourceId) -> Self {
+    pub fn source(org: OrganizationId, source: SourceId) -> Self {
         Self {
+            org,
             source,
             call: None,
             sweeps: false,
             resumes: false,
-            after: None,
         }
     }
 
     /// A call has come.
-    pub fn call(key: CallKey) -> Self {
+    pub fn call(org: OrganizationId, key: CallKey) -> Self {
         Self {
             call: Some(key.id),
-            ..Self::source(key.source)
+            ..Self::source(org, key.source)
         }
     }
 
     /// The source's server is to be asked what it has not told of.
-    pub fn sweep(source: SourceId) -> Self {
+    pub fn sweep(org: OrganizationId, source: SourceId) -> Self {
         Self {
             sweeps: true,
-            ..Self::source(source)
+            ..Self::source(org, source)
         }
     }
 
@@ -98,8 +98,8 @@ impl ImportsQueue {
 
     /// Puts messages on the queue.
     ///
-    /// The source is the message group: of a fair queue (SQS, standard queues) that keeps one source's many messages from delaying the
-    /// others'.
+    /// The organization is the message group: of a fair queue (SQS, standard queues) that keeps one's many sources and slow servers from
+    /// delaying the others'.
     ///
     /// # Errors
     /// The queue did not take each of them. It may have taken some.
@@ -120,7 +120,7 @@ impl ImportsQueue {
 
 fn message(look: &LookAfter, delay: Option<Duration>) -> Message {
     Message {
-        group: look.source.to_string(),
+        group: look.org.to_string(),
         body: look.to_json(),
         delay,
     }
@@ -132,20 +132,21 @@ mod tests {
 
     #[test]
     fn a_message_is_read_as_what_it_is() {
+        let org: OrganizationId = "00000000-0000-4000-8000-000000000003".parse().unwrap();
         let source: SourceId = "00000000-0000-4000-8000-000000000004".parse().unwrap();
         let id = "00000000-0000-8000-8000-000000000005".parse().unwrap();
         for (look, json) in [
             (
-                LookAfter::source(source),
-                r#"{"v":1,"kind":"import","source":"00000000-0000-4000-8000-000000000004"}"#,
+                LookAfter::source(org, source),
+                r#"{"v":1,"kind":"import","org":"00000000-0000-4000-8000-000000000003","source":"00000000-0000-4000-8000-000000000004"}"#,
             ),
             (
-                LookAfter::sweep(source),
-                r#"{"v":1,"kind":"import","source":"00000000-0000-4000-8000-000000000004","sweeps":true}"#,
+                LookAfter::sweep(org, source),
+                r#"{"v":1,"kind":"import","org":"00000000-0000-4000-8000-000000000003","source":"00000000-0000-4000-8000-000000000004","sweeps":true}"#,
             ),
             (
-                LookAfter::call(CallKey { source, id }),
-                r#"{"v":1,"kind":"import","source":"00000000-0000-4000-8000-000000000004","call":"00000000-0000-8000-8000-000000000005"}"#,
+                LookAfter::call(org, CallKey { source, id }),
+                r#"{"v":1,"kind":"import","org":"00000000-0000-4000-8000-000000000003","source":"00000000-0000-4000-8000-000000000004","call":"00000000-0000-8000-8000-000000000005"}"#,
             ),
         ] {
             assert_eq!(look.to_json(), json);
@@ -158,7 +159,7 @@ mod tests {
                 "there is no kind 'due'; known are import",
             ),
             (r#"{"kind":"import","v":2}"#, "version 2"),
-            (r#"{"kind":"import","v":1}"#, "source"),
+            (r#"{"kind":"import","v":1}"#, "org"),
         ] {
             let error = LookAfter::from_json(json).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
