@@ -166,8 +166,7 @@ async fn pass(
     tally: &mut Tally,
 ) -> anyhow::Result<Option<Again>> {
     let Some(settings) = &source.settings.import else {
-        end_all(importing, source, clock).await?;
-        return Ok(None);
+        return end_all(importing, source, clock).await;
     };
     if source.importing().is_none() {
         return Ok(None);
@@ -215,15 +214,21 @@ async fn pass(
 }
 
 /// Ends what was still to be imported of a source that has no server any more.
-async fn end_all(importing: &Importing, source: &Source, clock: &Clock) -> anyhow::Result<()> {
+async fn end_all(
+    importing: &Importing,
+    source: &Source,
+    clock: &Clock,
+) -> anyhow::Result<Option<Again>> {
     let until = clock.now() + time::Duration::days(365);
     let due = importing.calls.due_imports(source.id, until, MAX_ENDED);
+    let due = due.await?;
     let reason = "the source has no server any more";
     let skipped = Import::ended(ImportState::Skipped, reason.to_owned());
-    for due in due.await? {
+    for due in &due {
         importing.calls.set_import(due.key, &skipped).await?;
     }
-    Ok(())
+    // No round comes to it.
+    Ok((due.len() == MAX_ENDED).then_some(Again::AT_ONCE))
 }
 
 /// What is counted of imports.
