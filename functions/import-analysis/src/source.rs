@@ -130,10 +130,14 @@ async fn stay(
         let stays = !is_left && !is_waiting && clock.has_half();
         let imports = &importing.imports;
         let released = match stays {
-            true => imports.release(id, holder, standing, now).await?,
-            false => imports.leave(id, holder, standing, now).await?,
+            true => imports.release(id, holder, standing, now).await,
+            false => imports.leave(id, holder, standing, now).await,
         };
-        match released {
+        if released.is_err() {
+            // Nothing is on the queue.
+            standing.wake_at.clone_from(&before);
+        }
+        match released? {
             Released::Noted if stays => {
                 standing.wake_at = before;
                 look = LookAfter::source(org, id);
@@ -142,7 +146,9 @@ async fn stay(
                 continue;
             }
             // Where the server is left alone, there is nothing to do before it is asked again.
-            Released::Noted if !is_left && !is_waiting => again = Some(Again::AT_ONCE),
+            Released::Noted if !is_left && !is_waiting => {
+                importing.queue.send(&[LookAfter::source(org, id)]).await?;
+            }
             Released::Noted | Released::Done | Released::Lost => {}
         }
         if let Some(Again { after, sweeps }) = again {
@@ -193,6 +199,7 @@ async fn pass(
         troubles: 0,
         seen: HashSet::new(),
         read: HashMap::new(),
+        is_called: look.call.is_some(),
         is_left: false,
         is_sweep_left: false,
     };
@@ -288,6 +295,8 @@ pub(crate) struct Visit<'a> {
     seen: HashSet<CallId>,
     /// What was read in this visit, since when, and the reports that came of it.
     read: HashMap<About, (OffsetDateTime, Vec<ReportId>)>,
+    /// Whether a call has just come.
+    is_called: bool,
     /// Whether there was no time for all of it.
     is_left: bool,
     /// Whether there was no time to ask about all branches.
@@ -402,6 +411,10 @@ impl Visit<'_> {
             // It has just accepted the token: this may be about one project only, whose answers take too long.
             Err(Failure::Unreachable(reason, pause)) => {
                 let failed = later(ImportState::Failed, reason.clone(), pause);
+                // Another like this would take the whole of the next visit.
+                if !self.clock.has_half() {
+                    self.troubles = MAX_TROUBLES;
+                }
                 self.note(Failure::Unreachable(reason, pause));
                 failed
             }
@@ -579,10 +592,13 @@ impl Visit<'_> {
 
     /// Gives up what has waited for the server for too long. Where an administrator only has to enter another token, it waits on.
     async fn give_up(&mut self) -> anyhow::Result<()> {
-        if self.standing.health == Health::Unauthorized {
+        let now = self.clock.now();
+        let since = self.standing.since.as_deref();
+        let since = since.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+        let is_for_long = since.is_some_and(|since| now - since >= PATIENCE);
+        if self.standing.health == Health::Unauthorized || !is_for_long {
             return Ok(());
         }
-        let now = self.clock.now();
         let due = self
             .importing
             .calls
@@ -653,10 +669,12 @@ impl Visit<'_> {
             .await?
             .into_iter()
             .find(|it| is_waiting || !seen.contains(&it.key.id) || !is_past(&it.due_at));
-        let Some(first) = first else {
-            return Ok(None);
+        let at = match first {
+            Some(first) => OffsetDateTime::parse(&first.due_at, &Rfc3339).unwrap_or(now),
+            // The index may not have it yet.
+            None if is_waiting && self.is_called => now,
+            None => return Ok(None),
         };
-        let at = OffsetDateTime::parse(&first.due_at, &Rfc3339).unwrap_or(now);
         let at = at.max(self.standing.pause(now).unwrap_or(now));
         let after = Duration::try_from(at - now).unwrap_or_default();
         Ok((after <= HOP).then(|| Again {

@@ -136,7 +136,7 @@ async fn newest(search: &Search<'_>) -> Result<wire::Analysis, Error> {
         .get("api/project_analyses/search", &parameters)
         .await?;
     let newest = found.analyses.into_iter().next();
-    newest.ok_or_else(|| Error::NeverAnalysed(search.branch.to_owned()))
+    newest.ok_or_else(|| Error::NeverAnalysed(search.client.said(search.branch)))
 }
 
 async fn subject(

@@ -178,6 +178,7 @@ impl Import {
         now: OffsetDateTime,
     ) -> Self {
         let pause = pause(self.failures).max(after.unwrap_or_default());
+        let pause = pause.min(LONGEST_PAUSE);
         let is_over = now - received_at >= PATIENCE;
         Self {
             failures: self.failures + 1,
@@ -307,8 +308,8 @@ impl Standing {
         after: Option<Duration>,
         now: OffsetDateTime,
     ) {
-        let pause = pause(self.failures).max(after.unwrap_or_default());
         self.become_(Health::Unreachable, Some(reason), now);
+        let pause = pause(self.failures).max(after.unwrap_or_default());
         self.failures += 1;
         self.paused_until = Some(timestamp(now + pause.min(LONGEST_PAUSE)));
     }
@@ -446,6 +447,9 @@ mod tests {
             NOW,
         );
         assert_eq!(wanted.due_at, Some(timestamp(NOW + Duration::minutes(9))));
+        let forever = Some(Duration::seconds(i64::MAX));
+        let wanted = wanted.failed(ImportState::Failed, String::new(), NOW, forever, NOW);
+        assert_eq!(wanted.due_at, Some(timestamp(NOW + LONGEST_PAUSE)));
     }
 
     #[test]
