@@ -15,8 +15,8 @@ use sonarqube::{Analysed, Client, Error, Listed, Request, VersionFallback, histo
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
+use crate::failure::Failure;
 use crate::report::{self, NewReport};
-use crate::server::Failure;
 use crate::state::Importing;
 
 /// How often it is begun anew when the branch is analysed meanwhile.
@@ -24,117 +24,103 @@ const MAX_TRIES: usize = 3;
 /// How many analyses of a branch, beside the one that is looked for, may have been made since.
 const MAX_LISTED: u16 = 100;
 
-/// What came of an analysis.
-#[derive(Debug)]
-pub(crate) enum Imported {
-    /// Its reports are there.
-    Published {
-        /// Which.
-        reports: Vec<ReportId>,
-        /// When the analysis was made that they are of, if that is a later one of the same version.
-        later: Option<OffsetDateTime>,
-    },
-    /// The branch was analysed again, as another version.
-    Superseded,
+/// What a server has found in an analysis, or in a later one of the same version.
+pub(crate) struct Found {
+    analysed: Box<Analysed>,
+    /// When the analysis was made, if that is a later one.
+    pub(crate) later: Option<OffsetDateTime>,
+    read_at: OffsetDateTime,
 }
 
-/// An analysis of which a call tells.
+/// What was read of a server.
+enum Read {
+    All(Found),
+    /// Nothing, since that is the newest one.
+    None(Newest),
+}
+
+/// Reads what a server has found in an analysis; `None` if the branch was analysed again, as another version.
+///
+/// # Errors
+/// See [`Failure`].
+pub(crate) async fn read(
+    settings: &ImportSettings,
+    client: &Client,
+    analysis: &Analysis,
+    clock: &Clock,
+) -> Result<Option<Found>, Failure> {
+    let failed = |reason| Failure::Final(ImportState::Failed, reason);
+    let date = analysis
+        .date()
+        .ok_or_else(|| failed("it does not say when the analysis was made".to_owned()))?;
+    let wanted = Wanted::of(settings, analysis, date).map_err(failed)?;
+    for _ in 0..MAX_TRIES {
+        match timeout(clock.left(), wanted.read(client, clock)).await {
+            Ok(Ok(Read::All(found))) => return Ok(Some(found)),
+            Ok(Ok(Read::None(Newest::Superseded))) => return Ok(None),
+            Ok(Ok(Read::None(Newest::Its(_) | Newest::Missing))) => {
+                let reason = "the server does not show that analysis, or not yet".to_owned();
+                return Err(Failure::Later(ImportState::NotFound, reason));
+            }
+            // Perhaps it still has the version.
+            Ok(Err(Error::Overtaken { .. })) => {}
+            Ok(Err(error)) => return Err(Failure::of(&error)),
+            Err(_) => return Err(Failure::slow()),
+        }
+    }
+    let reason = format!("the branch was analysed again while it was read, {MAX_TRIES} times");
+    Err(Failure::Later(ImportState::Failed, reason))
+}
+
+/// A call that tells of an analysis.
 pub(crate) struct Told<'a> {
     /// The call.
     pub(crate) key: CallKey,
     /// What became of it so far.
     pub(crate) before: &'a Import,
-    pub(crate) analysis: &'a Analysis,
-    /// Whether the server has not told of it.
-    pub(crate) is_found: bool,
+    /// Whether the server has told of the analysis itself.
+    pub(crate) is_told_of: bool,
 }
 
-/// Makes the reports of an analysis, and adds them to those that were `made`. What has become of the call is recorded in the transactions
-/// that publish them.
+/// Publishes the reports of what was found, and adds them to those that were `made`. What has become of the call is recorded in the
+/// transactions that publish them. Gives for a reader why one cannot be published.
 ///
 /// # Errors
-/// The outer one is our own fault.
-pub(crate) async fn import(
+/// Our own fault.
+pub(crate) async fn publish(
     importing: &Importing,
     source: &Source,
-    settings: &ImportSettings,
-    client: &Client,
     told: &Told<'_>,
+    found: &Found,
     made: &mut Vec<ReportId>,
     clock: &Clock,
-) -> anyhow::Result<Result<Imported, Failure>> {
-    let analysis = told.analysis;
-    let Some(date) = analysis.date() else {
-        let reason = "it does not say when the analysis was made".to_owned();
-        return Ok(Err(Failure::Final(ImportState::Failed, reason)));
-    };
-    let wanted = match Wanted::of(settings, analysis, date) {
-        Ok(wanted) => wanted,
-        Err(reason) => return Ok(Err(Failure::Final(ImportState::Failed, reason))),
-    };
-    for _ in 0..MAX_TRIES {
-        let now = clock.now();
-        // Only reading is cut short: what is published is told of.
-        let read = async {
-            let newest = match wanted.newest(client).await {
-                Ok(Newest::Its(newest)) => newest,
-                other => return other.map(Read::None),
-            };
-            let analysed = pull(client, &wanted.request(&newest), &|_, _, _| {}).await?;
-            Ok(Read::All(newest, Box::new(analysed)))
+) -> anyhow::Result<Result<(), String>> {
+    let assessments = &found.analysed.assessments;
+    for (position, assessment) in assessments.iter().enumerate() {
+        let with = |report| {
+            let mut with: Vec<ReportId> = made.clone();
+            with.extend((!made.contains(&report)).then_some(report));
+            with
         };
-        let (newest, analysed) = match timeout(clock.left(), read).await {
-            Ok(Ok(Read::All(newest, analysed))) => (newest, analysed),
-            Ok(Ok(Read::None(Newest::Superseded))) => return Ok(Ok(Imported::Superseded)),
-            Ok(Ok(Read::None(Newest::Its(_) | Newest::Missing))) => {
-                let reason = "the server does not show that analysis, or not yet".to_owned();
-                return Ok(Err(Failure::Later(ImportState::NotFound, reason)));
-            }
-            // Perhaps it still has the version.
-            Ok(Err(Error::Overtaken { .. })) => continue,
-            Ok(Err(error)) => return Ok(Err(Failure::of(&error))),
-            Err(_) => return Ok(Err(Failure::slow())),
+        let record = |report| {
+            let import = match position + 1 == assessments.len() {
+                true => Import::published(with(report)),
+                false => told.before.with_reports(with(report)),
+            };
+            Ok(importing.calls.with_import(told.key, &import)?)
         };
-        let count = analysed.assessments.len();
-        for (position, assessment) in analysed.assessments.iter().enumerate() {
-            let with = |report| {
-                let mut with: Vec<ReportId> = made.clone();
-                with.extend((!made.contains(&report)).then_some(report));
-                with
-            };
-            let record = |report| {
-                let import = match position + 1 == count {
-                    true => Import::published(with(report)),
-                    false => told.before.with_reports(with(report)),
-                };
-                Ok(importing.calls.with_import(told.key, &import)?)
-            };
-            let new = NewReport {
-                org: source.org,
-                assessment,
-                is_told_of: !told.is_found,
-                read_at: now,
-            };
-            match report::publish(importing, &new, record, clock).await? {
-                Ok(report) => *made = with(report),
-                Err(reason) => return Ok(Err(Failure::Final(ImportState::Failed, reason))),
-            }
+        let new = NewReport {
+            org: source.org,
+            assessment,
+            is_told_of: told.is_told_of,
+            read_at: found.read_at,
+        };
+        match report::publish(importing, &new, record, clock).await? {
+            Ok(report) => *made = with(report),
+            Err(reason) => return Ok(Err(reason)),
         }
-        return Ok(Ok(Imported::Published {
-            reports: made.clone(),
-            later: (newest.date.instant() != wanted.date.instant()).then(|| newest.date.instant()),
-        }));
     }
-    let reason = format!("the branch was analysed again while it was read, {MAX_TRIES} times");
-    Ok(Err(Failure::Later(ImportState::Failed, reason)))
-}
-
-/// What was read of a server.
-enum Read {
-    /// The analysis, and what was found.
-    All(Listed, Box<Analysed>),
-    /// Nothing, since that is the newest one.
-    None(Newest),
+    Ok(Ok(()))
 }
 
 /// What is wanted of a server.
@@ -184,6 +170,21 @@ impl<'a> Wanted<'a> {
                 .map_err(|error: sonarqube::InvalidFallback| error.to_string())?,
             properties: analysis.properties.clone().unwrap_or_default(),
         })
+    }
+
+    async fn read(&self, client: &Client, clock: &Clock) -> Result<Read, Error> {
+        let read_at = clock.now();
+        let newest = match self.newest(client).await? {
+            Newest::Its(newest) => newest,
+            other => return Ok(Read::None(other)),
+        };
+        let analysed = pull(client, &self.request(&newest), &|_, _, _| {}).await?;
+        let date = newest.date.instant();
+        Ok(Read::All(Found {
+            analysed: Box::new(analysed),
+            later: (date != self.date.instant()).then_some(date),
+            read_at,
+        }))
     }
 
     async fn newest(&self, client: &Client) -> Result<Newest, Error> {

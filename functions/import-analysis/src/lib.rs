@@ -11,11 +11,14 @@
 //! messages may come, be lost, or come twice.
 
 mod analysis;
+mod failure;
 mod missed;
 mod report;
 mod server;
 mod source;
 mod state;
+mod tally;
+mod visit;
 
 use std::time::Duration;
 

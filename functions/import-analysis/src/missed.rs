@@ -11,8 +11,8 @@ use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
 use tokio::time::timeout;
 
-use crate::server::Failure;
-use crate::source::Visit;
+use crate::failure::Failure;
+use crate::visit::Visit;
 
 /// A call about an analysis that is no older may be under way still.
 const GRACE: Duration = Duration::minutes(10);
@@ -28,23 +28,19 @@ const MAX_PENDING: usize = 1000;
 /// Our own fault.
 pub(crate) async fn sweep(visit: &mut Visit<'_>) -> anyhow::Result<()> {
     let (importing, source) = (visit.importing, visit.source.id);
-    let far = visit.clock.now() + Duration::days(365);
-    let pending = importing
-        .calls
-        .due_imports(source, far, MAX_PENDING)
-        .await?;
+    let pending = importing.calls.pending_imports(source, MAX_PENDING).await?;
     // Whatever becomes of these is known.
     let pending: HashSet<(Option<String>, Option<String>)> = pending
         .into_iter()
         .map(|it| (it.project, it.branch))
         .collect();
-    let mut after = visit.standing.asked_to.take();
+    let mut after = visit.server.standing.asked_to.take();
     loop {
         let page = importing.imports.watched(source, after.as_deref(), PAGE);
         let (branches, next) = page.await?;
         for watched in branches {
             if !visit.clock.has_half() {
-                visit.standing.asked_to = after;
+                visit.server.standing.asked_to = after;
                 visit.is_sweep_left = true;
                 return Ok(());
             }
@@ -56,9 +52,9 @@ pub(crate) async fn sweep(visit: &mut Visit<'_>) -> anyhow::Result<()> {
                 ask(visit, &watched).await?;
             }
             after = Some(position(&watched));
-            if visit.client().is_none() {
+            if visit.server.client().is_none() {
                 // The next one begins behind what the server has failed at.
-                visit.standing.asked_to = after;
+                visit.server.standing.asked_to = after;
                 return Ok(());
             }
         }
@@ -82,7 +78,7 @@ fn is_wanted(visit: &Visit<'_>, watched: &Watched) -> bool {
 
 /// Asks for the newest analysis of a branch, and stores it if nobody has told of it.
 async fn ask(visit: &mut Visit<'_>, watched: &Watched) -> anyhow::Result<()> {
-    let Some(client) = visit.client() else {
+    let Some(client) = visit.server.client() else {
         return Ok(());
     };
     let known = OffsetDateTime::from_unix_timestamp(watched.analysed)?;
@@ -95,7 +91,7 @@ async fn ask(visit: &mut Visit<'_>, watched: &Watched) -> anyhow::Result<()> {
     };
     let newest = match listed {
         Ok(listed) => {
-            visit.note_done();
+            visit.server.note_done();
             listed.into_iter().next()
         }
         Err(failure) => {
@@ -104,7 +100,7 @@ async fn ask(visit: &mut Visit<'_>, watched: &Watched) -> anyhow::Result<()> {
                 Failure::Final(ImportState::NotFound, _) => {
                     visit.importing.imports.forget(watched).await?;
                 }
-                failure => visit.note(failure),
+                failure => visit.server.note(failure),
             }
             return Ok(());
         }

@@ -1,76 +1,153 @@
-//! A source's server, and what its errors say of it.
+//! A source's server while the source is looked after: whether it may be asked, and how it does.
 
-use domain::source::import::{ImportSettings, ImportState};
+use domain::source::SourceId;
+use domain::source::import::{Health, ImportSettings, Standing};
 use outbound::sender::Refused;
-use sonarqube::{Client, Connection, Error, Token};
-use time::Duration;
+use runtime::clock::Clock;
+use sonarqube::{Client, Connection, Token};
+use tokio::time::timeout;
 
+use crate::failure::Failure;
 use crate::state::Importing;
+use crate::tally::Tally;
 
-/// Why there are no reports, and what follows from that.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The server does not accept the token: whatever is asked next comes to the same.
-    Unauthorized(String),
-    /// The server cannot be reached or is too busy, and perhaps wants to be left alone for some time.
-    Unreachable(String, Option<Duration>),
-    /// It is about this analysis only, and may be another time.
-    Later(ImportState, String),
-    /// It is about this analysis only, and stays so.
-    Final(ImportState, String),
+/// After so many failures in a row that need not be about one project only, the server is left alone, though it accepts the token.
+const MAX_TROUBLES: u32 = 2;
+
+/// A server.
+pub(crate) struct Server<'a> {
+    importing: &'a Importing,
+    settings: &'a ImportSettings,
+    clock: &'a Clock,
+    pub(crate) standing: &'a mut Standing,
+    /// It, once it has accepted the token.
+    client: Option<Client>,
+    /// How often it has failed in a row since.
+    troubles: u32,
 }
 
-impl Failure {
-    /// It does not answer in the time that there is.
-    pub(crate) fn slow() -> Self {
-        let reason = "the server took too long for all that was asked";
-        Self::Unreachable(reason.to_owned(), None)
-    }
-
-    /// What an error of the server's means.
-    pub(crate) fn of(error: &Error) -> Self {
-        let reason = error.to_string();
-        match error {
-            Error::Unauthorized | Error::InvalidToken => Self::Unauthorized(reason),
-            Error::Busy { after, .. } => {
-                Self::Unreachable(reason, after.and_then(|it| it.try_into().ok()))
-            }
-            Error::Unreachable { .. }
-            | Error::Tls(_)
-            | Error::Redirected(_)
-            | Error::InvalidUrl
-            | Error::NoOrganization
-            | Error::NoMode => Self::Unreachable(reason, None),
-            Error::Forbidden { .. } => Self::Later(ImportState::Unauthorized, reason),
-            // It is no error of `SonarQube`'s: what is before it does not find it.
-            Error::NotFound { message, .. } if message.is_empty() => {
-                Self::Later(ImportState::NotFound, reason)
-            }
-            Error::NotFound { .. } | Error::NoBranch(..) | Error::NeverAnalysed(_) => {
-                Self::Final(ImportState::NotFound, reason)
-            }
-            Error::NoVersion(_) => Self::Final(ImportState::Failed, reason),
-            Error::BadRequest { .. }
-            | Error::UnknownUrl(_)
-            | Error::Failed { .. }
-            | Error::Malformed { .. }
-            | Error::Superseded(_)
-            | Error::Overtaken { .. }
-            | Error::Unsteady(_) => Self::Later(ImportState::Failed, reason),
+impl<'a> Server<'a> {
+    /// One that is at `settings` and stands so, as far as it is known.
+    pub(crate) fn new(
+        importing: &'a Importing,
+        settings: &'a ImportSettings,
+        clock: &'a Clock,
+        standing: &'a mut Standing,
+    ) -> Self {
+        Self {
+            importing,
+            settings,
+            clock,
+            standing,
+            client: None,
+            troubles: 0,
         }
     }
-}
 
-impl Importing {
-    /// A client of a source's server, which reaches no address but those that are allowed.
+    /// Whether the server is left alone.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.standing.pause(self.clock.now()).is_some()
+    }
+
+    /// Whether the server can be asked: it accepts the token, or did so a moment ago.
+    pub(crate) async fn is_there(&mut self) -> anyhow::Result<bool> {
+        if self.is_waiting() {
+            return Ok(false);
+        }
+        if self.client.is_some() {
+            return Ok(true);
+        }
+        let greeted = match self.connect()? {
+            Ok(client) => match timeout(self.clock.left(), sonarqube::greet(&client)).await {
+                Ok(Ok(())) => Ok(client),
+                Ok(Err(error)) => Err(Failure::of(&error)),
+                Err(_) => Err(Failure::slow()),
+            },
+            Err(failure) => Err(failure),
+        };
+        let now = self.clock.now();
+        let (reason, pause) = match greeted {
+            Ok(client) => {
+                self.standing.note_greeting(client.token_expires_at(), now);
+                self.client = Some(client);
+                return Ok(true);
+            }
+            Err(Failure::Unauthorized(reason)) => {
+                self.standing.note_unauthorized(reason, now);
+                return Ok(false);
+            }
+            Err(Failure::Unreachable(reason, pause)) => (reason, pause),
+            Err(Failure::Later(_, reason) | Failure::Final(_, reason)) => (reason, None),
+        };
+        self.standing.note_unreachable(reason, pause, now);
+        Ok(false)
+    }
+
+    /// The server, which has answered.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.client.as_ref().filter(|_| !self.is_waiting())
+    }
+
+    /// Takes note of what has gone wrong with the server since it has accepted the token, if it has.
+    pub(crate) fn note(&mut self, failure: Failure) {
+        let now = self.clock.now();
+        match failure {
+            Failure::Unauthorized(reason) => self.standing.note_unauthorized(reason, now),
+            Failure::Unreachable(reason, pause) => {
+                self.troubles += 1;
+                // Another one that takes its time would take the whole of the next visit.
+                if self.troubles >= MAX_TROUBLES || !self.clock.has_half() {
+                    self.standing.note_unreachable(reason, pause, now);
+                }
+            }
+            Failure::Later(..) | Failure::Final(..) => self.troubles = 0,
+        }
+    }
+
+    /// The server has done what was asked of it.
+    pub(crate) fn note_done(&mut self) {
+        self.troubles = 0;
+    }
+
+    /// Notes how it does, after all that it was asked.
+    pub(crate) fn end(&mut self) {
+        let now = self.clock.now();
+        let Some(expires_at) = self.client().map(Client::token_expires_at) else {
+            return;
+        };
+        match self.troubles {
+            0 => self.standing.note_answer(expires_at, now),
+            _ => self.standing.token_expires_at = expires_at,
+        }
+    }
+
+    /// Counts and logs how the server does, for who runs the system.
+    pub(crate) fn count(&self, source: SourceId, tally: &mut Tally) {
+        let reason = self.standing.reason.as_deref().unwrap_or_default();
+        match self.standing.health {
+            Health::Unauthorized => {
+                tally.unauthorized += 1;
+                tracing::warn!(%source, health = "unauthorized", "the server of source {source} does not accept the token: {reason}");
+            }
+            Health::Unreachable => {
+                tally.unreachable += 1;
+                tracing::warn!(%source, health = "unreachable", "the server of source {source} cannot be asked: {reason}");
+            }
+            Health::Unknown | Health::Working => {}
+        }
+        if self.standing.is_token_expiring(self.clock.now()) {
+            tally.expiring += 1;
+            tracing::warn!(%source, health = "expiring", "the token of source {source} expires soon, or has");
+        }
+    }
+
+    /// A client of the server, which reaches no address but those that are allowed.
     ///
     /// # Errors
     /// The outer one is our own fault.
-    pub(crate) fn client(
-        &self,
-        settings: &ImportSettings,
-    ) -> anyhow::Result<Result<Client, Failure>> {
-        let builder = match self.sender.client_for(&settings.base_url) {
+    fn connect(&self) -> anyhow::Result<Result<Client, Failure>> {
+        let settings = self.settings;
+        let builder = match self.importing.sender.client_for(&settings.base_url) {
             Ok(builder) => builder,
             Err(error) => {
                 let refused: Refused = error.downcast()?;
@@ -83,7 +160,7 @@ impl Importing {
                 token: Token::new(settings.token.reveal())?,
                 organization: settings.organization.clone(),
                 through_proxy: false,
-                patience: self.patience,
+                patience: self.importing.patience,
             };
             Client::through(connection, builder)
         };

@@ -232,7 +232,7 @@ impl CallStore {
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
             .update_expression(format!("REMOVE {}", mark::ATTRIBUTES))
-            .condition_expression("attribute_exists(id)");
+            .condition_expression(THERE);
         changed(update)
             .await
             .with_context(|| format!("mark a call of source {} as announced", key.source))?;
@@ -278,6 +278,21 @@ impl CallStore {
         until: OffsetDateTime,
         limit: usize,
     ) -> Result<Vec<DueImport>> {
+        self.importing(source, timestamp(until), limit).await
+    }
+
+    /// The same, whenever they are due.
+    pub async fn pending_imports(&self, source: SourceId, limit: usize) -> Result<Vec<DueImport>> {
+        // It lies behind every time.
+        self.importing(source, "~".to_owned(), limit).await
+    }
+
+    async fn importing(
+        &self,
+        source: SourceId,
+        until: String,
+        limit: usize,
+    ) -> Result<Vec<DueImport>> {
         let query = self
             .client
             .query()
@@ -286,7 +301,7 @@ impl CallStore {
             .key_condition_expression(format!("#source = :source AND {DUE} <= :until"))
             .expression_attribute_names("#source", "source")
             .expression_attribute_values(":source", string(source))
-            .expression_attribute_values(":until", string(timestamp(until)));
+            .expression_attribute_values(":until", AttributeValue::S(until));
         let page = query_page(query, limit, &self.unreadable, "the key of call").await;
         let (due, _) = page.with_context(|| format!("query the due imports of source {source}"))?;
         Ok(due)

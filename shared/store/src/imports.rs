@@ -93,15 +93,11 @@ impl ImportStore {
         for _ in 0..MAX_TRIES {
             // The SDK may ask twice.
             let claim = self
-                .client
-                .update_item()
-                .table_name(&self.table)
-                .set_key(Some(standing_key(source)))
+                .updating(source, holder)
                 .update_expression("SET holder = :holder, leaseUntil = :until REMOVE noted")
                 .condition_expression(
                     "attribute_not_exists(leaseUntil) OR leaseUntil <= :now OR holder = :holder",
                 )
-                .expression_attribute_values(":holder", string(holder))
                 .expression_attribute_values(":until", string(timestamp(now + LEASE_VALIDITY)))
                 .expression_attribute_values(":now", string(timestamp(now)))
                 .return_values(ReturnValue::AllNew);
@@ -117,10 +113,7 @@ impl ImportStore {
                 Err(error) => return Err(describe(error)).with_context(context),
             }
             let note = self
-                .client
-                .update_item()
-                .table_name(&self.table)
-                .set_key(Some(standing_key(source)))
+                .update(source)
                 .update_expression("SET noted = :now")
                 .condition_expression("leaseUntil > :now")
                 .expression_attribute_values(":now", string(timestamp(now)));
@@ -200,11 +193,15 @@ impl ImportStore {
     }
 
     fn updating(&self, source: SourceId, holder: Uuid) -> UpdateItemFluentBuilder {
+        self.update(source)
+            .expression_attribute_values(":holder", string(holder))
+    }
+
+    fn update(&self, source: SourceId) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(standing_key(source)))
-            .expression_attribute_values(":holder", string(holder))
     }
 
     /// How sources stand, of those of which that is known.

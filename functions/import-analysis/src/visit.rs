@@ -1,0 +1,392 @@
+//! One pass over what a source's server has told of: each call that is due is imported, and noted how the server does.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use domain::analysis::Analysis;
+use domain::date::timestamp;
+use domain::report::ReportId;
+use domain::source::Source;
+use domain::source::call::{Call, CallId, CallKey, Outcome};
+use domain::source::import::{
+    Health, Import, ImportSettings, ImportState, LONGEST_PAUSE, MAX_AHEAD, PATIENCE, Standing,
+    Watched,
+};
+use runtime::clock::Clock;
+use store::queue::MAX_DELAY;
+use store::queue::imports::LookAfter;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::analysis::{Told, publish, read};
+use crate::failure::Failure;
+use crate::missed;
+use crate::server::Server;
+use crate::source::{Again, MAX_ENDED};
+use crate::state::Importing;
+use crate::tally::Tally;
+
+/// How many due calls are read at a time.
+const PAGE: usize = 50;
+/// By so much two functions' clocks may differ.
+const CLOCKS: time::Duration = time::Duration::SECOND;
+/// What falls due within so much time is waited for on the queue; the hourly round has looked by then.
+const HOP: Duration = Duration::from_secs(3600);
+
+/// A source while it is looked after.
+pub(crate) struct Visit<'a> {
+    pub(crate) importing: &'a Importing,
+    pub(crate) source: &'a Source,
+    pub(crate) settings: &'a ImportSettings,
+    pub(crate) clock: &'a Clock,
+    pub(crate) server: Server<'a>,
+    tally: &'a mut Tally,
+    /// By so much what is due later is due already.
+    waited_for: time::Duration,
+    /// The calls that were looked at.
+    seen: HashSet<CallId>,
+    /// What was read in this visit, since when, and the reports that came of it.
+    read: HashMap<About, (OffsetDateTime, Vec<ReportId>)>,
+    /// The call that has just come.
+    called: Option<CallId>,
+    /// Whether there was no time for all of it.
+    is_left: bool,
+    /// Whether there was no time to ask about all branches.
+    pub(crate) is_sweep_left: bool,
+}
+
+/// What a call is about: project, branch, and when that was analysed, in Unix seconds.
+#[derive(PartialEq, Eq, Hash)]
+struct About(String, Option<String>, i64);
+
+impl About {
+    /// `None` of a call that does not say when.
+    fn of(analysis: &Analysis) -> Option<Self> {
+        let date = analysis.date()?.instant().unix_timestamp();
+        let branch = analysis.branch_unless_main().map(str::to_owned);
+        Some(Self(analysis.project.key.clone(), branch, date))
+    }
+}
+
+impl<'a> Visit<'a> {
+    /// One of a source whose server is at `settings`, for what `look` says.
+    pub(crate) fn new(
+        importing: &'a Importing,
+        (source, settings): (&'a Source, &'a ImportSettings),
+        look: &LookAfter,
+        clock: &'a Clock,
+        standing: &'a mut Standing,
+        tally: &'a mut Tally,
+    ) -> Self {
+        // What waits for another time may be possible now.
+        let is_resumed = look.resumes || standing.revision != source.revision;
+        let known = std::mem::take(standing).of(source.revision);
+        *standing = match look.resumes {
+            true => known.resumed(),
+            false => known,
+        };
+        Self {
+            importing,
+            source,
+            settings,
+            clock,
+            server: Server::new(importing, settings, clock, standing),
+            tally,
+            waited_for: match is_resumed {
+                true => LONGEST_PAUSE,
+                false => time::Duration::ZERO,
+            },
+            seen: HashSet::new(),
+            read: HashMap::new(),
+            called: look.call,
+            is_left: false,
+            is_sweep_left: false,
+        }
+    }
+
+    /// Does all that `look` says, and gives when there is more to do.
+    pub(crate) async fn all(mut self, sweeps: bool) -> anyhow::Result<Option<Again>> {
+        self.due().await?;
+        if sweeps {
+            if self.is_left {
+                self.is_sweep_left = true;
+            } else if self.server.is_there().await? {
+                missed::sweep(&mut self).await?;
+                self.due().await?;
+            }
+            self.server.count(self.source.id, self.tally);
+        }
+        self.end().await
+    }
+
+    /// Imports what is due, and the call that the message names.
+    async fn due(&mut self) -> anyhow::Result<()> {
+        let source = self.source.id;
+        let named = self.called.map(|id| CallKey { source, id });
+        let mut next: Vec<CallKey> = named.into_iter().collect();
+        while !self.server.is_waiting() {
+            for key in next {
+                if !self.seen.insert(key.id) {
+                    continue;
+                }
+                if self.seen.len() > 1 && !self.clock.has_half() {
+                    self.is_left = true;
+                    return Ok(());
+                }
+                self.one(key).await?;
+                if self.is_left {
+                    return Ok(());
+                }
+                if self.server.is_waiting() {
+                    return self.give_up().await;
+                }
+            }
+            let until = self.clock.now() + self.waited_for;
+            let most = PAGE + self.seen.len();
+            let due = self
+                .importing
+                .calls
+                .due_imports(self.source.id, until, most);
+            let due = due.await?.into_iter().map(|it| it.key);
+            next = due.filter(|key| !self.seen.contains(&key.id)).collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the reports of one call, if they are still to be made, and records what came of it. One whose server cannot be asked stays
+    /// due.
+    async fn one(&mut self, key: CallKey) -> anyhow::Result<()> {
+        let Some((call, body, before)) = self.still_due(key).await? else {
+            return Ok(());
+        };
+        let source = self.importing.sources.get(self.source.id).await?;
+        if source.map(|it| it.revision) != Some(self.source.revision) {
+            // An administrator has changed it meanwhile.
+            self.is_left = true;
+            return Ok(());
+        }
+        let analysis = match Analysis::read(body.as_bytes()) {
+            Ok(analysis) => analysis,
+            Err(error) => {
+                let failed = Import::ended(ImportState::Failed, error.to_string());
+                return self.record(key, &failed).await;
+            }
+        };
+        // It may not be wanted any more.
+        let now = self.clock.now();
+        let plan = match self.source.includes(&analysis.project.key) {
+            true => self.settings.plan(&analysis, now),
+            false => {
+                let reason = "the source does not want this project";
+                Import::ended(ImportState::Skipped, reason.to_owned())
+            }
+        };
+        if plan.due_at.is_none() {
+            return self.record(key, &plan).await;
+        }
+        if !self.server.is_there().await? {
+            return Ok(());
+        }
+        let mut made = before.reports.clone();
+        let imported = self.import(&call, &before, &analysis, &mut made).await?;
+        if !matches!(imported, Err(Failure::Unreachable(..))) {
+            self.server.note_done();
+        }
+        let received = self.received(&call);
+        let later = |state, reason, after| {
+            let failed = before.failed(state, reason, received, after, self.clock.now());
+            failed.with_reports(made.clone())
+        };
+        let after = match imported {
+            Ok(import) => import,
+            Err(Failure::Final(state, reason)) => Import::ended(state, reason).with_reports(made),
+            Err(Failure::Later(state, reason)) => later(state, reason, None),
+            // It has just accepted the token: this may be about one project only, whose answers take too long.
+            Err(Failure::Unreachable(reason, pause)) => {
+                let failed = later(ImportState::Failed, reason.clone(), pause);
+                self.server.note(Failure::Unreachable(reason, pause));
+                failed
+            }
+            Err(failure @ Failure::Unauthorized(_)) => {
+                self.server.note(failure);
+                return Ok(());
+            }
+        };
+        self.record(key, &after).await
+    }
+
+    /// A call as it is now, with its body, if reports are to be made of it by now. An index may be behind.
+    async fn still_due(&self, key: CallKey) -> anyhow::Result<Option<(Call, String, Import)>> {
+        let call = match self.importing.calls.get(key).await {
+            // It waits for somebody to mend it, and is counted.
+            Err(error) if error.is_unreadable() => {
+                tracing::error!(call = %key.id, "{error:#}");
+                return Ok(None);
+            }
+            call => call?,
+        };
+        let until = timestamp(self.clock.now() + self.waited_for);
+        Ok(call.and_then(|(mut call, body)| {
+            let import = call.import.take()?;
+            let is_due = import.due_at.as_ref().is_some_and(|at| *at <= until);
+            is_due.then_some((call, body, import))
+        }))
+    }
+
+    fn received(&self, call: &Call) -> OffsetDateTime {
+        OffsetDateTime::parse(&call.received_at, &Rfc3339).unwrap_or_else(|_| self.clock.now())
+    }
+
+    /// Makes the reports of an analysis of which a call has told. What was read since that came need not be read again: a server that
+    /// analyses much tells of it at once.
+    async fn import(
+        &mut self,
+        call: &Call,
+        before: &Import,
+        analysis: &Analysis,
+        made: &mut Vec<ReportId>,
+    ) -> anyhow::Result<Result<Import, Failure>> {
+        let Some(client) = self.server.client().cloned() else {
+            anyhow::bail!("the server has not been asked")
+        };
+        let (now, received) = (self.clock.now(), self.received(call));
+        let about = About::of(analysis);
+        let known = about.as_ref().and_then(|it| self.read.get(it));
+        if let Some((_, reports)) = known.filter(|(since, _)| received + CLOCKS <= *since) {
+            return Ok(Ok(Import::published(reports.clone())));
+        }
+        if let Some(date) = analysis.date() {
+            if date.instant() > received + MAX_AHEAD {
+                let reason = "it says that the analysis was made after the call".to_owned();
+                return Ok(Err(Failure::Final(ImportState::Failed, reason)));
+            }
+            // First of all: whatever comes after it may be found then.
+            self.watch(analysis, date.instant()).await?;
+        }
+        // In a box: it is deep.
+        let read = Box::pin(read(self.settings, &client, analysis, self.clock));
+        let found = match read.await {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                let reason =
+                    "the branch was analysed again, as another version, before it was read";
+                let superseded = Import::ended(ImportState::Superseded, reason.to_owned());
+                return Ok(Ok(superseded.with_reports(made.clone())));
+            }
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let told = Told {
+            key: call.key(),
+            before,
+            is_told_of: call.outcome != Outcome::Found,
+        };
+        // That is not cut short: what is published is told of.
+        let published = publish(self.importing, self.source, &told, &found, made, self.clock);
+        if let Err(reason) = published.await? {
+            return Ok(Err(Failure::Final(ImportState::Failed, reason)));
+        }
+        if let Some(later) = found.later {
+            self.watch(analysis, later).await?;
+        }
+        if let Some(about) = about {
+            self.read.insert(about, (now, made.clone()));
+        }
+        Ok(Ok(Import::published(made.clone())))
+    }
+
+    async fn record(&mut self, key: CallKey, import: &Import) -> anyhow::Result<()> {
+        let state = import.state;
+        match state {
+            ImportState::Published => self.tally.published += 1,
+            ImportState::Pending | ImportState::Superseded | ImportState::Skipped => {}
+            ImportState::NotFound | ImportState::Unauthorized | ImportState::Failed => {
+                self.tally.given_up += usize::from(import.due_at.is_none());
+            }
+        }
+        tracing::info!(
+            source = %key.source, call = %key.id, state = ?state, failures = import.failures,
+            "reports of call {} of source {}: {state:?}", key.id, key.source
+        );
+        Ok(self.importing.calls.set_import(key, import).await?)
+    }
+
+    /// Remembers the branch, so that the server can be asked what it has not told of.
+    async fn watch(&self, analysis: &Analysis, analysed: OffsetDateTime) -> anyhow::Result<()> {
+        let project = &analysis.project.key;
+        let branch = analysis.branch_unless_main();
+        let now = self.clock.now();
+        let watched = Watched::new(self.source.id, project, branch, analysed, now);
+        Ok(self.importing.imports.watch(&watched).await?)
+    }
+
+    /// Gives up what has waited for the server for too long. Where an administrator only has to enter another token, it waits on.
+    async fn give_up(&mut self) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let since = self.server.standing.since.as_deref();
+        let since = since.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+        let is_for_long = since.is_some_and(|since| now - since >= PATIENCE);
+        if self.server.standing.health == Health::Unauthorized || !is_for_long {
+            return Ok(());
+        }
+        let due = self
+            .importing
+            .calls
+            .due_imports(self.source.id, now - PATIENCE, MAX_ENDED);
+        for due in due.await? {
+            let Some((call, _, before)) = self.still_due(due.key).await? else {
+                continue;
+            };
+            let reason = self.server.standing.reason.clone().unwrap_or_default();
+            let received = self.received(&call);
+            let failed = before.failed(ImportState::Failed, reason, received, None, now);
+            if failed.due_at.is_none() {
+                self.record(due.key, &failed).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says how the server does, after all, and when somebody is to look after what is left, or falls due before the next round.
+    async fn end(mut self) -> anyhow::Result<Option<Again>> {
+        let now = self.clock.now();
+        let is_waiting = self.server.is_waiting();
+        self.server.end();
+        if is_waiting && self.server.standing.health == Health::Unauthorized {
+            // Each round asks whether it is mended.
+            return Ok(None);
+        }
+        if self.is_left || self.is_sweep_left {
+            return Ok(Some(Again {
+                sweeps: self.is_sweep_left,
+                ..Again::AT_ONCE
+            }));
+        }
+        let seen = std::mem::take(&mut self.seen);
+        let most = PAGE + seen.len();
+        let due = self
+            .importing
+            .calls
+            .due_imports(self.source.id, now + HOP, most);
+        // What is said to be due and was looked at is done, and the index is behind; or nobody can read it.
+        let is_past = |at: &str| *at <= *timestamp(now);
+        let first = due
+            .await?
+            .into_iter()
+            .find(|it| is_waiting || !seen.contains(&it.key.id) || !is_past(&it.due_at));
+        let at = match first {
+            Some(first) => OffsetDateTime::parse(&first.due_at, &Rfc3339).unwrap_or(now),
+            // The index may not have it yet.
+            None if is_waiting && self.called.is_some() => now,
+            None => return Ok(None),
+        };
+        let at = at.max(self.server.standing.pause(now).unwrap_or(now));
+        let after = Duration::try_from(at - now).unwrap_or_default();
+        Ok((after <= HOP).then(|| Again {
+            after: after.min(MAX_DELAY),
+            sweeps: false,
+        }))
+    }
+}
