@@ -12,7 +12,6 @@
 
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use axum::body::Body;
 use axum::http::Request;
 use domain::organization::OrganizationId;
@@ -27,6 +26,7 @@ use store::queue::imports::LookAfter;
 use store::queue::work::Work;
 use tests::at_once::AtOnce;
 use tests::meter::{Meter, Usage};
+use tests::queue::batch;
 use tests::receiver::Receiver;
 use tests::samples::{change, metadata, noise, stored_report};
 use tests::server::{Imports, project};
@@ -367,10 +367,7 @@ async fn importing(meter: &Meter) -> Cost {
     let stack = &imports.system.stack;
     let importing = stack.importing_with(&meter.of(&imports.system, "ImportAnalysis"));
     let look = LookAfter::source(imports.org, imports.source.id.parse().unwrap());
-    let mut record = SqsMessage::default();
-    record.body = Some(look.to_json());
-    let mut event = SqsEvent::default();
-    event.records.push(record);
+    let event = batch([look.to_json()]);
     let (now, budget) = (OffsetDateTime::now_utc(), Duration::from_secs(60));
     import_analysis::handle(&importing.unwrap(), event, now, budget).await;
     assert_eq!(imports.of_task("AZ1").await["state"], "published");
@@ -439,11 +436,7 @@ async fn delivering(
     let mut works = vec![work.clone()];
     let mut sent = Vec::new();
     while let Some(work) = works.pop() {
-        let mut message = SqsMessage::default();
-        message.message_id = Some("1".to_owned());
-        message.body = Some(work.to_json());
-        let mut event = SqsEvent::default();
-        event.records.push(message);
+        let event = batch([work.to_json()]);
         let now = OffsetDateTime::now_utc();
         let budget = Duration::from_secs(60);
         let response = deliver_webhooks::handle(&delivering, event, now, budget).await;

@@ -155,6 +155,63 @@ impl Break {
     }
 }
 
+/// A process whose calls fail as a test says, and the one that is there after it was killed.
+#[derive(Debug)]
+pub struct Process<P> {
+    first: P,
+    second: P,
+    failures: Failures,
+    is_mortal: bool,
+    is_killed: bool,
+}
+
+impl<P> Process<P> {
+    /// One that works with what `make` makes of failures.
+    pub fn new(broken: Option<Break>, make: impl Fn(&Failures) -> P) -> Self {
+        let failures = match broken {
+            None => Failures::none(),
+            Some(Break { n, seam, kill }) => Failures::at(n, seam, kill),
+        };
+        Self {
+            first: make(&failures),
+            second: make(&Failures::none()),
+            failures,
+            is_mortal: broken.is_some_and(|it| it.kill),
+            is_killed: false,
+        }
+    }
+
+    /// What the process that runs now works with.
+    pub fn now(&self) -> &P {
+        match self.is_killed {
+            true => &self.second,
+            false => &self.first,
+        }
+    }
+
+    /// What the one works with whose calls do not fail.
+    pub fn second(&self) -> &P {
+        &self.second
+    }
+
+    /// Ends the process if it was to be killed by now. Gives whether it was: then nobody has heard what it said just now.
+    pub fn note_kill(&mut self) -> bool {
+        let is_new = !self.is_killed && self.is_mortal && self.failures.has_struck();
+        self.is_killed |= is_new;
+        is_new
+    }
+
+    /// Ends the process, whatever has happened.
+    pub fn restart(&mut self) {
+        self.is_killed = true;
+    }
+
+    /// The names of the operations that were called until the restart, in order.
+    pub fn calls(&self) -> Vec<String> {
+        self.failures.log()
+    }
+}
+
 /// The same client, which loses the answer to the first call of an operation: it took effect, and the SDK, to which it looks
 /// like a fault of DynamoDB's, asks once more.
 pub fn asking_twice(

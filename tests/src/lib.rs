@@ -15,6 +15,7 @@ pub mod log;
 pub mod meter;
 pub mod metrics;
 pub mod posted;
+pub mod queue;
 pub mod receiver;
 pub mod samples;
 pub mod server;

@@ -148,6 +148,22 @@ impl Imports {
         assert_eq!(reply.status, 202, "{reply:?}");
     }
 
+    /// Changes settings of the source, and gives it as it is then.
+    pub async fn set(&self, settings: Value) -> Value {
+        let path = format!("/sources/{}", self.source.id);
+        let patch = self.system.manage(self.org, "PATCH", &path, Some(settings));
+        let reply = patch.await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()
+    }
+
+    /// Has the main branch analysed again, so many minutes after the server was set up.
+    pub fn analyse(&self, key: &str, minute: i64, version: &str) {
+        let newest = analysis(key, minute, version);
+        self.server
+            .change(|project| project.branches[0].analyses.insert(0, newest));
+    }
+
     /// Looks after the sources on the queue, as if it were `now`.
     pub async fn import(&self, now: OffsetDateTime) {
         self.system.stack.import(now).await.unwrap();

@@ -1,10 +1,14 @@
 //! A source, and who calls it as `SonarQube` and `CodeScoring` do.
 
+use axum::body::Body;
+use axum::http::Request;
 use domain::organization::OrganizationId;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use receive_events::Receiving;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tower::ServiceExt as _;
 
 use crate::api::{Api, Reply, text};
 
@@ -88,6 +92,15 @@ impl Source {
             request = request.header(*name, *value);
         }
         api.send(request).await
+    }
+
+    /// Calls it, signed, in this process, at a function that works with these. Gives the status.
+    pub async fn call_at(&self, receiving: &Receiving, body: String) -> StatusCode {
+        let (name, proof) = self.proof(body.as_bytes());
+        let request = Request::post(self.path()).header(name, proof);
+        let service = web::api::service(receive_events::router(receiving.clone()));
+        let response = service.oneshot(request.body(Body::from(body)).unwrap());
+        response.await.unwrap().status()
     }
 
     /// What it was told, as an administrator sees it, the newest first.

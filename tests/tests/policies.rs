@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::time::Duration as StdDuration;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::presigning::PresigningConfig;
 use axum::response::IntoResponse as _;
@@ -27,9 +26,10 @@ use store::queue::imports::LookAfter;
 use store::queue::work::Work;
 use store::reports::Commit;
 use tests::failures::{Failures, Seam};
+use tests::queue::batch;
 use tests::receiver::{Answer, Receiver};
 use tests::samples::{change, files, metadata, noise, stored_report};
-use tests::server::{Imports, PROJECT, analysis, project};
+use tests::server::{Imports, PROJECT, project};
 use tests::source::{Source, call_of, signature};
 use tests::system::{System, organization, text};
 use tests::visitor::Visitor;
@@ -420,10 +420,7 @@ async fn import() -> System {
     let importing = stack.importing_with(&clients).unwrap();
     imports.call("release/1.x", "AZ1").await;
     let look = LookAfter::source(imports.org, imports.source.id.parse().unwrap());
-    let mut message = SqsMessage::default();
-    message.body = Some(look.to_json());
-    let mut event = SqsEvent::default();
-    event.records.push(message);
+    let event = batch([look.to_json()]);
     let budget = StdDuration::from_secs(60);
     let response = import_analysis::handle(&importing, event, now, budget).await;
     assert_eq!(response.batch_item_failures.len(), 1);
@@ -454,12 +451,10 @@ async fn import() -> System {
     imports.import(now).await;
     imports.server.trouble(|_, _| None);
     // One that was never told of, and a branch that is gone.
-    imports.server.change(|project| {
-        project.branches[0]
-            .analyses
-            .insert(0, analysis("trunk-2", 2, "1.1"));
-        project.branches.pop();
-    });
+    imports.analyse("trunk-2", 2, "1.1");
+    imports
+        .server
+        .change(|project| drop(project.branches.pop()));
     imports.round(now + Duration::HOUR).await;
     let made = (imports.reports().await, imports.imports().await);
     assert_eq!(made.0.len(), 3, "{made:?}");

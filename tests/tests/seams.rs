@@ -7,8 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration as StdDuration;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use aws_sdk_sqs::types::Message;
 use axum::body::Body;
 use axum::http::Request;
 use deliver_webhooks::Delivering;
@@ -22,7 +20,8 @@ use reqwest::StatusCode;
 use retry_webhooks::Retrying;
 use serde_json::{Value, json};
 use tests::at_once::AtOnce;
-use tests::failures::{Break, Failures};
+use tests::failures::{Break, Failures, Process};
+use tests::queue::ByHand;
 use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::{files, metadata};
 use tests::source::{Source, call_of, event_of, events_of};
@@ -31,14 +30,14 @@ use time::{Duration, OffsetDateTime};
 use tower::ServiceExt as _;
 
 /// What the process under test works with.
-struct Process {
+struct Functions {
     publishing: Publishing,
     receiving: Receiving,
     delivering: Delivering,
     retrying: Retrying,
 }
 
-impl Process {
+impl Functions {
     fn of(system: &System, failures: &Failures) -> Self {
         let stack = &system.stack;
         let clients = |function: &str| AtOnce.of(failures.clients(&stack.clients[function]));
@@ -58,46 +57,29 @@ impl Process {
 struct World {
     system: System,
     org: OrganizationId,
-    failures: Failures,
-    process: Process,
-    /// The process after a restart.
-    fresh: Process,
-    is_killed: bool,
+    process: Process<Functions>,
 }
 
 impl World {
     async fn new(broken: Option<Break>) -> Self {
         let system = System::start().await;
-        let failures = match broken {
-            None => Failures::none(),
-            Some(Break { n, seam, kill }) => Failures::at(n, seam, kill),
-        };
         Self {
             org: organization(),
-            process: Process::of(&system, &failures),
-            fresh: Process::of(&system, &Failures::none()),
+            process: Process::new(broken, |failures| Functions::of(&system, failures)),
             system,
-            failures,
-            is_killed: false,
         }
     }
 
-    /// The process that runs now.
-    fn process(&self) -> &Process {
-        if self.is_killed {
-            &self.fresh
-        } else {
-            &self.process
+    fn queue(&self) -> ByHand<'_> {
+        let stack = &self.system.stack;
+        ByHand {
+            sqs: &stack.sqs,
+            url: stack.events_queue(),
         }
-    }
-
-    /// Ends the process if it was to be killed by now.
-    fn note_kill(&mut self, broken: Option<Break>) {
-        self.is_killed |= broken.is_some_and(|it| it.kill) && self.failures.has_struck();
     }
 
     /// Publishes as CI does it: what fails on our side is repeated.
-    async fn publish(&mut self, broken: Option<Break>, version: &str) -> String {
+    async fn publish(&mut self, version: &str) -> String {
         let publisher = self.system.publisher(self.org).await;
         let begun = publisher.begin(&metadata(version), &files(version)).await;
         let begun: Value = begun.unwrap().json().await.unwrap();
@@ -115,7 +97,7 @@ impl World {
         );
         for _ in 0..3 {
             let stack = &self.system.stack;
-            let publishing = &self.process().publishing;
+            let publishing = &self.process.now().publishing;
             let service = local::service(&local::Functions {
                 publishing,
                 ..stack.functions()
@@ -125,7 +107,7 @@ impl World {
                 .body(Body::empty())
                 .unwrap();
             let response = service.oneshot(request).await.unwrap();
-            self.note_kill(broken);
+            self.process.note_kill();
             if response.status().is_success() {
                 let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
                 return text(&serde_json::from_slice::<Value>(&body.unwrap()).unwrap()["id"]);
@@ -135,37 +117,25 @@ impl World {
     }
 
     /// Calls a source once: `SonarQube` never repeats a call. Gives whether it was taken.
-    async fn call(&mut self, broken: Option<Break>, source: &Source, body: String) -> bool {
-        let (name, proof) = source.proof(body.as_bytes());
-        let request = Request::post(source.path())
-            .header(name, proof)
-            .body(Body::from(body))
-            .unwrap();
-        let receiving = self.process().receiving.clone();
-        let service = web::api::service(receive_events::router(receiving));
-        let was_killed = self.is_killed;
-        let response = service.oneshot(request).await.unwrap();
-        self.note_kill(broken);
+    async fn call(&mut self, source: &Source, body: String) -> bool {
+        let status = source.call_at(&self.process.now().receiving, body).await;
         // Nobody hears what a process says that was killed.
-        response.status() == StatusCode::ACCEPTED && (was_killed || !self.is_killed)
+        !self.process.note_kill() && status == StatusCode::ACCEPTED
     }
 
     /// Takes everything from the queue once. What is not done comes again at the next call.
-    async fn consume(&mut self, broken: Option<Break>, now: OffsetDateTime) {
+    async fn consume(&mut self, now: OffsetDateTime) {
         let mut again = Vec::new();
         loop {
-            let messages = self.receive().await;
+            let messages = self.queue().all().await;
             if messages.is_empty() {
                 break;
             }
-            let mut event = SqsEvent::default();
-            event.records = messages.iter().map(record).collect();
-            let was_killed = self.is_killed;
-            let delivering = &self.process().delivering;
+            let event = ByHand::batch(&messages);
+            let delivering = &self.process.now().delivering;
             let budget = StdDuration::from_secs(60);
             let response = deliver_webhooks::handle(delivering, event, now, budget).await;
-            self.note_kill(broken);
-            let is_lost = self.is_killed && !was_killed;
+            let is_lost = self.process.note_kill();
             for message in messages {
                 let failed = response
                     .batch_item_failures
@@ -175,60 +145,20 @@ impl World {
                 if failed || is_lost {
                     again.push(message);
                 } else {
-                    self.delete(&message).await;
+                    self.queue().delete(&message).await;
                 }
             }
         }
         for message in again {
-            self.show_again(&message).await;
+            self.queue().show_again(&message).await;
         }
     }
 
-    async fn receive(&self) -> Vec<Message> {
-        let mut messages = Vec::new();
-        loop {
-            let receive = self.system.stack.sqs.receive_message();
-            let receive = receive
-                .queue_url(self.system.stack.events_queue())
-                .max_number_of_messages(10);
-            let received = receive.send().await.unwrap().messages.unwrap_or_default();
-            if received.is_empty() {
-                return messages;
-            }
-            messages.extend(received);
-        }
+    async fn round(&mut self, now: OffsetDateTime) {
+        retry_webhooks::round(&self.process.now().retrying, now, retry_webhooks::BUDGET).await;
+        self.process.note_kill();
+        self.consume(now).await;
     }
-
-    async fn delete(&self, message: &Message) {
-        let delete = self.system.stack.sqs.delete_message();
-        let delete = delete
-            .queue_url(self.system.stack.events_queue())
-            .receipt_handle(message.receipt_handle.clone().unwrap());
-        delete.send().await.unwrap();
-    }
-
-    /// As if the visibility timeout had passed.
-    async fn show_again(&self, message: &Message) {
-        let change = self.system.stack.sqs.change_message_visibility();
-        let change = change
-            .queue_url(self.system.stack.events_queue())
-            .receipt_handle(message.receipt_handle.clone().unwrap())
-            .visibility_timeout(0);
-        change.send().await.unwrap();
-    }
-
-    async fn round(&mut self, broken: Option<Break>, now: OffsetDateTime) {
-        retry_webhooks::round(&self.process().retrying, now, retry_webhooks::BUDGET).await;
-        self.note_kill(broken);
-        self.consume(broken, now).await;
-    }
-}
-
-fn record(message: &Message) -> SqsMessage {
-    let mut record = SqsMessage::default();
-    record.message_id.clone_from(&message.message_id);
-    record.body.clone_from(&message.body);
-    record
 }
 
 /// Refuses each message once.
@@ -257,16 +187,16 @@ async fn live(broken: Option<Break>) -> Vec<String> {
 
     let mut expected = BTreeSet::new();
     for version in ["1.0", "1.0"] {
-        let id = world.publish(broken, version).await;
+        let id = world.publish(version).await;
         expected.insert(id);
     }
-    world.consume(broken, start).await;
-    world.round(broken, start + Duration::HOUR).await;
-    let calls = world.failures.log();
+    world.consume(start).await;
+    world.round(start + Duration::HOUR).await;
+    let calls = world.process.calls();
     // Whatever happened, some hours later it is all right.
-    world.is_killed = true;
+    world.process.restart();
     for hours in 2..=5 {
-        world.round(None, start + Duration::HOUR * hours).await;
+        world.round(start + Duration::HOUR * hours).await;
     }
 
     for (receiver, webhook) in receivers.iter().zip(&webhooks) {
@@ -293,16 +223,16 @@ async fn live_with_calls(broken: Option<Break>) -> Vec<String> {
     let start = OffsetDateTime::now_utc();
 
     let mut taken = BTreeSet::new();
-    if world.call(broken, &source, call_of("AZ1")).await {
+    if world.call(&source, call_of("AZ1")).await {
         taken.insert("AZ1".to_owned());
     }
-    world.publish(broken, "1.0").await;
-    world.consume(broken, start).await;
-    world.round(broken, start + Duration::HOUR).await;
-    let calls = world.failures.log();
-    world.is_killed = true;
+    world.publish("1.0").await;
+    world.consume(start).await;
+    world.round(start + Duration::HOUR).await;
+    let calls = world.process.calls();
+    world.process.restart();
     for hours in 2..=3 {
-        world.round(None, start + Duration::HOUR * hours).await;
+        world.round(start + Duration::HOUR * hours).await;
     }
 
     let context = format!("{broken:?}");
@@ -338,13 +268,13 @@ async fn live_with_events(broken: Option<Break>) -> Vec<String> {
 
     let events = ["clones_analysis_started", "clones_analysis_finished"];
     let body = events_of(&events.map(|trigger| event_of(trigger, 7)));
-    let is_taken = world.call(broken, &source, body).await;
-    world.consume(broken, start).await;
-    world.round(broken, start + Duration::HOUR).await;
-    let calls = world.failures.log();
-    world.is_killed = true;
+    let is_taken = world.call(&source, body).await;
+    world.consume(start).await;
+    world.round(start + Duration::HOUR).await;
+    let calls = world.process.calls();
+    world.process.restart();
     for hours in 2..=3 {
-        world.round(None, start + Duration::HOUR * hours).await;
+        world.round(start + Duration::HOUR * hours).await;
     }
 
     let received = receiver.take();
@@ -363,14 +293,19 @@ async fn live_with_events(broken: Option<Break>) -> Vec<String> {
 
 async fn check_that_nothing_is_left(world: &World, broken: Option<Break>) {
     let later = OffsetDateTime::now_utc() + Duration::DAY;
-    let due = retry_webhooks::round(&world.fresh.retrying, later, retry_webhooks::BUDGET).await;
+    let due = retry_webhooks::round(
+        &world.process.second().retrying,
+        later,
+        retry_webhooks::BUDGET,
+    )
+    .await;
     assert_eq!(
         due,
         retry_webhooks::Round::default(),
         "{broken:?}: something is stuck"
     );
     assert!(
-        world.receive().await.is_empty(),
+        world.queue().all().await.is_empty(),
         "{broken:?}: something is on the queue"
     );
 }

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::SqsEvent;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use deliver_webhooks::{Delivering, handle};
 use domain::delivery::DeliveryState;
@@ -387,14 +387,7 @@ fn change(report: &Report) -> Work {
 }
 
 fn event(works: &[Work]) -> SqsEvent {
-    let mut event = SqsEvent::default();
-    for (number, work) in works.iter().enumerate() {
-        let mut message = SqsMessage::default();
-        message.message_id = Some(number.to_string());
-        message.body = Some(work.to_json());
-        event.records.push(message);
-    }
-    event
+    tests::queue::batch(works.iter().map(Work::to_json))
 }
 
 /// User and system time of this process, as Linux tells it.

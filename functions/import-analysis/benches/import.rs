@@ -13,13 +13,13 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use import_analysis::{Importing, handle};
 use outbound::address::AddressPolicy;
 use outbound::sender::{DEADLINE, Sender, SenderOptions};
 use runtime::config::{self, Environment};
 use serde_json::json;
 use store::queue::imports::LookAfter;
+use tests::queue::batch;
 use tests::server::{Imports, project};
 use time::OffsetDateTime;
 
@@ -92,10 +92,7 @@ async fn measure(message: &str) {
         aws_sdk_sqs::Client::new(&aws),
         sender.unwrap(),
     );
-    let mut record = SqsMessage::default();
-    record.body = Some(message.to_owned());
-    let mut event = SqsEvent::default();
-    event.records.push(record);
+    let event = batch([message.to_owned()]);
     let begun = (Instant::now(), cpu());
     let budget = Duration::from_secs(800);
     let now = OffsetDateTime::now_utc();

@@ -8,14 +8,9 @@ use tests::server::Imports;
 /// What becomes of a call, when the server is at this host.
 async fn import_of(host: &str) -> (Value, Value, usize) {
     let imports = Imports::start().await;
-    let path = format!("/sources/{}", imports.source.id);
     let url = imports.server.url.replace("127.0.0.1", host);
     let settings = json!({"baseUrl": url, "token": tests::server::TOKEN});
-    let patched = imports
-        .system
-        .manage(imports.org, "PATCH", &path, Some(settings))
-        .await;
-    assert!(patched.status.is_success(), "{patched:?}");
+    imports.set(settings).await;
     imports.call("trunk", "AZ1").await;
 
     let binary = env!("CARGO_BIN_EXE_import-analysis");

@@ -1,6 +1,6 @@
 //! Batches as Lambda hands them to the function, made by hand, and what they leave behind.
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::SqsBatchResponse;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use store::deliveries::Range;
 use store::dynamodb::Changed;
 use store::queue::work::{DueDeliveries, Work};
 use store::webhooks::Forgotten;
+pub(crate) use tests::queue::batch;
 use tests::receiver::{Answer, Received, Receiver};
 use tests::samples::stored_report;
 use tests::system::{System, text};
@@ -77,19 +78,6 @@ pub(crate) fn sorted(mut ids: Vec<String>) -> Vec<String> {
 /// A message of the queue.
 pub(crate) fn json(work: &Work) -> String {
     work.to_json()
-}
-
-/// A batch of messages with these bodies. Their ids are their places, from `0` on.
-pub(crate) fn batch(bodies: impl IntoIterator<Item = String>) -> SqsEvent {
-    let record = |(place, body): (usize, String)| {
-        let mut record = SqsMessage::default();
-        record.message_id = Some(place.to_string());
-        record.body = Some(body);
-        record
-    };
-    let mut event = SqsEvent::default();
-    event.records = bodies.into_iter().enumerate().map(record).collect();
-    event
 }
 
 /// Hands a batch to the function, and gives the ids of the messages that have to come again.

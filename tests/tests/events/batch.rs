@@ -1,20 +1,13 @@
 //! Batches as Lambda hands them to the function, made by hand.
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use deliver_webhooks::Delivering;
 use store::queue::work::Work;
+use tests::queue::batch;
 use time::OffsetDateTime;
 
 /// Hands messages of the queue over at a time, and gives how many come again.
 pub(crate) async fn handed(delivering: &Delivering, works: &[Work], now: OffsetDateTime) -> usize {
-    let records = works.iter().enumerate().map(|(position, work)| {
-        let mut record = SqsMessage::default();
-        record.message_id = Some(position.to_string());
-        record.body = Some(work.to_json());
-        record
-    });
-    let mut event = SqsEvent::default();
-    event.records = records.collect();
+    let event = batch(works.iter().map(Work::to_json));
     let budget = std::time::Duration::from_secs(60);
     let response = deliver_webhooks::handle(delivering, event, now, budget).await;
     response.batch_item_failures.len()

@@ -79,12 +79,9 @@ async fn each_fault_says_what_is_to_be_mended() {
 #[tokio::test]
 async fn what_is_checked_counts_as_a_test_and_needs_a_server() {
     let imports = Imports::start().await;
-    let path = format!("/sources/{}", imports.source.id);
+    imports.set(json!({"baseUrl": null})).await;
     let system = &imports.system;
-    system
-        .manage(imports.org, "PATCH", &path, Some(json!({"baseUrl": null})))
-        .await;
-    let path = format!("{path}/check");
+    let path = format!("/sources/{}/check", imports.source.id);
     let reply = system.manage(imports.org, "POST", &path, None).await;
     assert_eq!(
         (reply.code().as_str(), &reply.json()["parameter"]),

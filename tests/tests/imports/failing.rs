@@ -1,13 +1,13 @@
 //! Whatever may go wrong with a server, and what becomes of its analyses.
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use axum::response::{IntoResponse as _, Redirect};
 use local::sonarqube::error;
 use serde_json::{Value, json};
 use store::queue::imports::LookAfter;
-use tests::server::{Imports, TOKEN, analysis, project};
+use tests::queue::batch;
+use tests::server::{Imports, TOKEN, project};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
@@ -109,11 +109,7 @@ async fn a_server_that_is_down_for_days_is_given_up_but_not_what_comes_later() {
         "{import}"
     );
     imports.server.trouble(|_, _| None);
-    imports.server.change(|project| {
-        project.branches[0]
-            .analyses
-            .insert(0, analysis("trunk-2", 2, "1.1"));
-    });
+    imports.analyse("trunk-2", 2, "1.1");
     imports.call("trunk", "AZ2").await;
     imports.round(start + Duration::HOUR * 90).await;
     assert_eq!(imports.of_task("AZ2").await["state"], "published");
@@ -147,12 +143,7 @@ async fn a_token_that_is_revoked_halfway_holds_everything_until_there_is_another
     assert!((10..=30).contains(&asked), "{asked}");
     imports.server.trouble(|_, _| None);
     imports.server.accept("squ_new", None);
-    let path = format!("/sources/{}", imports.source.id);
-    let patch = Some(json!({"token": "squ_new"}));
-    imports
-        .system
-        .manage(imports.org, "PATCH", &path, patch)
-        .await;
+    imports.set(json!({"token": "squ_new"})).await;
     imports.import(start + Duration::HOUR * 10).await;
     assert_eq!(imports.reports().await.len(), 2);
     assert_eq!(imports.standing().await["state"], "working");
@@ -268,12 +259,7 @@ async fn a_token_may_be_entered_days_later() {
         imports.round(start + Duration::HOUR * hours).await;
     }
     assert_eq!(imports.of_task("AZ1").await["state"], "unauthorized");
-    let path = format!("/sources/{}", imports.source.id);
-    let patch = Some(json!({"token": "squ_new"}));
-    imports
-        .system
-        .manage(imports.org, "PATCH", &path, patch)
-        .await;
+    imports.set(json!({"token": "squ_new"})).await;
     imports.import(start + Duration::HOUR * 90).await;
     assert_eq!(imports.of_task("AZ1").await["state"], "published");
 }
@@ -390,10 +376,7 @@ async fn what_there_is_no_time_for_is_left_to_another_visit() {
     imports.call("trunk", "AZ1").await;
     imports.call("release/1.x", "AZ2").await;
     let look = LookAfter::sweep(imports.org, imports.source.id.parse().unwrap());
-    let mut event = SqsEvent::default();
-    let mut record = SqsMessage::default();
-    record.body = Some(look.to_json());
-    event.records.push(record);
+    let event = batch([look.to_json()]);
     imports.server.trouble(|asked, _| {
         (asked.path == "api/server/version").then(|| {
             let silent = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();

@@ -60,12 +60,8 @@ async fn a_call_may_be_under_way_for_a_moment() {
     let imports = Imports::start().await;
     imports.call("trunk", "AZ1").await;
     imports.import(now()).await;
-    imports.server.change(|project| {
-        // Some minutes ago, when the round is made.
-        project.branches[0]
-            .analyses
-            .insert(0, analysis("trunk-2", 295, "1.1"));
-    });
+    // Some minutes ago, when the round is made.
+    imports.analyse("trunk-2", 295, "1.1");
     imports.round(now()).await;
     assert_eq!(imports.imports().await.len(), 1);
     imports.round(now() + Duration::HOUR).await;
@@ -77,16 +73,7 @@ async fn what_the_source_does_not_want_any_more_is_not_asked_about() {
     let imports = Imports::start_with(project(2), json!({"branches": ["*"]})).await;
     imports.call("release/1.x", "AZ1").await;
     imports.import(now()).await;
-    let path = format!("/sources/{}", imports.source.id);
-    let system = &imports.system;
-    system
-        .manage(
-            imports.org,
-            "PATCH",
-            &path,
-            Some(json!({"branches": ["trunk"]})),
-        )
-        .await;
+    imports.set(json!({"branches": ["trunk"]})).await;
     imports.import(now()).await;
     let before = imports.server.asked().len();
     imports.round(now() + Duration::HOUR).await;

@@ -4,10 +4,7 @@
 
 use std::time::Duration as StdDuration;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use aws_sdk_sqs::types::Message;
-use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use futures_util::{StreamExt as _, stream};
 use import_analysis::Importing;
@@ -16,10 +13,10 @@ use receive_events::Receiving;
 use retry_webhooks::Retrying;
 use serde_json::json;
 use sonarqube::Patience;
-use tests::failures::{Break, Failures};
-use tests::server::{Imports, PATIENCE, analysis, project};
+use tests::failures::{Break, Failures, Process};
+use tests::queue::ByHand;
+use tests::server::{Imports, PATIENCE, project};
 use time::{Duration, OffsetDateTime};
-use tower::ServiceExt as _;
 
 /// How the world is broken.
 #[derive(Clone, Copy, Debug)]
@@ -34,13 +31,13 @@ enum Broken {
 }
 
 /// What the process under test works with.
-struct Process {
+struct Functions {
     receiving: Receiving,
     importing: Importing,
     retrying: Retrying,
 }
 
-impl Process {
+impl Functions {
     fn of(imports: &Imports, failures: &Failures) -> Self {
         let stack = &imports.system.stack;
         let clients = |function: &str| {
@@ -68,12 +65,7 @@ impl Process {
 
 struct World {
     imports: Imports,
-    failures: Failures,
-    broken: Option<Broken>,
-    process: Process,
-    /// The process after a restart.
-    fresh: Process,
-    is_killed: bool,
+    process: Process<Functions>,
 }
 
 impl World {
@@ -82,113 +74,71 @@ impl World {
             Imports::start_with(project(1), json!({"standards": ["owasp-top-10-2021"]})).await;
         // What creating the source has put there.
         imports.import(OffsetDateTime::now_utc()).await;
-        let failures = match broken {
-            Some(Broken::Aws(it)) => Failures::at(it.n, it.seam, it.kill),
-            Some(Broken::Server { .. }) | None => Failures::none(),
-        };
         let before = imports.server.asked().len();
-        if let Some(Broken::Server { n }) = broken {
-            imports.server.trouble(move |asked, _| {
-                (asked.before + 1 == before + n)
-                    .then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
-            });
-        }
+        let at = match broken {
+            Some(Broken::Aws(it)) => Some(it),
+            Some(Broken::Server { n }) => {
+                imports.server.trouble(move |asked, _| {
+                    (asked.before + 1 == before + n)
+                        .then(|| StatusCode::SERVICE_UNAVAILABLE.into_response())
+                });
+                None
+            }
+            None => None,
+        };
         Self {
-            process: Process::of(&imports, &failures),
-            fresh: Process::of(&imports, &Failures::none()),
+            process: Process::new(at, |failures| Functions::of(&imports, failures)),
             imports,
-            failures,
-            broken,
-            is_killed: false,
         }
     }
 
-    fn process(&self) -> &Process {
-        if self.is_killed {
-            &self.fresh
-        } else {
-            &self.process
+    fn queue(&self) -> ByHand<'_> {
+        let stack = &self.imports.system.stack;
+        ByHand {
+            sqs: &stack.sqs,
+            url: stack.imports_queue(),
         }
-    }
-
-    /// Ends the process if it was to be killed by now.
-    fn note_kill(&mut self) {
-        let kills = matches!(self.broken, Some(Broken::Aws(Break { kill: true, .. })));
-        self.is_killed |= kills && self.failures.has_struck();
     }
 
     /// Calls the source once: `SonarQube` never repeats a call. Gives whether it was taken.
     async fn call(&mut self, task: &str) -> bool {
         let body = self.imports.server.call_of("trunk", Some(task));
-        let (name, proof) = self.imports.source.proof(body.as_bytes());
-        let request = Request::post(self.imports.source.path())
-            .header(name, proof)
-            .body(Body::from(body))
-            .unwrap();
-        let receiving = self.process().receiving.clone();
-        let service = web::api::service(receive_events::router(receiving));
-        let was_killed = self.is_killed;
-        let response = service.oneshot(request).await.unwrap();
-        self.note_kill();
-        response.status() == StatusCode::ACCEPTED && (was_killed || !self.is_killed)
+        let receiving = &self.process.now().receiving;
+        let status = self.imports.source.call_at(receiving, body).await;
+        !self.process.note_kill() && status == StatusCode::ACCEPTED
     }
 
     async fn round(&mut self, now: OffsetDateTime) {
-        retry_webhooks::round(&self.process().retrying, now, retry_webhooks::BUDGET).await;
-        self.note_kill();
+        retry_webhooks::round(&self.process.now().retrying, now, retry_webhooks::BUDGET).await;
+        self.process.note_kill();
         self.consume(now).await;
     }
 
-    /// Takes everything from the queue once. What is not done comes again at the next call.
+    /// Takes everything from the queue once, one message at a time as template.yaml has it. What is not done comes again at the next
+    /// call.
     async fn consume(&mut self, now: OffsetDateTime) {
         let mut again = Vec::new();
-        while let Some(message) = self.receive().await {
-            let mut event = SqsEvent::default();
-            let mut record = SqsMessage::default();
-            record.message_id.clone_from(&message.message_id);
-            record.body.clone_from(&message.body);
-            event.records.push(record);
-            let was_killed = self.is_killed;
-            let budget = StdDuration::from_secs(60);
-            let importing = self.process().importing.clone();
-            let response = import_analysis::handle(&importing, event, now, budget).await;
-            self.note_kill();
-            // A process that was killed says nothing of its messages.
-            let is_lost = self.is_killed && !was_killed;
-            if is_lost || !response.batch_item_failures.is_empty() {
-                again.push(message);
-            } else {
-                self.delete(&message).await;
+        loop {
+            let messages = self.queue().some().await;
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                let event = ByHand::batch(std::slice::from_ref(&message));
+                let importing = &self.process.now().importing;
+                let budget = StdDuration::from_secs(60);
+                let response = import_analysis::handle(importing, event, now, budget).await;
+                // A process that was killed says nothing of its messages.
+                if self.process.note_kill() || !response.batch_item_failures.is_empty() {
+                    again.push(message);
+                } else {
+                    self.queue().delete(&message).await;
+                }
             }
         }
         for message in again {
-            self.show_again(&message).await;
+            self.queue().show_again(&message).await;
         }
-    }
-
-    async fn receive(&self) -> Option<Message> {
-        let stack = &self.imports.system.stack;
-        let receive = stack.sqs.receive_message().queue_url(stack.imports_queue());
-        let received = receive.send().await.unwrap().messages.unwrap_or_default();
-        received.into_iter().next()
-    }
-
-    async fn delete(&self, message: &Message) {
-        let stack = &self.imports.system.stack;
-        let delete = stack.sqs.delete_message().queue_url(stack.imports_queue());
-        let receipt = message.receipt_handle.clone().unwrap();
-        delete.receipt_handle(receipt).send().await.unwrap();
-    }
-
-    /// As if the visibility timeout had passed.
-    async fn show_again(&self, message: &Message) {
-        let stack = &self.imports.system.stack;
-        let change = stack.sqs.change_message_visibility();
-        let change = change
-            .queue_url(stack.imports_queue())
-            .receipt_handle(message.receipt_handle.clone().unwrap())
-            .visibility_timeout(0);
-        change.send().await.unwrap();
     }
 }
 
@@ -200,16 +150,12 @@ async fn live(broken: Option<Broken>) -> (Vec<String>, usize) {
     let is_taken = world.call("AZ1").await;
     world.consume(start).await;
     // One whose call never comes.
-    world.imports.server.change(|project| {
-        project.branches[0]
-            .analyses
-            .insert(0, analysis("trunk-2", 2, "1.1"));
-    });
+    world.imports.analyse("trunk-2", 2, "1.1");
     world.round(start + Duration::HOUR).await;
-    let calls = world.failures.log();
+    let calls = world.process.calls();
     let asked = world.imports.server.asked().len() - asked;
     // Whatever happened, some hours later it is all right.
-    world.is_killed = true;
+    world.process.restart();
     for hours in 2..=3 {
         world.round(start + Duration::HOUR * hours).await;
     }

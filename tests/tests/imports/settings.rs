@@ -202,16 +202,9 @@ async fn what_waits_is_imported_by_the_settings_of_then() {
     imports.call("release/1.x", "AZ2").await;
     let now = OffsetDateTime::now_utc();
     imports.import(now).await;
-    let path = format!("/sources/{}", imports.source.id);
-    let change = async |settings: Value| {
-        let system = &imports.system;
-        let reply = system
-            .manage(imports.org, "PATCH", &path, Some(settings))
-            .await;
-        assert_eq!(reply.status, 200, "{reply:?}");
-        imports.import(now).await;
-    };
-    change(json!({"branches": ["trunk"], "token": "squ_new"})).await;
+    let settings = json!({"branches": ["trunk"], "token": "squ_new"});
+    imports.set(settings).await;
+    imports.import(now).await;
     assert_eq!(imports.of_task("AZ1").await["state"], "published");
     let skipped = imports.of_task("AZ2").await;
     assert_eq!(skipped["state"], "skipped", "{skipped}");
@@ -228,10 +221,7 @@ async fn what_waits_is_skipped_when_the_source_has_no_server_any_more() {
     imports.call("trunk", "AZ1").await;
     let now = OffsetDateTime::now_utc();
     imports.import(now).await;
-    let path = format!("/sources/{}", imports.source.id);
-    let settings = Some(json!({"baseUrl": null}));
-    let system = &imports.system;
-    system.manage(imports.org, "PATCH", &path, settings).await;
+    imports.set(json!({"baseUrl": null})).await;
     imports.import(now).await;
     let skipped = imports.of_task("AZ1").await;
     assert_eq!(skipped["state"], "skipped", "{skipped}");

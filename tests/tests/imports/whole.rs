@@ -94,10 +94,7 @@ async fn a_webhook_in_sonarqubes_words_is_told_of_what_sonarqube_has_not_told() 
     let theirs = Receiver::start().await;
     let settings = json!({"name": "n", "url": theirs.url, "format": "sonarqube"});
     system.webhook_with(imports.org, settings).await;
-    imports.server.change(|project| {
-        let missed = tests::server::analysis("trunk-2", 2, "1.1");
-        project.branches[0].analyses.insert(0, missed);
-    });
+    imports.analyse("trunk-2", 2, "1.1");
     imports.round(now() + Duration::HOUR).await;
     system.deliver(now() + Duration::HOUR).await;
     let told = theirs.take();
@@ -187,11 +184,10 @@ async fn a_quality_gate_that_has_changed_updates_the_reports_if_they_say_somethi
 async fn what_was_overtaken_is_published_under_the_newest_of_its_version_or_is_superseded() {
     let imports = Imports::start().await;
     imports.call("trunk", "AZ1").await;
-    imports.server.change(|project| {
-        let branch = &mut project.branches[0];
-        branch.analyses.insert(0, analysis("trunk-2", 2, "1.0"));
-        branch.issues.push(issue(70));
-    });
+    imports.analyse("trunk-2", 2, "1.0");
+    imports
+        .server
+        .change(|project| project.branches[0].issues.push(issue(70)));
     imports.import(now()).await;
     assert_eq!(imports.of_task("AZ1").await["state"], "published");
     let report =
@@ -199,10 +195,7 @@ async fn what_was_overtaken_is_published_under_the_newest_of_its_version_or_is_s
     assert_eq!(imports.reports().await, [report("1.0", 1, 4)]);
 
     imports.call("trunk", "AZ2").await;
-    imports.server.change(|project| {
-        let branch = &mut project.branches[0];
-        branch.analyses.insert(0, analysis("trunk-3", 3, "2.0"));
-    });
+    imports.analyse("trunk-3", 3, "2.0");
     imports.call("trunk", "AZ3").await;
     imports.import(now()).await;
     let superseded = imports.of_task("AZ2").await;
@@ -295,13 +288,8 @@ async fn no_reports_are_made_of_what_the_source_does_not_want() {
 #[tokio::test]
 async fn of_a_source_without_a_server_nothing_is_made() {
     let imports = Imports::start().await;
-    let path = format!("/sources/{}", imports.source.id);
-    let patch = Some(json!({"baseUrl": null}));
-    let reply = imports
-        .system
-        .manage(imports.org, "PATCH", &path, patch)
-        .await;
-    assert!(reply.json().get("baseUrl").is_none(), "{reply:?}");
+    let source = imports.set(json!({"baseUrl": null})).await;
+    assert!(source.get("baseUrl").is_none(), "{source}");
     imports.call("trunk", "AZ1").await;
     imports.import(now()).await;
     assert_eq!(imports.imports().await, [json!(null)]);
