@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use domain::analysis::Branch;
 use domain::source::call::{Call, Missed};
 use domain::source::import::{ImportState, Watched};
 use sonarqube::{Listed, history};
+use store::calls::Stored;
 use store::imports::position;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime};
@@ -67,13 +67,10 @@ pub(crate) async fn sweep(visit: &mut Visit<'_>) -> anyhow::Result<()> {
 
 /// Whether the source is still about the branch.
 fn is_wanted(visit: &Visit<'_>, watched: &Watched) -> bool {
-    let branch = watched.branch.clone().map(|name| Branch {
-        name: Some(name),
-        is_main: Some(false),
-        kind: None,
-    });
     let is_over = watched.expires_at <= visit.clock.now().unix_timestamp();
-    !is_over && visit.source.includes(&watched.project) && visit.settings.wants(branch.as_ref())
+    !is_over
+        && visit.source.includes(&watched.project)
+        && visit.settings.wants(watched.named().as_ref())
 }
 
 /// Asks for the newest analysis of a branch, and stores it if nobody has told of it.
@@ -113,18 +110,20 @@ async fn ask(visit: &mut Visit<'_>, watched: &Watched) -> anyhow::Result<()> {
     let Some(newest) = newest.filter(is_missed) else {
         return Ok(());
     };
-    tracing::info!(
-        source = %visit.source.id,
-        "source {} was never told of an analysis of {}", visit.source.id, newest.date
-    );
     let missed = Missed {
-        project: &watched.project,
-        branch,
+        of: watched,
         analysis: &newest.key,
         date: &newest.date,
     };
     let (call, body) = Call::found(visit.source, &missed, now);
-    visit.importing.calls.store(&call, &body, now).await?;
+    let stored = visit.importing.calls.store(&call, &body, now).await?;
+    // One that is known was found before, and given up.
+    if stored == Stored::New {
+        tracing::info!(
+            source = %visit.source.id, call = %call.id,
+            "source {} was never told of an analysis of {}", visit.source.id, newest.date
+        );
+    }
     Ok(())
 }
 

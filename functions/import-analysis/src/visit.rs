@@ -195,6 +195,7 @@ impl<'a> Visit<'a> {
         if !matches!(imported, Err(Failure::Unreachable(..))) {
             self.server.note_done();
         }
+        let is_later = !matches!(imported, Ok(_) | Err(Failure::Final(..)));
         let received = self.received(&call);
         let later = |state, reason, after| {
             let failed = before.failed(state, reason, received, after, self.clock.now());
@@ -215,6 +216,9 @@ impl<'a> Visit<'a> {
                 return Ok(());
             }
         };
+        if is_later && after.due_at.is_none() {
+            self.watch_before(&analysis, received).await?;
+        }
         self.record(key, &after).await
     }
 
@@ -258,17 +262,21 @@ impl<'a> Visit<'a> {
         if let Some((_, reports)) = known.filter(|(since, _)| received + CLOCKS <= *since) {
             return Ok(Ok(Import::published(reports.clone())));
         }
-        if let Some(date) = analysis.date() {
-            if date.instant() > received + MAX_AHEAD {
-                let reason = "it says that the analysis was made after the call".to_owned();
-                return Ok(Err(Failure::Final(ImportState::Failed, reason)));
-            }
-            // First of all: whatever comes after it may be found then.
-            self.watch(analysis, date.instant()).await?;
+        let date = analysis.date().map(|it| it.instant());
+        if date.is_some_and(|date| date > received + MAX_AHEAD) {
+            let reason = "it says that the analysis was made after the call".to_owned();
+            return Ok(Err(Failure::Final(ImportState::Failed, reason)));
         }
         // In a box: it is deep.
         let read = Box::pin(read(self.settings, &client, analysis, self.clock));
-        let found = match read.await {
+        let read = read.await;
+        // Before it is done: what comes after it is found then, whatever becomes of this process.
+        let later = read.as_ref().ok().and_then(|it| it.as_ref()?.later);
+        let is_for_good = matches!(read, Ok(_) | Err(Failure::Final(..)));
+        if let Some(known) = later.or(date).filter(|_| is_for_good) {
+            self.watch(analysis, known).await?;
+        }
+        let found = match read {
             Ok(Some(found)) => found,
             Ok(None) => {
                 let reason =
@@ -287,9 +295,6 @@ impl<'a> Visit<'a> {
         let published = publish(self.importing, self.source, &told, &found, made, self.clock);
         if let Err(reason) = published.await? {
             return Ok(Err(Failure::Final(ImportState::Failed, reason)));
-        }
-        if let Some(later) = found.later {
-            self.watch(analysis, later).await?;
         }
         if let Some(about) = about {
             self.read.insert(about, (now, made.clone()));
@@ -313,13 +318,25 @@ impl<'a> Visit<'a> {
         Ok(self.importing.calls.set_import(key, import).await?)
     }
 
-    /// Remembers the branch, so that the server can be asked what it has not told of.
-    async fn watch(&self, analysis: &Analysis, analysed: OffsetDateTime) -> anyhow::Result<()> {
-        let project = &analysis.project.key;
-        let branch = analysis.branch_unless_main();
-        let now = self.clock.now();
-        let watched = Watched::new(self.source.id, project, branch, analysed, now);
+    /// Remembers the branch, so that the server can be asked what it has not told of since then.
+    async fn watch(&self, analysis: &Analysis, since: OffsetDateTime) -> anyhow::Result<()> {
+        let watched = Watched::of(self.source.id, analysis, since, self.clock.now());
         Ok(self.importing.imports.watch(&watched).await?)
+    }
+
+    /// Remembers the branch of an analysis that is given up, as one that was not told of: it is found by the next round, as far as it is
+    /// still the newest, and tried once more.
+    async fn watch_before(
+        &self,
+        analysis: &Analysis,
+        received: OffsetDateTime,
+    ) -> anyhow::Result<()> {
+        let date = analysis.date().map(|it| it.instant());
+        match date.filter(|date| *date <= received + MAX_AHEAD) {
+            // `SonarQube` has no fractions.
+            Some(date) => self.watch(analysis, date - time::Duration::SECOND).await,
+            None => Ok(()),
+        }
     }
 
     /// Gives up what has waited for the server for too long. Where an administrator only has to enter another token, it waits on.
@@ -336,13 +353,16 @@ impl<'a> Visit<'a> {
             .calls
             .due_imports(self.source.id, now - PATIENCE, MAX_ENDED);
         for due in due.await? {
-            let Some((call, _, before)) = self.still_due(due.key).await? else {
+            let Some((call, body, before)) = self.still_due(due.key).await? else {
                 continue;
             };
             let reason = self.server.standing.reason.clone().unwrap_or_default();
             let received = self.received(&call);
             let failed = before.failed(ImportState::Failed, reason, received, None, now);
             if failed.due_at.is_none() {
+                if let Ok(analysis) = Analysis::read(body.as_bytes()) {
+                    self.watch_before(&analysis, received).await?;
+                }
                 self.record(due.key, &failed).await?;
             }
         }

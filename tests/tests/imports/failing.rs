@@ -92,6 +92,56 @@ async fn a_server_says_for_how_long_it_wants_to_be_left_alone() {
 }
 
 #[tokio::test]
+async fn nothing_waits_for_longer_than_six_hours_whatever_a_server_wants() {
+    for seconds in ["2592000", "99999999999999", "99999999999999999999"] {
+        let imports = Imports::start().await;
+        imports.server.trouble(move |asked, _| {
+            let busy = Response::builder()
+                .status(503)
+                .header("retry-after", seconds);
+            (asked.path == "api/project_analyses/search").then(|| busy.body(Body::empty()).unwrap())
+        });
+        imports.call("trunk", "AZ1").await;
+        let start = now();
+        imports.import(start).await;
+        let import = imports.of_task("AZ1").await;
+        assert_eq!(import["state"], "failed", "{import}");
+        let wait = time(&import["nextTryAt"]) - start;
+        assert!(wait < Duration::hours(6) + Duration::MINUTE, "{wait}");
+        imports.server.trouble(|_, _| None);
+        imports.round(start + Duration::hours(7)).await;
+        assert_eq!(imports.of_task("AZ1").await["state"], "published");
+    }
+}
+
+#[tokio::test]
+async fn nobody_asks_the_server_of_a_source_that_is_deleted_or_switched_off() {
+    for is_deleted in [true, false] {
+        let imports = Imports::start().await;
+        imports.import(now()).await;
+        let before = imports.server.asked().len();
+        imports.call("trunk", "AZ1").await;
+        if is_deleted {
+            let path = format!("/sources/{}", imports.source.id);
+            let deleted = imports.system.manage(imports.org, "DELETE", &path, None);
+            assert_eq!(deleted.await.status, 204);
+        } else {
+            imports.set(json!({"enabled": false})).await;
+        }
+        for hours in 0..3 {
+            imports.round(now() + Duration::HOUR * hours).await;
+        }
+        assert_eq!(imports.server.asked().len(), before);
+        assert_eq!(imports.reports().await.len(), 0);
+        if !is_deleted {
+            imports.set(json!({"enabled": true})).await;
+            imports.import(now() + Duration::HOUR * 3).await;
+            assert_eq!(imports.of_task("AZ1").await["state"], "published");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_for_days_is_given_up_but_not_what_comes_later() {
     let imports = Imports::start().await;
     let start = now();

@@ -1,5 +1,7 @@
 //! Analyses whose calls never came.
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use serde_json::json;
 use tests::server::{Imports, analysis, project};
 use time::{Duration, OffsetDateTime};
@@ -102,4 +104,47 @@ async fn a_branch_that_is_gone_is_forgotten() {
         imports.round(now() + Duration::HOUR * hours).await;
     }
     assert_eq!(searches(), before + 1);
+}
+
+#[tokio::test]
+async fn a_main_branch_that_is_not_wanted_any_more_is_not_asked_about() {
+    let imports = Imports::start_with(project(1), json!({"branches": ["*"]})).await;
+    imports.call("trunk", "AZ1").await;
+    imports.import(now()).await;
+    imports.set(json!({"branches": ["release/*"]})).await;
+    imports.analyse("trunk-2", 2, "1.1");
+    imports.round(now() + Duration::HOUR).await;
+    assert_eq!(imports.imports().await.len(), 1);
+    imports.set(json!({"branches": ["trunk"]})).await;
+    imports.round(now() + Duration::HOUR * 2).await;
+    assert_eq!(imports.reports().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_found_when_the_server_is_back() {
+    // It is down, or only what is asked after the greeting is.
+    for path in ["", "api/issues/search"] {
+        let imports = Imports::start().await;
+        imports.server.trouble(move |asked, _| {
+            (path.is_empty() || asked.path == path).then(|| StatusCode::BAD_GATEWAY.into_response())
+        });
+        imports.call("trunk", "AZ1").await;
+        for hours in 0..=80 {
+            imports.round(now() + Duration::HOUR * hours).await;
+        }
+        let given_up = imports.of_task("AZ1").await;
+        assert_eq!(given_up["state"], "failed", "{path} {given_up}");
+        assert!(given_up["nextTryAt"].is_null(), "{path} {given_up}");
+        imports.server.trouble(|_, _| None);
+        for hours in 90..=110 {
+            imports.round(now() + Duration::HOUR * hours).await;
+        }
+        let calls = imports.source.calls(&imports.system, imports.org).await;
+        assert_eq!(calls.len(), 2, "once: {calls:?}");
+        assert_eq!(
+            (&calls[0]["outcome"], &calls[0]["import"]["state"]),
+            (&json!("found"), &json!("published"))
+        );
+        assert_eq!(imports.reports().await.len(), 1, "{path}");
+    }
 }

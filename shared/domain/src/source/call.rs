@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use super::import::Import;
+use super::import::{Import, Watched};
 use super::{Source, SourceId, SourceKind};
 use crate::analysis::{Analysis, AnalysisChange, AnalysisEvent, MAX_KEY, NoAnalysis};
 use crate::codescoring::{self, CodescoringChange, CodescoringEvent, NoEvents};
@@ -151,10 +151,8 @@ pub struct Call {
 /// An analysis that a server has not told of.
 #[derive(Clone, Copy, Debug)]
 pub struct Missed<'a> {
-    /// The project's key.
-    pub project: &'a str,
-    /// The branch; `None` for the main one.
-    pub branch: Option<&'a str>,
+    /// Of which branch.
+    pub of: &'a Watched,
     /// The analysis' key.
     pub analysis: &'a str,
     /// When it was made.
@@ -293,18 +291,16 @@ impl Call {
     /// What a server was found to have, and has never told of: the newest analysis of a branch, of this key and date. Gives the call
     /// and its body, which says of it what `SonarQube`'s own would say.
     pub fn found(source: &Source, missed: &Missed<'_>, now: OffsetDateTime) -> (Self, String) {
-        let date = missed.date.as_str();
+        let (date, project) = (missed.date.as_str(), &missed.of.project);
+        let branch = missed.of.named();
         let body = serde_json::json!({
-            "status": "SUCCESS", "analysedAt": date, "project": {"key": missed.project},
-            "branch": missed.branch.map(|name| serde_json::json!({"name": name, "isMain": false})),
+            "status": "SUCCESS", "analysedAt": date, "project": {"key": project},
+            "branch": branch.as_ref().map(|it| serde_json::json!({"name": it.name, "isMain": it.is_main})),
         })
         .to_string();
         let call = Self {
             source: source.id,
-            id: CallId::of(
-                "found",
-                [missed.project.as_bytes(), missed.analysis.as_bytes()],
-            ),
+            id: CallId::of("found", [project.as_bytes(), missed.analysis.as_bytes()]),
             org: source.org,
             kind: source.kind,
             received_at: timestamp(now),
@@ -313,8 +309,8 @@ impl Call {
             event: Some(Event::Analysis(AnalysisEvent::Completed)),
             events: 0,
             left_out: Vec::new(),
-            project: Some(missed.project.to_owned()),
-            branch: missed.branch.map(str::to_owned),
+            project: Some(project.clone()),
+            branch: branch.and_then(|it| it.name),
             task: None,
             import: Some(Import::pending(now)),
             hops: 0,

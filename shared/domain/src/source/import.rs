@@ -340,6 +340,9 @@ pub struct Watched {
     /// The branch; `None` for the main one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
+    /// What the main one is called, if it is that one and a call has told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main: Option<String>,
     /// The date of the newest analysis that is known, in Unix seconds: `SonarQube` has no fractions.
     pub analysed: i64,
     /// When it is forgotten, in Unix seconds, as DynamoDB wants it for its time to live.
@@ -347,22 +350,34 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// A branch with this analysis, of which somebody has told by `now`. One that is said to be of the future would hide those until
-    /// then.
-    pub fn new(
+    /// The branch of an analysis of which somebody has told by `now`. Up to `analysed` everything is known. One that is said to be of the
+    /// future would hide those until then.
+    pub fn of(
         source: SourceId,
-        project: &str,
-        branch: Option<&str>,
+        analysis: &Analysis,
         analysed: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Self {
+        let branch = analysis.branch_unless_main();
+        let main = analysis.branch_name().filter(|_| branch.is_none());
         Self {
             source,
-            project: project.to_owned(),
+            project: analysis.project.key.clone(),
             branch: branch.map(str::to_owned),
+            main: main.map(str::to_owned),
             analysed: analysed.min(now).unix_timestamp(),
             expires_at: (now + BRANCH_RETENTION).unix_timestamp(),
         }
+    }
+
+    /// The branch as a call names it. The main one has no name if no call has told.
+    pub fn named(&self) -> Option<Branch> {
+        let name = self.branch.as_ref().or(self.main.as_ref())?;
+        Some(Branch {
+            name: Some(name.clone()),
+            is_main: Some(self.branch.is_none()),
+            kind: None,
+        })
     }
 }
 
