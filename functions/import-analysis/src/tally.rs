@@ -24,16 +24,13 @@ impl Tally {
     /// Records what there is to count.
     pub(crate) fn record(&self, importing: &Importing, now: OffsetDateTime) {
         let counts = [
-            ("ImportsPublished", self.published),
-            ("ImportsFailed", self.given_up),
-            ("SourcesUnauthorized", self.unauthorized),
-            ("SourcesUnreachable", self.unreachable),
-            ("SourceTokensExpiring", self.expiring),
+            Metric::count("ImportsPublished", self.published),
+            Metric::count("ImportsFailed", self.given_up),
+            Metric::count("SourcesUnauthorized", self.unauthorized),
+            Metric::count("SourcesUnreachable", self.unreachable),
+            Metric::count("SourceTokensExpiring", self.expiring),
         ];
-        let counted = counts.into_iter().filter(|(_, count)| *count > 0);
-        let metrics: Vec<Metric> = counted
-            .map(|(name, count)| Metric::count(name, count))
-            .collect();
+        let metrics: Vec<Metric> = counts.into_iter().filter(|it| !it.is_zero()).collect();
         if !metrics.is_empty() {
             importing.metrics.record(now, &metrics);
         }

@@ -119,6 +119,11 @@ impl Metric {
         Self { name, unit, values }
     }
 
+    /// Whether it counts nothing.
+    pub fn is_zero(&self) -> bool {
+        self.values.iter().all(|value| *value == 0)
+    }
+
     /// How many bytes something had.
     pub fn bytes(name: &'static str, bytes: u64) -> Self {
         let unit = "Bytes";
