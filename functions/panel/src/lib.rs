@@ -109,12 +109,12 @@ pub fn router(panel: Panel) -> Router {
         .route("/panel/{handle}/sources", get(sources::list))
         .route(
             "/panel/{handle}/sources/new",
-            get(sources::new).post(sources::create),
+            get(sources::editing::new).post(sources::editing::create),
         )
         .route("/panel/{handle}/sources/{id}", get(sources::show))
         .route(
             "/panel/{handle}/sources/{id}/edit",
-            get(sources::edit).post(sources::change),
+            get(sources::editing::edit).post(sources::editing::change),
         )
         .route("/panel/{handle}/sources/{id}/check", post(sources::check))
         .route(
