@@ -75,7 +75,7 @@ pub(crate) async fn list(
     }: Call<ReadDeliveries>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(&caller, &target).await?;
+    let webhook = managing.webhook(target.key(&caller)?).await?;
     let query = Query::parse(raw.as_deref(), &DELIVERIES_PARAMETERS)?;
     let state = query
         .optional("state")?
@@ -116,7 +116,7 @@ pub(crate) async fn get(
         ..
     }: Call<ReadDeliveries>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(&caller, &target).await?;
+    let webhook = managing.webhook(target.key(&caller)?).await?;
     let key = key(&webhook, target.delivery()?);
     let whole = managing.deliveries.whole(key, caller.may_manage).await?;
     let whole = whole
@@ -135,7 +135,7 @@ pub(crate) async fn redeliver(
         ..
     }: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(&caller, &target).await?;
+    let webhook = managing.webhook(target.key(&caller)?).await?;
     let key = key(&webhook, target.delivery()?);
     if managing.deliveries.get(key).await?.is_none() {
         return Err(delivery_not_found());
@@ -166,7 +166,7 @@ pub(crate) async fn replay(
     }: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(&caller, &target).await?;
+    let webhook = managing.webhook(target.key(&caller)?).await?;
     let body = json::object(body, MAX_BODY_BYTES).await?;
     let mut fields = Fields::of(body, String::new(), &REPLAY_FIELDS)?;
     let since = given_date(&mut fields, "since")?;

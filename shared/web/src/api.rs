@@ -228,6 +228,30 @@ impl ApiError {
     pub fn code(&self) -> ErrorCode {
         self.code
     }
+
+    /// The message for the developer who called.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The query parameter or the field that is wrong.
+    pub fn named(&self) -> Option<&str> {
+        self.parameter.as_deref()
+    }
+}
+
+/// How errors are told where it is not by the envelope: some routes speak as another product does. It is added to the extensions
+/// of responses.
+#[derive(Clone, Copy, Debug)]
+pub struct Wording(pub fn(&ApiError) -> Worded);
+
+/// An error, told otherwise than by the envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worded {
+    /// The status, which may be another than that of the code.
+    pub status: StatusCode,
+    /// The body, which is empty where there is none.
+    pub json: Vec<u8>,
 }
 
 /// Whatever fails inside is our fault: a store's error, or one of `anyhow`. The caller learns no more than that; the log has
@@ -318,8 +342,11 @@ async fn envelope_and_log(request: Request, next: Next) -> Response {
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    let status = response.status();
     let error = response.extensions_mut().remove::<ApiError>();
+    if let Some(error) = &error {
+        response = render(error, &request_id, response);
+    }
+    let status = response.status();
     let milliseconds = started.elapsed().as_millis();
     let code = error.as_ref().map_or("", |error| error.code.as_str());
     if let Some(cause) = error.as_ref().and_then(|error| error.cause.as_deref()) {
@@ -329,27 +356,34 @@ async fn envelope_and_log(request: Request, next: Next) -> Response {
         request_id, %method, path, status = status.as_u16(), milliseconds, code,
         "{method} {path} {} {code}{}{milliseconds} ms", status.as_u16(), if code.is_empty() { "" } else { " " },
     );
-    match error {
-        Some(error) => render(error, &request_id, response),
-        None => response,
-    }
+    response
 }
 
-fn render(error: ApiError, request_id: &str, mut response: Response) -> Response {
-    let code = error.code.as_str();
-    let envelope = Envelope {
-        code,
-        message: &error.message,
-        parameter: error.parameter.as_deref(),
-        request_id,
+fn render(error: &ApiError, request_id: &str, mut response: Response) -> Response {
+    let json = match response.extensions_mut().remove::<Wording>() {
+        Some(Wording(of)) => {
+            let worded = of(error);
+            *response.status_mut() = worded.status;
+            worded.json
+        }
+        None => {
+            let envelope = Envelope {
+                code: error.code.as_str(),
+                message: &error.message,
+                parameter: error.parameter.as_deref(),
+                request_id,
+            };
+            serde_json::to_vec(&envelope).expect("strings are always JSON")
+        }
     };
-    let json = serde_json::to_vec(&envelope).expect("strings are always JSON");
     let headers = response.headers_mut();
-    headers.extend(error.headers);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    headers.extend(error.headers.iter().cloned());
+    if !json.is_empty() {
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+    }
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(json.len()));
     *response.body_mut() = Body::from(json);
     response
