@@ -24,6 +24,10 @@ class OpenapiGenerator:
         self.called.add(operation)
         return answer.data
 
+    def form(self, login, operation, _, value, **arguments):
+        """The same, with a form as body. This client has its fields as arguments."""
+        return self.call(login, operation, **arguments, **value)
+
     def schema(self, name, value):
         # `from_dict` would make `null` of what is absent, which is another thing in a merge patch.
         return getattr(self.package, name).model_validate(value)
@@ -54,6 +58,10 @@ class OpenapiPythonClient:
             raise AssertionError(f"{operation}: {answer}")
         self.called.add(operation)
         return answer.parsed
+
+    def form(self, login, operation, name, value, **arguments):
+        """The same, with a form as body, which has a schema."""
+        return self.call(login, operation, **arguments, body=self.schema(name, value))
 
     def schema(self, name, value):
         return getattr(self.models, name).from_dict(value)

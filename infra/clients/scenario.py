@@ -22,6 +22,8 @@ def play(client, environment, receiver_url):
     see_deliveries(client, administrator, organization | webhook)
     make_source(client, administrator, organization)
     make_token(client, administrator, organization)
+    manage_as_sonarqube(client, administrator, organization, receiver_url)
+    manage_as_codescoring(client, administrator, organization, receiver_url)
     client.call(administrator, "deleteReport", **organization, report_id=report)
     client.call(administrator, "deleteWebhook", **organization, **webhook)
     left = client.call(administrator, "listWebhooks", **organization).webhooks
@@ -155,6 +157,51 @@ def make_source(client, login, organization):
     created = client.call(login, "createSource", **organization, body=client.schema("SourceSettings", settings))
     holds(len(created.token) == 64, "a token is generated")
     client.call(login, "deleteSource", **organization, source_id=created.id)
+
+
+def manage_as_sonarqube(client, login, organization, url):
+    """The same webhooks in SonarQube's words. Clients that were made for it are tried elsewhere."""
+    system = client.call(login, "sonarqubeGetSystemInfo", **organization).system
+    holds(client.call(None, "sonarqubeGetSystemStatus", **organization).version == system.version, "it is up")
+    client.call(None, "sonarqubeGetVersion", **organization)
+    holds(client.call(login, "sonarqubeValidate", **organization).valid, "a login is good")
+    settings = {"name": client.PACKAGE, "url": url, "project": "acme:sonarqube"}
+    created = client.form(login, "sonarqubeCreateWebhook", "SonarqubeNewWebhook", settings, **organization).webhook
+    holds(not created.has_secret, "a webhook without a secret is made")
+    settings = {"webhook": str(created.key), "name": "Replaced", "url": url}
+    client.form(login, "sonarqubeUpdateWebhook", "SonarqubeWebhookUpdate", settings, **organization)
+    listed = client.call(login, "sonarqubeListWebhooks", **organization, project="acme:sonarqube").webhooks
+    holds([one.name for one in listed] == ["Replaced"], "a project's webhooks are listed")
+    page = client.call(login, "sonarqubeListDeliveries", **organization, webhook=str(created.key), p=1, ps=10)
+    holds(page.paging.total == 0, "it was told nothing")
+    # That was made in our own words, and was told of a report.
+    [told] = client.call(login, "sonarqubeListWebhooks", **organization, project=client.PACKAGE).webhooks
+    delivery = told.latest_delivery.id
+    seen = client.call(login, "sonarqubeGetDelivery", **organization, delivery_id=delivery).delivery
+    holds(seen.id == delivery and client.PACKAGE in seen.payload, "a delivery has what was sent")
+    client.form(login, "sonarqubeDeleteWebhook", "SonarqubeWebhookKey", {"webhook": str(created.key)}, **organization)
+
+
+def manage_as_codescoring(client, login, organization, url):
+    """The same webhooks in CodeScoring's words."""
+    triggers = [one.value for one in client.call(login, "codescoringListTriggers", **organization)]
+    holds("project_sca_analysis_finished" in triggers, "there are triggers")
+    settings = {"name": client.PACKAGE, "url": url, "token": "t0ken", "events": triggers[:2]}
+    draft = client.schema("CodescoringWebhookDraft", settings)
+    holds(client.call(login, "codescoringTestWebhook", **organization, body=draft).status_code == 200, "a draft can be tried")
+    new = client.schema("CodescoringNewWebhook", settings)
+    created = client.call(login, "codescoringCreateWebhook", **organization, body=new)
+    holds(created.events == triggers[:2], "a webhook is as it was asked for")
+    webhook = organization | {"webhook_id": created.id}
+    holds(client.call(login, "codescoringGetWebhook", **webhook).name == client.PACKAGE, "a webhook is read")
+    replaced = client.schema("CodescoringWebhookSettings", {"name": "Replaced", "url": url})
+    holds(client.call(login, "codescoringReplaceWebhook", **webhook, body=replaced).events == [], "a webhook is replaced")
+    patch = client.schema("CodescoringWebhookPatch", {"is_active": False})
+    holds(not client.call(login, "codescoringChangeWebhook", **webhook, body=patch).is_active, "a webhook is changed")
+    refreshed = client.call(login, "codescoringRefreshAvailability", **webhook)
+    holds(refreshed.is_available, "a webhook is tried")
+    client.call(login, "codescoringListWebhooks", **organization)
+    client.call(login, "codescoringDeleteWebhook", **webhook)
 
 
 def deliveries(client, login, webhook):

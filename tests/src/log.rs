@@ -1,4 +1,4 @@
-//! What the system logs while tests run: no line may hold an organization's id, since that is the key to its reports.
+//! What the system logs while tests run: no line may hold an organization's id, since that is the key to its reports, nor a secret.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
@@ -16,7 +16,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 #[derive(Debug, Default)]
 struct Watched {
     organizations: HashSet<OrganizationId>,
-    /// Lines that hold the id of one of them.
+    secrets: Vec<String>,
+    /// Lines that hold the id of one of the organizations, or one of the secrets.
     leaks: Vec<String>,
 }
 
@@ -28,6 +29,17 @@ fn watched() -> MutexGuard<'static, Watched> {
 
 /// From now on no line may hold the organization's id.
 pub fn watch(org: OrganizationId) {
+    begin();
+    watched().organizations.insert(org);
+}
+
+/// From now on no line may hold this text, of letters and digits: so there is no other way to write it.
+pub fn watch_secret(secret: &str) {
+    begin();
+    watched().secrets.push(secret.to_owned());
+}
+
+fn begin() {
     /// For all tests of this process: what they start logs from threads and tasks of its own.
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -38,7 +50,6 @@ pub fn watch(org: OrganizationId) {
         let subscriber = tracing_subscriber::registry().with(watcher);
         tracing::subscriber::set_global_default(subscriber).unwrap();
     });
-    watched().organizations.insert(org);
 }
 
 /// What a release build logs at the most; see the features of `tracing` in the workspace.
@@ -47,12 +58,13 @@ const LEVEL: Level = Level::INFO;
 /// Takes note of a line that a process has printed.
 pub fn read(line: &str) {
     let mut watched = watched();
-    if uuids(line).any(|org| watched.organizations.contains(&org)) {
+    let has_secret = watched.secrets.iter().any(|it| line.contains(it));
+    if has_secret || uuids(line).any(|org| watched.organizations.contains(&org)) {
         watched.leaks.push(line.to_owned());
     }
 }
 
-/// The lines that held an organization's id since this was asked last.
+/// The lines that held an organization's id or a secret since this was asked last.
 pub fn leaks() -> Vec<String> {
     std::mem::take(&mut watched().leaks)
 }
@@ -112,6 +124,9 @@ mod tests {
         let _span = tracing::info_span!("request", %org);
         read(&format!("é{}.", org.to_string().to_uppercase()));
         assert_eq!(leaks().len(), 4);
+        watch_secret("0Secret1");
+        tracing::info!("name=n&secret=0Secret1");
+        assert_eq!(leaks().len(), 1);
         tracing::info!("reports of {}", org.digest());
         tracing::info!("reports of {:?}", org);
         assert!(leaks().is_empty());

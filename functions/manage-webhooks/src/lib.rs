@@ -4,6 +4,7 @@
 mod access;
 mod body;
 mod deliveries;
+mod dialects;
 mod events;
 mod precondition;
 mod reports;
@@ -113,6 +114,8 @@ pub fn router(managing: Managing) -> Router {
         .route_layer(from_fn(without_query))
         .merge(with_query)
         .route_layer(from_fn(without_loop))
+        .merge(dialects::sonarqube::router())
+        .merge(dialects::codescoring::router())
         .layer(from_fn_with_state(managing.clone(), counting_unreadable));
     let events = get(events::list).route_layer(from_fn(without_query));
     Router::new()

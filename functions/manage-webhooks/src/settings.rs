@@ -9,7 +9,7 @@ use domain::event::Event;
 use domain::webhook::format::Format;
 use domain::webhook::schedule::Schedule;
 use domain::webhook::secret::{Secrets, WebhookSecret};
-use domain::webhook::url::{InvalidUrl, MASK, WebhookUrl};
+use domain::webhook::url::{InvalidUrl, WebhookUrl};
 use domain::webhook::wanted::{MAX_PROJECTS, Wanted};
 use domain::webhook::{OwnHeader, Settings};
 use outbound::format::is_reserved;
@@ -49,7 +49,7 @@ const FIELDS: [&str; 23] = [
 const HEADER_FIELDS: [&str; 2] = ["name", "value"];
 
 /// The longest name in characters (`SonarQube`).
-const MAX_NAME: usize = 100;
+pub(crate) const MAX_NAME: usize = 100;
 /// The shortest token of a source in characters, as the shortest secret.
 const MIN_TOKEN: usize = 16;
 /// How many headers of its own a webhook may have.
@@ -358,7 +358,10 @@ fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError
     let text = value
         .as_str()
         .ok_or_else(|| invalid(ErrorCode::InvalidUrl, "url", "must be text"))?;
-    if let Some(current) = current.filter(|current| current.url.masked() == text) {
+    let shown = |current: &&Settings| {
+        [current.url.masked(), current.url.starred()].contains(&text.to_owned())
+    };
+    if let Some(current) = current.filter(shown) {
         return Ok(current.url.clone());
     }
     // The text is not repeated: it may have a password in it.
@@ -366,12 +369,17 @@ fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError
         .parse()
         .map_err(|reason: InvalidUrl| invalid(ErrorCode::InvalidUrl, "url", &reason.to_string()))?;
     match url.basic_auth() {
-        Some((user, password)) if user == MASK || password == MASK => {
+        Some((user, password)) if is_mask(&user) || is_mask(&password) => {
             let message = "its password is masked; give the whole url";
             Err(invalid(ErrorCode::InvalidUrl, "url", message))
         }
         _ => Ok(url),
     }
+}
+
+/// Whether a user or a password is none, but stands for one: ours, or one of SonarQube's, with a star for each character.
+fn is_mask(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte == b'*')
 }
 
 fn format(value: &Value) -> Result<Format, ApiError> {

@@ -221,17 +221,11 @@ pub(crate) async fn test(
         }
     };
     let unsaved = unsaved.filter(|settings| *settings != webhook.settings);
-    managing.count_test(caller.org, now).await?;
-    if let Some(settings) = unsaved {
-        managing.check(&settings.url).await?;
-        let tried = managing.try_out(caller.org, &settings, now).await?;
+    let tried = match unsaved {
         // It says nothing of the webhook as it is.
-        return api::json(StatusCode::OK, &TestBody::from(tried));
-    }
-    let tried = managing.try_out(caller.org, &webhook.settings, now).await?;
-    if tried.is_delivered() && webhook.is_enabled() {
-        managing.resume(&webhook).await;
-    }
+        Some(settings) => managing.try_unstored(caller.org, &settings, now).await?,
+        None => managing.try_stored(&webhook, now).await?,
+    };
     api::json(StatusCode::OK, &TestBody::from(tried))
 }
 
@@ -242,9 +236,8 @@ pub(crate) async fn test_unstored(
 ) -> Result<Response, ApiError> {
     let body = json::object(body, MAX_BODY_BYTES).await?;
     let draft = read(body, None, Mode::Test, now)?;
-    managing.count_test(caller.org, now).await?;
-    managing.check(&draft.settings.url).await?;
-    let tried = managing.try_out(caller.org, &draft.settings, now).await?;
+    let tried = managing.try_unstored(caller.org, &draft.settings, now);
+    let tried = tried.await?;
     api::json(StatusCode::OK, &TestBody::from(tried))
 }
 

@@ -3,6 +3,7 @@
 use identity::Role;
 use serde_json::json;
 use tests::lambda::{Function, assert_same_answer, event};
+use tests::log;
 use tests::receiver::Receiver;
 use tests::system::{System, organization, text};
 
@@ -93,4 +94,67 @@ async fn what_is_deployed_does_not_send_to_this_machine() {
     let tried = tried.into_reply().json();
     assert_eq!(tried["attempt"]["error"]["kind"], "address_refused");
     assert!(receiver.received().is_empty());
+}
+
+/// Some clients of `SonarQube`'s Web API send everything in the query.
+#[tokio::test]
+async fn no_secret_of_a_query_is_logged() {
+    const SECRET: &str = "0Secret1OfAQuery2";
+    let system = System::start().await;
+    let org = organization();
+    log::watch_secret(SECRET);
+    let authorization = format!("Bearer {}", system.jwt(org, Role::Administrator));
+    let headers = [("Authorization", authorization.as_str())];
+    let looped = [headers[0], ("webhook-id", "1")];
+    let mut environment = system.stack.environment();
+    let binary = env!("CARGO_BIN_EXE_manage-webhooks");
+    let mut function = Function::start(binary, &environment).await;
+    // There is no table.
+    for (name, value) in &mut environment {
+        if name.starts_with("AWS_ENDPOINT_URL_DYNAMODB") {
+            "http://127.0.0.1:1".clone_into(value);
+        }
+    }
+    let mut broken = Function::start(binary, &environment).await;
+
+    // An address that is no public one, so that nothing is called.
+    let good = [
+        ("name", "n"),
+        ("url", "http://127.0.0.1:9/"),
+        ("secret", SECRET),
+    ];
+    let long = SECRET.repeat(20);
+    let with = |name, value| {
+        let mut parameters = good.to_vec();
+        parameters.retain(|(of, _)| *of != name);
+        parameters.push((name, value));
+        parameters
+    };
+    type Pairs<'a> = Vec<(&'a str, &'a str)>;
+    let (headers, looped) = (headers.to_vec(), looped.to_vec());
+    let cases: [(&str, &str, Pairs<'_>, &Pairs<'_>, u16); 9] = [
+        ("POST", "create", good.to_vec(), &headers, 400),
+        ("POST", "create", with("secret", &long), &headers, 400),
+        ("POST", "create", with("url", SECRET), &headers, 400),
+        ("POST", "create", with("name", ""), &headers, 400),
+        ("POST", "update", with("webhook", "none"), &headers, 404),
+        ("GET", "create", good.to_vec(), &headers, 405),
+        ("POST", "unknown", good.to_vec(), &headers, 404),
+        ("POST", "create", good.to_vec(), &Vec::new(), 401),
+        ("POST", "create", good.to_vec(), &looped, 403),
+    ];
+    for (method, action, query, headers, status) in cases {
+        let path = format!("/sonarqube/{org}/api/webhooks/{action}");
+        let answer = function.invoke(event(method, &path, &query, headers, None));
+        let answer = answer.await.into_reply();
+        assert_eq!(answer.status, status, "{method} {action}: {answer:?}");
+    }
+    let path = format!("/sonarqube/{org}/api/webhooks/update");
+    let id = uuid::Uuid::new_v4().to_string();
+    let query = with("webhook", &id);
+    let answer = broken.invoke(event("POST", &path, &query, &headers, None));
+    assert_eq!(answer.await.into_reply().status, 500);
+    function.recorded().await;
+    broken.recorded().await;
+    assert_eq!(log::leaks(), Vec::<String>::new());
 }

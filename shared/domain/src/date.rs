@@ -129,6 +129,14 @@ pub fn timestamp(at: OffsetDateTime) -> String {
         .expect("every component of the format is part of a date with a time")
 }
 
+/// A time as `SonarQube` writes it: in seconds, and without a colon in the offset.
+pub fn sonar_date(time: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+0000");
+    time.to_offset(UtcOffset::UTC)
+        .format(format)
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -157,6 +157,9 @@ pub struct Delivery {
     /// The key of the project, when all of it is of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// The background task of `SonarQube`'s that it tells of, when it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// When the newest change of its message was stored, in the form of [`timestamp`]: the time that is in its id.
     pub created_at: String,
     /// How often it was tried.
@@ -204,6 +207,7 @@ impl Delivery {
                 .max()
                 .unwrap_or_default(),
             project: message.project.clone(),
+            task: message.task.clone(),
             created_at: timestamp(message.stored_at().unwrap_or(now)),
             attempts: 0,
             failures: 0,

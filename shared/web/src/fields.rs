@@ -118,7 +118,7 @@ impl Fields {
 
 /// A number that is not negative and has no fraction. For a JSON Schema `7.0` is one as well as `7`, and some languages
 /// write it so.
-fn whole_number(value: &Value) -> Option<u64> {
+pub fn whole_number(value: &Value) -> Option<u64> {
     /// Up to here a floating-point number is exactly what was written.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let written_as_float = || {

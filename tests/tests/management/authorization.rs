@@ -18,7 +18,7 @@ use crate::stage::{Stage, assert_refused, call_through, manage_through, operatio
 
 /// What an operation takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
+pub(crate) enum Need {
     Read,
     Webhooks,
     Tokens,
@@ -67,13 +67,13 @@ fn need(method: &str, path: &str) -> Need {
 }
 
 /// What becomes of a call: `None` is success.
-type Verdict = Option<(u16, &'static str)>;
+pub(crate) type Verdict = Option<(u16, &'static str)>;
 
 /// Somebody who calls with this bearer token, if any, and what is to become of it.
-struct Caller {
-    name: &'static str,
-    bearer: Option<String>,
-    verdict: fn(Need) -> Verdict,
+pub(crate) struct Caller {
+    pub(crate) name: &'static str,
+    pub(crate) bearer: Option<String>,
+    pub(crate) verdict: fn(Need) -> Verdict,
 }
 
 const NO_TOKEN: fn(Need) -> Verdict = |_| Some((401, "missing_token"));
@@ -116,7 +116,7 @@ const EVERY_RIGHT: fn(Need) -> Verdict = |need| match need {
 };
 
 /// Makes a token of ours that expires then.
-async fn token(
+pub(crate) async fn token(
     system: &System,
     org: OrganizationId,
     rights: &[Right],
@@ -141,7 +141,11 @@ async fn token(
 }
 
 /// Every caller, for the organization `org`; `other` is another one.
-async fn callers(system: &System, org: OrganizationId, other: OrganizationId) -> Vec<Caller> {
+pub(crate) async fn callers(
+    system: &System,
+    org: OrganizationId,
+    other: OrganizationId,
+) -> Vec<Caller> {
     let now = OffsetDateTime::now_utc();
     let api_url = &system.stack.api_url;
     let owner = [(org, Role::Owner)];

@@ -6,6 +6,7 @@ mod addresses;
 mod authorization;
 mod changing;
 mod deleting;
+mod dialects;
 mod limits;
 mod loops;
 mod reading;

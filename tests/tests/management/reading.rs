@@ -54,6 +54,7 @@ async fn store(
         body: "{}".to_owned(),
         events: [domain::event::Event::Report(change.event)].into(),
         told: None,
+        task: None,
         changes: vec![std::sync::Arc::new(change.into())],
         project: Some("acme:shop".to_owned()),
     };

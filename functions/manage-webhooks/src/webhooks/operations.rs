@@ -269,7 +269,7 @@ impl Managing {
     }
 
     /// Whether messages may go to this URL.
-    pub(crate) async fn check(&self, url: &WebhookUrl) -> Result<(), ApiError> {
+    async fn check(&self, url: &WebhookUrl) -> Result<(), ApiError> {
         self.sender.check(url).await.map_err(|refused| {
             ApiError::new(ErrorCode::AddressRefused, format!("url: {refused}")).parameter("url")
         })
@@ -295,8 +295,33 @@ impl Managing {
             .header(header::RETRY_AFTER, HeaderValue::from(seconds)))
     }
 
-    /// Makes a test call by these settings.
-    pub(crate) async fn try_out(
+    /// Makes a test call to a webhook, and goes on with it if its receiver takes that.
+    pub(crate) async fn try_stored(
+        &self,
+        webhook: &Webhook,
+        now: OffsetDateTime,
+    ) -> Result<Trial, ApiError> {
+        self.count_test(webhook.org, now).await?;
+        let tried = self.try_out(webhook.org, &webhook.settings, now).await?;
+        if tried.is_delivered() && webhook.is_enabled() {
+            self.resume(webhook).await;
+        }
+        Ok(tried)
+    }
+
+    /// Makes a test call by settings that no webhook has.
+    pub(crate) async fn try_unstored(
+        &self,
+        org: OrganizationId,
+        settings: &Settings,
+        now: OffsetDateTime,
+    ) -> Result<Trial, ApiError> {
+        self.count_test(org, now).await?;
+        self.check(&settings.url).await?;
+        self.try_out(org, settings, now).await
+    }
+
+    async fn try_out(
         &self,
         org: OrganizationId,
         settings: &Settings,
@@ -317,7 +342,7 @@ impl Managing {
     }
 
     /// Goes on with a webhook whose receiver has taken a test call, as far as it is the same webhook and the same pause still.
-    pub(crate) async fn resume(&self, webhook: &Webhook) {
+    async fn resume(&self, webhook: &Webhook) {
         match self.webhooks.end_pause(webhook).await {
             Ok(Changed::Stored) => self.call_what_waits(webhook).await,
             Ok(Changed::Lost) => {}

@@ -661,6 +661,52 @@ async fn the_readmes_source_takes_a_call_and_a_receiver_gets_it() {
     assert_signed(&received, secret);
 }
 
+/// The documentation's commands for clients of SonarQube, as they stand there but for the receiver. Their secrets are in no line
+/// that `local` prints.
+#[tokio::test]
+async fn the_documented_clients_of_sonarqube_work_and_leave_no_secret_in_the_log() {
+    let tools = ["curl", "jq"];
+    if tools.iter().any(|tool| tools::find(tool).is_none()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(&folder.path().join(".local"), &["--no-demo"]).await;
+    let receiver = Receiver::start().await;
+    let page = include_str!("../../../../docs/sonarqube-clients.md");
+    let blocks = page.split("```sh\n").skip(1);
+    let blocks: Vec<&str> = blocks.map(|it| it.split_once("```").unwrap().0).collect();
+    let [set, use_it] = blocks[..] else {
+        panic!("the page has other blocks");
+    };
+    let secret = "correct0horse0battery0staple";
+    log::watch_secret(secret);
+    // As clients that send all of it in the query, right and wrong.
+    let in_query = format!(
+        "for action in create update unknown; do curl -sS -u \"$SONAR_TOKEN:\" -X POST \
+         \"$SONAR_HOST_URL/api/webhooks/$action?name=n&url=$0&secret={secret}&secret=x\"; done\n\
+         curl -sS \"$SONAR_HOST_URL/api/webhooks/list?secret={secret}\"\necho"
+    );
+    let script = format!("{set}{use_it}{in_query}");
+    let script = script.replace("http://127.0.0.1:9001/", &receiver.url);
+    let script = script.replace("correct-horse-battery-staple", secret);
+    let mut shell = std::process::Command::new("sh");
+    let shell = shell.args(["-eu", "-c", &script, &receiver.url]);
+    let printed = tools::run(shell.envs(&running.environment)).stdout;
+    let printed = String::from_utf8(printed).unwrap();
+    for expected in [
+        "\"name\":\"Jenkins\"",
+        "\"hasSecret\":true",
+        "{\"pageIndex\":1,\"pageSize\":100,\"total\":0}",
+        "The 'webhook' parameter is missing",
+        "Unknown url : /api/webhooks/unknown",
+        "Authentication is required",
+    ] {
+        assert!(printed.contains(expected), "{expected} is not in {printed}");
+    }
+    // It asks for leaks when it has ended.
+    running.interrupt().await;
+}
+
 /// The text as one word of the shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))

@@ -20,6 +20,8 @@ pub struct Message {
     pub events: BTreeSet<Event>,
     /// The key of the project, when all of it is of one.
     pub project: Option<String>,
+    /// The background task of `SonarQube`'s, when it is the call of one.
+    pub task: Option<String>,
     /// The analysis that it is the call of, where a webhook is to be told of one once.
     pub told: Option<Told>,
 }

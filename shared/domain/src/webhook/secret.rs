@@ -22,9 +22,10 @@ pub const MAX_SECRETS: usize = 5;
 const PREFIX: &str = "whsec_";
 /// As many as the hash has. Standard Webhooks takes from 24 to 64.
 const RANDOM_BYTES: usize = 32;
-/// SonarQube's limits, in characters.
-const MIN_CHARACTERS: usize = 16;
-const MAX_CHARACTERS: usize = 200;
+/// The shortest secret, in characters (`SonarQube`).
+pub const MIN_CHARACTERS: usize = 16;
+/// The longest secret, in characters (`SonarQube`).
+pub const MAX_CHARACTERS: usize = 200;
 /// The limits of Standard Webhooks, in bytes.
 const MIN_KEY_BYTES: usize = 24;
 const MAX_KEY_BYTES: usize = 64;

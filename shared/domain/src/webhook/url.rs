@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::{Host, Url};
 
-/// SonarQube's limit.
-const MAX_CHARACTERS: usize = 512;
+/// The longest URL, in characters (`SonarQube`).
+pub const MAX_CHARACTERS: usize = 512;
 /// The longest name of a host, written with dots: the 255 octets of RFC 1035, section 2.3.4, without the length of the
 /// first label and the empty label at the end.
 const MAX_NAME_BYTES: usize = 253;
@@ -98,6 +98,14 @@ impl WebhookUrl {
                 url.to_string()
             }
         }
+    }
+
+    /// The URL as `SonarQube` shows it: with a star for each character of user and password (`HttpUrlHelper` in its source).
+    pub fn starred(&self) -> String {
+        let stars = |text: &str| "*".repeat(text.len());
+        let password = self.0.password().map(stars);
+        self.with_userinfo(&stars(self.0.username()), password.as_deref())
+            .to_string()
     }
 
     /// Scheme, host and port: who gets what is sent.
@@ -326,6 +334,10 @@ mod tests {
             "https://us%C3%A4r:***@receiver.example/hook?a=1"
         );
         assert_eq!(format!("{url:?}"), format!("WebhookUrl({})", url.masked()));
+        assert_eq!(
+            url.starred(),
+            "https://*********:************@receiver.example/hook?a=1"
+        );
     }
 
     #[test]
@@ -337,10 +349,12 @@ mod tests {
             let url = parse(text);
             assert_eq!(url.basic_auth(), Some(("token".to_owned(), String::new())));
             assert_eq!(url.masked(), "https://***@receiver.example/");
+            assert_eq!(url.starred(), "https://*****@receiver.example/");
         }
         let plain = parse("http://receiver.example:8080/a%20b");
         assert_eq!(plain.basic_auth(), None);
         assert_eq!(plain.masked(), plain.as_str());
+        assert_eq!(plain.starred(), plain.as_str());
         assert!(plain.is_plain_http() && !parse("HTTPS://receiver.example").is_plain_http());
     }
 

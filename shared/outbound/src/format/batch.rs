@@ -52,6 +52,7 @@ fn message(body: String, changes: Vec<Arc<Change>>) -> Message {
         body,
         events: changes.iter().map(|change| change.event()).collect(),
         told: None,
+        task: None,
         project: project.filter(|_| is_common).map(str::to_owned),
         changes,
     }

@@ -45,6 +45,15 @@ pub fn messages(changes: &[Arc<Change>]) -> anyhow::Result<Vec<Message>> {
     Ok(messages)
 }
 
+/// The trigger by which a message tells of a report.
+pub const fn report_trigger(event: ReportEvent) -> &'static str {
+    match event {
+        ReportEvent::Published => "security_report_published",
+        ReportEvent::Updated => "security_report_updated",
+        ReportEvent::Deleted => "security_report_deleted",
+    }
+}
+
 /// The body of a test call at `now`.
 pub fn test(now: OffsetDateTime) -> Value {
     json!({"events": [{"created_at": created_at(now), "trigger": "test", "payload": {}}]})
@@ -152,11 +161,7 @@ impl<'a> Event<'a> {
         let (summary, details) = (&change.summary, &change.details);
         Self {
             created_at: created_at(change.stored_at().unwrap_or_else(|| summary.date.instant())),
-            trigger: match change.event {
-                ReportEvent::Published => "security_report_published",
-                ReportEvent::Updated => "security_report_updated",
-                ReportEvent::Deleted => "security_report_deleted",
-            },
+            trigger: report_trigger(change.event),
             payload: Payload {
                 project_key: &details.project_key,
                 project_name: &summary.project_name,

@@ -7,15 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::analysis::{AnalysisEvent, Identity};
-use domain::date::GivenDate;
+use domain::date::{GivenDate, sonar_date};
 use domain::delivery::message::{Message, Told};
 use domain::event::Change;
 use domain::report::change::ReportChange;
+use domain::report::limits::MAX_TEXT;
 use domain::report::{GateCondition, Origin, QualityGateStatus};
 use serde::Serialize;
 use serde_json::{Value, json};
-use time::macros::format_description;
-use time::{OffsetDateTime, UtcOffset};
 
 use super::reports::TEST_PROJECT;
 
@@ -60,8 +59,20 @@ fn message(change: &Arc<Change>) -> anyhow::Result<Option<Message>> {
         changes: vec![Arc::clone(change)],
         events: [change.event()].into(),
         project: change.project().map(str::to_owned),
+        task: task(change).map(str::to_owned),
         told,
     }))
+}
+
+/// The background task that a change is of.
+fn task(change: &Change) -> Option<&str> {
+    let task = match change {
+        Change::Analysis(analysis) => analysis.analysis.task_id.as_deref(),
+        Change::Report(report) => report.details.task_id.as_deref(),
+        Change::Codescoring(_) => None,
+    };
+    // Whoever knows the secret of a source may have written anything.
+    task.filter(|task| task.chars().count() <= MAX_TEXT)
 }
 
 /// A call about an analysis that does not exist, and the key of its project: for a test call and for the documentation.
@@ -210,14 +221,6 @@ fn identity(change: &ReportChange) -> Identity<'_> {
         task: change.details.task_id.as_deref(),
         date: Some(analysed_at(change).instant().unix_timestamp()),
     }
-}
-
-/// A time as `SonarQube` writes it.
-fn sonar_date(time: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+0000");
-    time.to_offset(UtcOffset::UTC)
-        .format(format)
-        .unwrap_or_default()
 }
 
 /// A text as the value of a query parameter, as Java's `URLEncoder` writes it.

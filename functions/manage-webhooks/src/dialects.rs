@@ -1,0 +1,47 @@
+//! Other spellings of what may be done with webhooks: those of products whose clients people have already. A dialect has paths,
+//! parameters, answers and errors of its own, and not a rule: these are in [`crate::webhooks::operations`] and
+//! [`crate::settings`].
+
+pub(crate) mod codescoring;
+pub(crate) mod sonarqube;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use web::api::Wording;
+
+/// How one of them says things.
+#[derive(Clone, Copy)]
+pub(crate) struct Dialect {
+    /// The token of a request, which our own API knows as a bearer token: `None` where there is none, and an empty one where it
+    /// cannot be one of ours.
+    token: fn(&HeaderMap) -> Option<String>,
+    /// How errors are told.
+    wording: Wording,
+}
+
+/// Speaks a dialect: leads the login to where our own API has it, and has errors told as the dialect tells them.
+pub(crate) async fn speaking(
+    State(dialect): State<Dialect>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let token = (dialect.token)(request.headers());
+    let bearer = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+    match bearer {
+        Some(bearer) => request.headers_mut().insert(header::AUTHORIZATION, bearer),
+        None => request.headers_mut().remove(header::AUTHORIZATION),
+    };
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(dialect.wording);
+    response
+}
+
+/// What stands behind the name of a scheme of authentication, if the request has that one (RFC 9110, section 11.4).
+fn credentials<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = value.split_once(' ')?;
+    let is_wanted = scheme.eq_ignore_ascii_case(wanted);
+    is_wanted.then(|| credentials.trim())
+}

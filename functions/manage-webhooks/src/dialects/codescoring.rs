@@ -1,0 +1,504 @@
+//! `CodeScoring`'s API for webhooks (its documentation, "Webhooks management via API"): experimental, since only its nine calls are
+//! documented. Their bodies are described by an installation's own Swagger, which is not public.
+//!
+//! So what a body looks like is guessed, and all guesses are here:
+//!
+//! | guess | why |
+//! |---|---|
+//! | Names of fields: `name`, `url`, `projects`, `events`, `token`, `is_active`, `is_available` | The form of its page has Name, URL, Projects, Events and Token; an availability can be refreshed; a webhook is disabled after its last retry. |
+//! | `id` is a text here | There it is a number. A client that takes it as it is can send it back. |
+//! | `token` can be written and not read | As passwords can, with Django REST Framework. |
+//! | `projects` and `events` are lists, and an empty one means all | "If the field is empty, all projects will be taken into account". |
+//! | A project is its number or its name | Events have `project_id` and `project_name`. |
+//! | `PUT` wants `name` and `url`; without `projects` or `events` it is all of them; the others stay | "Completely update data", but a token that cannot be read cannot be sent back. |
+//! | A list is an array, and with `page` or `per_page` an object with `count`, `next`, `previous`, `results` | That pages have these parameters and at most 100 things is documented. |
+//! | Errors are `{"detail": …}` and `{"field": […]}`, and fields that are not known are ignored | So Django REST Framework has it. |
+//! | `test` answers with `status_code`, and `null` where no answer came | A status is what its page shows. |
+//! | `triggers` are objects with `value` and `label` | Its page has a name for each trigger. |
+//!
+//! Only webhooks of the format `codescoring` are to be seen: others have no token, and are told of what is no trigger.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, get, post};
+use domain::codescoring::Trigger;
+use domain::event::Event;
+use domain::report::change::ReportEvent;
+use domain::webhook::format::Format;
+use domain::webhook::schedule::Schedule;
+use domain::webhook::{Webhook, WebhookId};
+use outbound::format::codescoring::report_trigger;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use web::api::{self, ApiError, ErrorCode, Worded, Wording};
+use web::base::BaseUrl;
+use web::fields::{invalid, whole_number};
+use web::json;
+
+use super::{Dialect, credentials, speaking};
+use crate::access::{Call, Caller, ManageWebhooks};
+use crate::precondition::Precondition;
+use crate::settings::{Mode, read};
+use crate::state::{MAX_BODY_BYTES, Managing};
+use crate::target::{Target, webhook_not_found};
+use crate::webhooks::operations::NotAdded;
+use crate::without_loop;
+
+const API: &str = "/codescoring/{organizationId}";
+/// Behind the address of the API.
+const WEBHOOKS: &str = "/api/settings/webhooks";
+
+/// How many things a page has unless `per_page` says otherwise, and at the most ("API" in its documentation).
+const DEFAULT_PER_PAGE: usize = 10;
+const MAX_PER_PAGE: usize = 100;
+
+/// The fields that can be set.
+const FIELDS: [&str; 6] = ["name", "url", "projects", "events", "token", "is_active"];
+
+const DIALECT: Dialect = Dialect {
+    token,
+    wording: Wording(worded),
+};
+
+pub(crate) fn router() -> Router<Managing> {
+    let calls: [(&str, MethodRouter<Managing>); 5] = [
+        ("", get(list).post(create)),
+        ("/test", post(test)),
+        ("/triggers", get(triggers)),
+        (
+            "/{webhookId}",
+            get(one).put(replace).patch(patch).delete(delete),
+        ),
+        ("/{webhookId}/refresh_availability_status", post(refresh)),
+    ];
+    let mut router = Router::new();
+    for (call, method) in calls {
+        let method = method.fallback(wrong_method);
+        // There, a path without the slash at its end leads to the one with it, and POST loses its body on the way.
+        for ending in ["", "/"] {
+            router = router.route(&format!("{API}{WEBHOOKS}{call}{ending}"), method.clone());
+        }
+    }
+    router
+        .route(&format!("{API}/{{*path}}"), any(unknown))
+        .route_layer(from_fn(without_loop))
+        .route_layer(from_fn_with_state(DIALECT, speaking))
+}
+
+async fn wrong_method(method: Method) -> ApiError {
+    let message = format!("Method \"{method}\" not allowed.");
+    ApiError::new(ErrorCode::MethodNotAllowed, message)
+}
+
+async fn unknown() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "Not found.")
+}
+
+/// `Authorization: Token …` ("API" in its documentation).
+fn token(headers: &HeaderMap) -> Option<String> {
+    let token = credentials(headers, "Token").or_else(|| credentials(headers, "Bearer"));
+    token.map(str::to_owned)
+}
+
+/// How Django REST Framework says errors.
+fn worded(error: &ApiError) -> Worded {
+    let detail = |status, text: &str| (status, json!({"detail": text}));
+    let (status, json) = match error.code() {
+        ErrorCode::MissingToken => detail(
+            StatusCode::UNAUTHORIZED,
+            "Authentication credentials were not provided.",
+        ),
+        // For a client, another organization is another installation, which does not know its token.
+        ErrorCode::InvalidToken
+        | ErrorCode::RevokedToken
+        | ErrorCode::ExpiredToken
+        | ErrorCode::OrganizationNotFound => detail(StatusCode::UNAUTHORIZED, "Invalid token."),
+        ErrorCode::InsufficientRight | ErrorCode::InsufficientRole => detail(
+            StatusCode::FORBIDDEN,
+            "You do not have permission to perform this action.",
+        ),
+        ErrorCode::WebhookNotFound => detail(StatusCode::NOT_FOUND, "Not found."),
+        ErrorCode::InternalError => detail(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "A server error occurred.",
+        ),
+        ErrorCode::TooManyWebhooks => (
+            StatusCode::BAD_REQUEST,
+            json!({"non_field_errors": [error.message()]}),
+        ),
+        code => match error
+            .named()
+            .filter(|_| code.status() == StatusCode::BAD_REQUEST)
+        {
+            Some(named) => {
+                let text = match code {
+                    ErrorCode::MissingField => "This field is required.",
+                    _ => error.message(),
+                };
+                let text = text.strip_prefix(&format!("{named}: ")).unwrap_or(text);
+                (code.status(), json!({field(named): [text]}))
+            }
+            None => detail(code.status(), error.message()),
+        },
+    };
+    Worded {
+        status,
+        json: json.to_string().into(),
+    }
+}
+
+/// The field that one of ours is called here.
+fn field(named: &str) -> &str {
+    match named.split(['[', '.']).next().unwrap_or(named) {
+        "enabled" => "is_active",
+        name => name,
+    }
+}
+
+#[derive(Serialize)]
+struct WebhookBody {
+    id: WebhookId,
+    name: String,
+    /// With its password masked.
+    url: String,
+    projects: Vec<Value>,
+    events: Vec<String>,
+    is_active: bool,
+    /// Whether nothing is known to have failed since something succeeded.
+    is_available: bool,
+}
+
+impl WebhookBody {
+    fn of(webhook: &Webhook) -> Self {
+        let settings = &webhook.settings;
+        let projects = settings.wanted.projects.iter();
+        Self {
+            id: webhook.id,
+            name: settings.name.clone(),
+            url: settings.url.masked(),
+            projects: projects.map(|project| number_or_name(project)).collect(),
+            events: settings.wanted.events.iter().filter_map(trigger).collect(),
+            is_active: webhook.is_enabled(),
+            is_available: webhook.is_enabled()
+                && webhook.health.failing_since.is_none()
+                && webhook.health.paused_until.is_none(),
+        }
+    }
+}
+
+/// A project that is called by a number is a number, as it was sent.
+fn number_or_name(project: &str) -> Value {
+    match project.parse::<u64>() {
+        Ok(number) if number.to_string() == project => json!(number),
+        _ => json!(project),
+    }
+}
+
+/// The trigger by which messages tell of an event.
+fn trigger(event: &Event) -> Option<String> {
+    match event {
+        Event::Report(event) => Some(report_trigger(*event).to_owned()),
+        Event::Codescoring(trigger) => Some(trigger.name().to_owned()),
+        Event::Analysis(_) => None,
+    }
+}
+
+/// What the fields of a body are called by our own API.
+///
+/// # Errors
+/// `invalid_field` (400): a field is `null`, which means nothing here.
+fn translated(body: Value) -> Result<Map<String, Value>, ApiError> {
+    let Value::Object(fields) = body else {
+        return Ok(Map::new());
+    };
+    let fields = fields.into_iter();
+    let known = fields.filter(|(name, _)| FIELDS.contains(&name.as_str()));
+    known
+        .map(|(name, value)| match (name.as_str(), value) {
+            (_, Value::Null) => {
+                let message = "This field may not be null.";
+                Err(invalid(ErrorCode::InvalidField, &name, message))
+            }
+            ("is_active", value) => Ok(("enabled".to_owned(), value)),
+            ("projects", value) => Ok((name, each(value, project_of))),
+            // Without any, all are meant.
+            ("events", Value::Array(events)) if events.is_empty() => Ok((name, Value::Null)),
+            ("events", value) => Ok((name, each(value, event_of))),
+            (_, value) => Ok((name, value)),
+        })
+        .collect()
+}
+
+fn each(value: Value, translated: impl Fn(Value) -> Value) -> Value {
+    match value {
+        Value::Array(values) => values.into_iter().map(translated).collect(),
+        other => other,
+    }
+}
+
+/// What our own API calls a project.
+fn project_of(project: Value) -> Value {
+    whole_number(&project).map_or(project, |number| json!(number.to_string()))
+}
+
+/// The name of the event that a trigger tells of.
+fn event_of(trigger: Value) -> Value {
+    let Some(name) = trigger.as_str() else {
+        return trigger;
+    };
+    let mut of_reports = ReportEvent::ALL.into_iter();
+    match of_reports.find(|event| report_trigger(*event) == name) {
+        Some(event) => json!(event.as_str()),
+        None => json!(Trigger::named(name).as_str()),
+    }
+}
+
+/// The same for a webhook that is made: of this format, and tried again as it is tried there.
+fn new_webhook(body: Value) -> Result<Value, ApiError> {
+    let mut fields = translated(body)?;
+    fields.insert("format".to_owned(), json!(Format::Codescoring));
+    fields.insert("schedule".to_owned(), json!(Schedule::Codescoring));
+    Ok(Value::Object(fields))
+}
+
+async fn list(
+    State(managing): State<Managing>,
+    Call { caller, .. }: Call<ManageWebhooks>,
+    BaseUrl(base): BaseUrl,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let page = Page::of(query.as_deref().unwrap_or_default())?;
+    let mut webhooks = managing.webhooks.all(caller.org).await?;
+    webhooks.retain(is_ours);
+    webhooks.sort_by(|one, other| {
+        let of = |it: &Webhook| (it.created_at.clone(), it.id);
+        of(one).cmp(&of(other))
+    });
+    let bodies: Vec<WebhookBody> = webhooks.iter().map(WebhookBody::of).collect();
+    let Some(page) = page else {
+        return api::json(StatusCode::OK, &bodies);
+    };
+    let address = format!("{base}/codescoring/{}{WEBHOOKS}/", caller.org);
+    let body = page.body(bodies, &address)?;
+    api::json(StatusCode::OK, &body)
+}
+
+/// Which page of how many things.
+struct Page {
+    index: usize,
+    size: usize,
+}
+
+impl Page {
+    /// The page that a query asks for, if it asks for one.
+    fn of(query: &str) -> Result<Option<Self>, ApiError> {
+        let number = |wanted: &str| {
+            let mut values = form_urlencoded::parse(query.as_bytes());
+            let value = values.find(|(name, _)| name == wanted);
+            let number = value.map(|(_, text)| text.parse().ok().filter(|number| *number > 0));
+            number.map(|number| number.ok_or_else(no_page)).transpose()
+        };
+        Ok(match (number("page")?, number("per_page")?) {
+            (None, None) => None,
+            (index, size) => Some(Self {
+                index: index.unwrap_or(1),
+                size: size.unwrap_or(DEFAULT_PER_PAGE).min(MAX_PER_PAGE),
+            }),
+        })
+    }
+
+    fn body(&self, all: Vec<WebhookBody>, address: &str) -> Result<Value, ApiError> {
+        let (count, pages) = (all.len(), all.len().div_ceil(self.size).max(1));
+        if self.index > pages {
+            return Err(no_page());
+        }
+        let link = |index: usize| format!("{address}?page={index}&per_page={}", self.size);
+        let first = (self.index - 1) * self.size;
+        let results: Vec<WebhookBody> = all.into_iter().skip(first).take(self.size).collect();
+        Ok(json!({
+            "count": count,
+            "next": (self.index < pages).then(|| link(self.index + 1)),
+            "previous": (self.index > 1).then(|| link(self.index - 1)),
+            "results": results,
+        }))
+    }
+}
+
+fn no_page() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "Invalid page.")
+}
+
+async fn create(
+    State(managing): State<Managing>,
+    Call { caller, now, .. }: Call<ManageWebhooks>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body = json::object(body, MAX_BODY_BYTES).await?;
+    let draft = read(new_webhook(body)?, None, Mode::Whole, now)?;
+    let added = managing.add(&caller, draft, now, |_| Ok(None)).await;
+    let webhook = added.map_err(NotAdded::into_error)?;
+    api::json(StatusCode::CREATED, &WebhookBody::of(&webhook))
+}
+
+async fn one(
+    State(managing): State<Managing>,
+    Call { caller, target, .. }: Call<ManageWebhooks>,
+) -> Result<Response, ApiError> {
+    let webhook = managing.codescorings(&caller, &target).await?;
+    api::json(StatusCode::OK, &WebhookBody::of(&webhook))
+}
+
+async fn replace(
+    State(managing): State<Managing>,
+    call: Call<ManageWebhooks>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let mut fields = translated(json::object(body, MAX_BODY_BYTES).await?)?;
+    for name in ["name", "url"] {
+        // As an absent one is refused, when a webhook is made.
+        crate::settings::given(Some(fields.get(name).cloned()), name)?;
+    }
+    for name in ["projects", "events"] {
+        fields.entry(name).or_insert(Value::Null);
+    }
+    managing.change_codescorings(&call, fields).await
+}
+
+async fn patch(
+    State(managing): State<Managing>,
+    call: Call<ManageWebhooks>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let fields = translated(json::object(body, MAX_BODY_BYTES).await?)?;
+    managing.change_codescorings(&call, fields).await
+}
+
+async fn delete(
+    State(managing): State<Managing>,
+    Call { caller, target, .. }: Call<ManageWebhooks>,
+) -> Result<Response, ApiError> {
+    let webhook = managing.codescorings(&caller, &target).await?;
+    let removed = managing.remove(&caller, webhook.key(), &Precondition::Any);
+    removed.await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn refresh(
+    State(managing): State<Managing>,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageWebhooks>,
+) -> Result<Response, ApiError> {
+    let webhook = managing.codescorings(&caller, &target).await?;
+    let is_available = managing.try_stored(&webhook, now).await?.is_delivered();
+    let body = WebhookBody {
+        is_available,
+        ..WebhookBody::of(&webhook)
+    };
+    api::json(StatusCode::OK, &body)
+}
+
+async fn test(
+    State(managing): State<Managing>,
+    Call { caller, now, .. }: Call<ManageWebhooks>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body = json::object(body, MAX_BODY_BYTES).await?;
+    let draft = read(new_webhook(body)?, None, Mode::Test, now)?;
+    let tried = managing.try_unstored(caller.org, &draft.settings, now);
+    let tried = tried.await?;
+    let body = json!({"status_code": tried.attempt.status, "is_available": tried.is_delivered()});
+    api::json(StatusCode::OK, &body)
+}
+
+async fn triggers(_: Call<ManageWebhooks>) -> Result<Response, ApiError> {
+    let known = Event::all().filter(|event| Format::Codescoring.takes(event));
+    let triggers: Vec<Value> = known
+        .filter_map(|event| trigger(&event))
+        .map(|value| json!({"label": label(&value), "value": value}))
+        .collect();
+    api::json(StatusCode::OK, &triggers)
+}
+
+/// A trigger for a reader.
+fn label(trigger: &str) -> String {
+    let words = trigger.replace('_', " ");
+    let (first, rest) = words.split_at(words.len().min(1));
+    format!("{}{rest}", first.to_uppercase())
+}
+
+fn is_ours(webhook: &Webhook) -> bool {
+    webhook.settings.wanted.format == Format::Codescoring
+}
+
+impl Managing {
+    /// The webhook that the path names, if it is of this format.
+    async fn codescorings(&self, caller: &Caller, target: &Target) -> Result<Webhook, ApiError> {
+        let webhook = self.webhook(target.key(caller)?).await?;
+        Some(webhook).filter(is_ours).ok_or_else(webhook_not_found)
+    }
+
+    async fn change_codescorings(
+        &self,
+        Call {
+            caller,
+            target,
+            now,
+            ..
+        }: &Call<ManageWebhooks>,
+        fields: Map<String, Value>,
+    ) -> Result<Response, ApiError> {
+        let key = self.codescorings(caller, target).await?.key();
+        let wanted = (Value::Object(fields), Mode::Patch);
+        let changed = self.change_settings(caller, key, &Precondition::Any, wanted, *now);
+        api::json(StatusCode::OK, &WebhookBody::of(&changed.await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trigger_is_that_of_an_event_and_back() {
+        for event in Event::all() {
+            match trigger(&event) {
+                Some(trigger) => assert_eq!(event_of(json!(trigger)), event.as_str()),
+                None => assert!(!Format::Codescoring.takes(&event)),
+            }
+        }
+        assert_eq!(event_of(json!("a new one")), "codescoring.unknown");
+        assert_eq!(
+            label("security_report_published"),
+            "Security report published"
+        );
+    }
+
+    #[test]
+    fn pages_are_counted_from_one() {
+        let of = |query| Page::of(query).map(|page| page.map(|it| (it.index, it.size)));
+        for (query, expected) in [
+            ("", None),
+            ("other=1", None),
+            ("page=2", Some((2, 10))),
+            ("per_page=7", Some((1, 7))),
+            ("page=3&per_page=1000", Some((3, 100))),
+        ] {
+            assert_eq!(of(query).unwrap(), expected, "{query}");
+        }
+        for refused in ["page=0", "page=x", "per_page=-1", "page="] {
+            assert_eq!(
+                of(refused).unwrap_err().code(),
+                ErrorCode::NotFound,
+                "{refused}"
+            );
+        }
+    }
+}

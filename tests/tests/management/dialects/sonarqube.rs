@@ -1,0 +1,724 @@
+//! Webhooks in `SonarQube`'s words: what its Web API answers, limit by limit and text by text.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tests::receiver::{Receiver, assert_signed};
+use tests::samples::{files, metadata};
+use tests::system::{System, organization, text};
+
+use super::{Sonar, analysis, assert_sonar_error, now, with_form};
+use crate::stage::{URL, create, list};
+
+const SECRET: &str = "correct horse battery staple";
+
+#[tokio::test]
+async fn a_webhook_that_is_made_there_is_one_here_and_the_other_way_round() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let parameters = [("name", " b "), ("url", URL), ("secret", SECRET)];
+    let created = sonar.post("webhooks/create", &parameters).await;
+    let created = created.json();
+    let key = text(&created["webhook"]["key"]);
+    // As long as a key may be there.
+    assert!(key.len() <= 40);
+    let expected = json!({"key": key, "name": "b", "url": URL, "hasSecret": true});
+    assert_eq!(created, json!({"webhook": expected}));
+
+    let [here] = list(&system, sonar.org).await.try_into().unwrap();
+    assert_eq!(
+        (&here["id"], &here["format"], &here["schedule"]),
+        (&json!(key), &json!("sonarqube"), &json!("hourly"))
+    );
+    assert_eq!(here.get("project"), None);
+
+    let ours = json!({"name": "a", "url": URL});
+    let ours = create(&system, sonar.org, ours).await.json();
+    // In the order of names.
+    let a = json!({"key": ours["id"], "name": "a", "url": URL, "hasSecret": true});
+    assert_eq!(sonar.list(&[]).await, [a, expected]);
+
+    let id = text(&ours["id"]);
+    let other = "http://127.0.0.1:9/other";
+    let parameters = [("webhook", &*id), ("name", "c"), ("url", other)];
+    let updated = sonar.post("webhooks/update", &parameters).await;
+    assert_eq!(
+        (updated.status, updated.body.len()),
+        (StatusCode::NO_CONTENT, 0)
+    );
+    let changed = system.webhook_now(sonar.org, &ours["id"]).await;
+    assert_eq!(
+        (&changed["name"], &changed["url"]),
+        (&json!("c"), &json!(other))
+    );
+    // What that API does not know stays.
+    for field in [
+        "format",
+        "events",
+        "headers",
+        "enabled",
+        "hasSecret",
+        "createdAt",
+    ] {
+        assert_eq!(changed.get(field), ours.get(field), "{field}");
+    }
+
+    for key in [&id, &key] {
+        let deleted = sonar.post("webhooks/delete", &[("webhook", key)]).await;
+        assert_eq!(
+            (deleted.status, deleted.body.len()),
+            (StatusCode::NO_CONTENT, 0)
+        );
+    }
+    assert!(list(&system, sonar.org).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_list_has_the_webhooks_of_a_project_or_those_of_all_and_never_both() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let project = |project| [("name", "of a project"), ("url", URL), ("project", project)];
+    let of_shop = sonar.create(&project("acme:shop")).await;
+    let of_other = sonar.create(&project("acme:other")).await;
+    // A project that is empty is none there.
+    let global = sonar.create(&project("")).await;
+    let both = json!({"name": "x", "url": URL, "projects": ["acme:shop", "acme:other"]});
+    let both = text(&create(&system, sonar.org, both).await.json()["id"]);
+    for (project, expected) in [
+        (None, vec![&global]),
+        (Some(""), vec![&global]),
+        (Some("acme:shop"), vec![&of_shop, &both]),
+        (Some("acme:other"), vec![&of_other, &both]),
+        (Some("acme:none"), vec![]),
+    ] {
+        let parameters: Vec<_> = project.map(|it| ("project", it)).into_iter().collect();
+        let listed = sonar.list(&parameters).await;
+        let keys: Vec<String> = listed.iter().map(|it| text(&it["key"])).collect();
+        assert_eq!(keys.iter().collect::<Vec<_>>(), expected, "{project:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_limit_and_its_text_are_sonarqubes() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let key = sonar.create(&[("name", "n"), ("url", URL)]).await;
+    let of = |length: usize| "a".repeat(length);
+    let url_of = |length: usize| format!("{URL}/{}", of(length - URL.len() - 1));
+    let (unknown, nil) = ("unknown", "00000000-0000-0000-0000-000000000000");
+    let either = "Either 'ceTaskId' or 'componentKey' or 'webhook' must be provided";
+    let length = |name: &str, is: usize, most: usize| {
+        format!("'{name}' length ({is}) is longer than the maximum authorized ({most})")
+    };
+    let not_a_url = |url: &str| format!("Url parameter with value '{url}' is not a valid url");
+    let no_webhook = |key: &str| format!("No webhook with key '{key}'");
+    let missing = |name: &str| format!("The '{name}' parameter is missing");
+    let secret_length = "Secret length must between 16 and 200 characters".to_owned();
+    let deprecated = |name: &str| {
+        format!("Parameter '{name}' is deprecated since 10.7 and not supported here: use 'webhook'")
+    };
+    let (long_name, long_url, long_key) = (of(101), url_of(513), of(41));
+    let (long_project, long_secret) = (of(401), of(201));
+    // Java counts in UTF-16, where such a sign is two.
+    let wide_name = "\u{1f600}".repeat(51);
+
+    type Row<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16, String);
+    let rows: Vec<Row<'_>> = vec![
+        ("create", vec![("url", URL)], 400, missing("name")),
+        (
+            "create",
+            vec![("name", ""), ("url", URL)],
+            400,
+            missing("name"),
+        ),
+        (
+            "create",
+            vec![("name", " \t"), ("url", URL)],
+            400,
+            missing("name"),
+        ),
+        ("create", vec![("name", "n")], 400, missing("url")),
+        (
+            "create",
+            vec![("name", &long_name), ("url", URL)],
+            400,
+            length("name", 101, 100),
+        ),
+        (
+            "create",
+            vec![("name", &wide_name), ("url", URL)],
+            400,
+            length("name", 102, 100),
+        ),
+        (
+            "create",
+            vec![("name", "n"), ("url", &long_url)],
+            400,
+            length("url", 513, 512),
+        ),
+        (
+            "create",
+            vec![("name", "n"), ("url", URL), ("project", &long_project)],
+            400,
+            length("project", 401, 400),
+        ),
+        (
+            "create",
+            vec![("name", "n"), ("url", URL), ("secret", "123")],
+            400,
+            "'secret' length (3) is shorter than the minimum authorized (16)".to_owned(),
+        ),
+        (
+            "create",
+            vec![("name", "n"), ("url", URL), ("secret", "")],
+            400,
+            "'secret' length (0) is shorter than the minimum authorized (16)".to_owned(),
+        ),
+        (
+            "create",
+            vec![("name", "n"), ("url", URL), ("secret", &long_secret)],
+            400,
+            length("secret", 201, 200),
+        ),
+        (
+            "create",
+            vec![("name", "n"), ("url", "foo")],
+            400,
+            not_a_url("foo"),
+        ),
+        (
+            "create",
+            vec![("name", "n"), ("url", "ftp://user:secret@host/")],
+            400,
+            not_a_url("ftp://****:******@host/"),
+        ),
+        (
+            "update",
+            vec![("name", "n"), ("url", URL)],
+            400,
+            missing("webhook"),
+        ),
+        (
+            "update",
+            vec![("webhook", &key), ("url", URL)],
+            400,
+            missing("name"),
+        ),
+        (
+            "update",
+            vec![("webhook", &key), ("name", "n")],
+            400,
+            missing("url"),
+        ),
+        (
+            "update",
+            vec![("webhook", &long_key), ("name", "n"), ("url", URL)],
+            400,
+            length("webhook", 41, 40),
+        ),
+        (
+            "update",
+            vec![("webhook", &key), ("name", "n"), ("url", "foo")],
+            400,
+            not_a_url("foo"),
+        ),
+        (
+            "update",
+            vec![
+                ("webhook", &key),
+                ("name", "n"),
+                ("url", URL),
+                ("secret", "123"),
+            ],
+            400,
+            secret_length.clone(),
+        ),
+        (
+            "update",
+            vec![
+                ("webhook", &key),
+                ("name", "n"),
+                ("url", URL),
+                ("secret", &long_secret),
+            ],
+            400,
+            secret_length,
+        ),
+        (
+            "update",
+            vec![("webhook", unknown), ("name", "n"), ("url", URL)],
+            404,
+            no_webhook(unknown),
+        ),
+        (
+            "update",
+            vec![("webhook", nil), ("name", "n"), ("url", URL)],
+            404,
+            no_webhook(nil),
+        ),
+        ("delete", vec![], 400, missing("webhook")),
+        (
+            "delete",
+            vec![("webhook", &long_key)],
+            400,
+            length("webhook", 41, 40),
+        ),
+        (
+            "delete",
+            vec![("webhook", unknown)],
+            404,
+            no_webhook(unknown),
+        ),
+        ("delete", vec![("webhook", nil)], 404, no_webhook(nil)),
+        (
+            "list",
+            vec![("project", &long_project)],
+            400,
+            length("project", 401, 400),
+        ),
+        ("deliveries", vec![], 400, either.to_owned()),
+        (
+            "deliveries",
+            vec![("componentKey", "k")],
+            400,
+            deprecated("componentKey"),
+        ),
+        (
+            "deliveries",
+            vec![("ceTaskId", "t")],
+            400,
+            deprecated("ceTaskId"),
+        ),
+        (
+            "deliveries",
+            vec![("webhook", &key), ("componentKey", "k")],
+            400,
+            either.to_owned(),
+        ),
+        (
+            "deliveries",
+            vec![("componentKey", "k"), ("ceTaskId", "t")],
+            400,
+            either.to_owned(),
+        ),
+        // There, all three together are one too.
+        (
+            "deliveries",
+            vec![("webhook", &key), ("componentKey", "k"), ("ceTaskId", "t")],
+            400,
+            either.to_owned(),
+        ),
+        (
+            "deliveries",
+            vec![("webhook", &key), ("ps", "501")],
+            400,
+            "'ps' value (501) must be less than 500".to_owned(),
+        ),
+        (
+            "deliveries",
+            vec![("webhook", &key), ("ps", "0")],
+            400,
+            "'ps' value (0) must be greater than 0".to_owned(),
+        ),
+        (
+            "deliveries",
+            vec![("webhook", &key), ("p", "0")],
+            400,
+            "'p' value (0) must be greater than 0".to_owned(),
+        ),
+        (
+            "deliveries",
+            vec![("webhook", &key), ("p", "x")],
+            400,
+            "The 'p' parameter cannot be parsed as an integer value: x".to_owned(),
+        ),
+        (
+            "deliveries",
+            vec![("webhook", &key), ("p", "101")],
+            400,
+            "Can return only the first 1000 results. 1010th result asked.".to_owned(),
+        ),
+        (
+            "deliveries",
+            vec![("webhook", &key), ("p", "3"), ("ps", "500")],
+            400,
+            "Can return only the first 1000 results. 1500th result asked.".to_owned(),
+        ),
+        ("delivery", vec![], 400, missing("deliveryId")),
+        (
+            "delivery",
+            vec![("deliveryId", nil)],
+            404,
+            "Webhook delivery not found".to_owned(),
+        ),
+        (
+            "delivery",
+            vec![("deliveryId", &key)],
+            404,
+            "Webhook delivery not found".to_owned(),
+        ),
+    ];
+    for (action, parameters, status, message) in rows {
+        let action = format!("webhooks/{action}");
+        // A form, or the query alone: they are one map.
+        let reply = match action.as_str() {
+            "webhooks/list" | "webhooks/deliveries" | "webhooks/delivery" => {
+                sonar.get(&action, &parameters).await
+            }
+            _ => {
+                let path = sonar.path(&action);
+                let request = system.request("POST", &path).query(&parameters);
+                let request = request.basic_auth(&sonar.token, Some(""));
+                let in_query = system.send(request).await;
+                let in_form = sonar.post(&action, &parameters).await;
+                assert_eq!(in_query.body, in_form.body, "{action} {parameters:?}");
+                in_form
+            }
+        };
+        assert_sonar_error(&reply, status, &message);
+    }
+    // Whatever was wrong has changed nothing.
+    let [left] = sonar.list(&[]).await.try_into().unwrap();
+    assert_eq!(
+        left,
+        json!({"key": key, "name": "n", "url": URL, "hasSecret": false})
+    );
+
+    // As long as they may be.
+    let (name, url, project) = (of(100), url_of(512), of(400));
+    for secret in [of(16), of(200)] {
+        sonar
+            .create(&[
+                ("name", &name),
+                ("url", &url),
+                ("project", &project),
+                ("secret", &secret),
+            ])
+            .await;
+        let parameters = [
+            ("webhook", &*key),
+            ("name", "n"),
+            ("url", URL),
+            ("secret", &secret),
+        ];
+        let updated = sonar.post("webhooks/update", &parameters).await;
+        assert_eq!(updated.status, StatusCode::NO_CONTENT, "{updated:?}");
+    }
+    for parameters in [[("p", "100"), ("ps", "10")], [("p", "2"), ("ps", "500")]] {
+        let parameters = [&parameters[..], &[("webhook", &*key)]].concat();
+        let page = sonar.get("webhooks/deliveries", &parameters).await;
+        assert_eq!(page.status, StatusCode::OK, "{page:?}");
+    }
+}
+
+#[tokio::test]
+async fn ten_for_a_project_and_ten_for_all_however_they_were_made() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    for number in 0..10 {
+        let is_ours = number % 2 == 0;
+        for project in [None, Some("acme:shop")] {
+            if is_ours {
+                let webhook = json!({"name": "ours", "url": URL, "project": project});
+                let made = create(&system, sonar.org, webhook).await;
+                assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+            } else {
+                let project = project.unwrap_or_default();
+                let parameters = [("name", "theirs"), ("url", URL), ("project", project)];
+                sonar.create(&parameters).await;
+            }
+        }
+    }
+    for (project, message) in [
+        ("", "Maximum number of global webhooks reached"),
+        (
+            "acme:shop",
+            "Maximum number of webhook reached for project 'acme:shop'",
+        ),
+    ] {
+        let parameters = [("name", "one more"), ("url", URL), ("project", project)];
+        let refused = sonar.post("webhooks/create", &parameters).await;
+        assert_sonar_error(&refused, 400, message);
+        let ours = json!({"name": "one more", "url": URL, "projects": match project {
+            "" => json!([]),
+            project => json!([project]),
+        }});
+        let refused = create(&system, sonar.org, ours).await;
+        assert_eq!(refused.code(), "too_many_webhooks");
+    }
+    let parameters = [("name", "another"), ("url", URL), ("project", "acme:other")];
+    sonar.create(&parameters).await;
+}
+
+#[tokio::test]
+async fn a_secret_stays_is_removed_or_is_replaced_at_once() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let receiver = Receiver::start().await;
+    let webhook = [("name", "n"), ("url", receiver.url.as_str())];
+    let key = sonar
+        .create(&[&webhook[..], &[("secret", SECRET)]].concat())
+        .await;
+    let update = async |number: u32, secret: Option<&str>| {
+        let mut parameters = vec![("webhook", key.as_str())];
+        parameters.extend(webhook);
+        parameters.extend(secret.map(|secret| ("secret", secret)));
+        let updated = sonar.post("webhooks/update", &parameters).await;
+        assert_eq!(updated.status, StatusCode::NO_CONTENT, "{updated:?}");
+        let [listed] = sonar.list(&[]).await.try_into().unwrap();
+        let report = analysis(number);
+        system.publish(sonar.org, &report, &files("a")).await;
+        system.deliver(now()).await;
+        let [received] = receiver.take().try_into().unwrap();
+        (listed["hasSecret"] == true, received)
+    };
+    let (other, third) = (
+        "another secret of 32 characters!",
+        "the third secret of them",
+    );
+    for (number, (secret, signing)) in (0..).zip([
+        (None, Some(SECRET)),
+        (Some(other), Some(other)),
+        (Some(""), None),
+        (Some(third), Some(third)),
+    ]) {
+        let (has_secret, received) = update(number, secret).await;
+        assert_eq!(has_secret, signing.is_some(), "{secret:?}");
+        match signing {
+            None => {
+                assert_eq!(received.header("x-sonar-webhook-hmac-sha256"), "");
+                assert_eq!(received.header("webhook-signature"), "");
+            }
+            Some(secret) => {
+                assert_signed(&received, secret);
+                // None that was before signs too.
+                let signatures = received.header("webhook-signature");
+                assert_eq!(signatures.matches("v1,").count(), 1);
+            }
+        }
+    }
+    // Our own API lets a few sign at once; here there is never more than one, so that there is no limit.
+    for number in 0..8 {
+        let parameters = [
+            ("webhook", key.as_str()),
+            webhook[0],
+            webhook[1],
+            ("secret", &format!("secret number {number} of eight")),
+        ];
+        let updated = sonar.post("webhooks/update", &parameters).await;
+        assert_eq!(updated.status, StatusCode::NO_CONTENT, "{updated:?}");
+    }
+    // One of our own format cannot be without.
+    let ours = json!({"name": "ours", "url": receiver.url});
+    let ours = text(&create(&system, sonar.org, ours).await.json()["id"]);
+    let parameters = [("webhook", &*ours), webhook[0], webhook[1], ("secret", "")];
+    let refused = sonar.post("webhooks/update", &parameters).await;
+    assert_sonar_error(
+        &refused,
+        400,
+        "A webhook of the format 'reports' must have a secret",
+    );
+}
+
+#[tokio::test]
+async fn a_url_is_shown_with_stars_and_keeps_what_they_stand_for() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let receiver = Receiver::start().await;
+    let with = |user: &str| receiver.url.replace("http://", &format!("http://{user}@"));
+    let parameters = [("name", "n"), ("url", &*with("user:p%40ss"))];
+    let created = sonar.post("webhooks/create", &parameters).await.json();
+    let starred = with("****:******");
+    assert_eq!(created["webhook"]["url"], starred);
+    let key = text(&created["webhook"]["key"]);
+    let [listed] = sonar.list(&[]).await.try_into().unwrap();
+    assert_eq!(listed["url"], starred);
+
+    // Who reads a list and sends back another name does not lose the password.
+    let parameters = [("webhook", &*key), ("name", "other"), ("url", &*starred)];
+    let updated = sonar.post("webhooks/update", &parameters).await;
+    assert_eq!(updated.status, StatusCode::NO_CONTENT, "{updated:?}");
+    system
+        .publish(sonar.org, &metadata("1.0"), &files("a"))
+        .await;
+    system.deliver(now()).await;
+    let [received] = receiver.take().try_into().unwrap();
+    assert_eq!(received.header("authorization"), "Basic dXNlcjpwQHNz");
+
+    // Other stars stand for nothing.
+    let url = with("*****:******");
+    let parameters = [("webhook", &*key), ("name", "other"), ("url", &*url)];
+    let refused = sonar.post("webhooks/update", &parameters).await;
+    let message = format!("Url parameter with value '{url}' is not a valid url");
+    assert_sonar_error(&refused, 400, &message);
+}
+
+#[tokio::test]
+async fn the_query_counts_before_the_form_and_what_is_not_known_is_ignored() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let form = "application/x-www-form-urlencoded";
+    for (query, content_type, body, expected) in [
+        (
+            vec![("name", "query")],
+            form,
+            format!("name=form&url={URL}"),
+            Some("query"),
+        ),
+        (
+            vec![],
+            "Application/X-WWW-Form-Urlencoded; charset=UTF-8",
+            format!("name=f%C3%B6rm&url={URL}"),
+            Some("förm"),
+        ),
+        (
+            vec![("name", "one"), ("name", "two"), ("url", URL)],
+            form,
+            String::new(),
+            Some("one"),
+        ),
+        (
+            vec![("name", "q"), ("url", URL)],
+            "application/json",
+            "{}".to_owned(),
+            Some("q"),
+        ),
+        (
+            vec![("name", "q"), ("url", URL)],
+            "application/json",
+            String::new(),
+            Some("q"),
+        ),
+        (
+            vec![
+                ("name", "q"),
+                ("url", URL),
+                ("organization", "o"),
+                ("x", "1"),
+            ],
+            form,
+            String::new(),
+            Some("q"),
+        ),
+        // What is no form has no parameters.
+        (
+            vec![],
+            "application/json",
+            json!({"name": "j", "url": URL}).to_string(),
+            None,
+        ),
+    ] {
+        let request = system.request("POST", &sonar.path("webhooks/create.json"));
+        let request = request.basic_auth(&sonar.token, Some("")).query(&query);
+        let request = request.header("content-type", content_type).body(body);
+        let created = system.send(request).await;
+        let Some(expected) = expected else {
+            assert_sonar_error(&created, 400, "The 'name' parameter is missing");
+            continue;
+        };
+        assert_eq!(created.json()["webhook"]["name"], expected, "{created:?}");
+    }
+    // GET has its parameters in the query only.
+    let request = system.request("GET", &sonar.path("webhooks/list"));
+    let request = request.basic_auth(&sonar.token, Some(""));
+    let request = with_form(request, &[("project", "acme:shop")]);
+    assert_eq!(
+        system.send(request).await.json()["webhooks"]
+            .as_array()
+            .unwrap()
+            .len(),
+        6
+    );
+
+    let large = format!("name=n&url={URL}&x={}", "a".repeat(65_536));
+    let request = system.request("POST", &sonar.path("webhooks/create"));
+    let request = request.basic_auth(&sonar.token, Some(""));
+    let request = request.header("content-type", form).body(large);
+    let refused = system.send(request).await;
+    assert_sonar_error(&refused, 413, "the body may have at most 65536 bytes");
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_wrong_methods_are_told_as_sonarqube_tells_them() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    for (method, action, status, message) in [
+        (
+            "GET",
+            "webhooks/unknown",
+            404,
+            "Unknown url : /api/webhooks/unknown",
+        ),
+        ("POST", "webhooks", 404, "Unknown url : /api/webhooks"),
+        (
+            "GET",
+            "projects/search",
+            404,
+            "Unknown url : /api/projects/search",
+        ),
+        (
+            "GET",
+            "webhooks/create",
+            405,
+            "HTTP method POST is required",
+        ),
+        (
+            "GET",
+            "webhooks/update",
+            405,
+            "HTTP method POST is required",
+        ),
+        (
+            "GET",
+            "webhooks/delete.json",
+            405,
+            "HTTP method POST is required",
+        ),
+        ("POST", "webhooks/list", 405, "HTTP method GET is required"),
+        (
+            "POST",
+            "webhooks/deliveries.json",
+            405,
+            "HTTP method GET is required",
+        ),
+        (
+            "DELETE",
+            "webhooks/list",
+            405,
+            "HTTP method GET is required",
+        ),
+    ] {
+        let request = system.request(method, &sonar.path(action));
+        let request = request.basic_auth(&sonar.token, Some(""));
+        assert_sonar_error(&system.send(request).await, status, message);
+    }
+    // A message of ours manages nothing here either.
+    let request = system.request("POST", &sonar.path("webhooks/create"));
+    let request = request.basic_auth(&sonar.token, Some(""));
+    let request = request.query(&[("name", "n"), ("url", URL)]);
+    let looped = system.send(request.header("webhook-id", "1")).await;
+    let message = "a webhook's message manages nothing; its url must not lead back here";
+    assert_sonar_error(&looped, 403, message);
+    assert!(sonar.list(&[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn clients_find_a_server_that_they_know() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let info = sonar.get("system/info", &[]).await.json();
+    assert_eq!(info["System"]["Edition"], "Community");
+    let version = text(&info["System"]["Version"]);
+    let status = sonar.get("system/status", &[]).await.json();
+    assert_eq!(
+        (&status["version"], &status["status"]),
+        (&json!(version), &json!("UP"))
+    );
+    let told = sonar.get("server/version", &[]).await;
+    assert_eq!(told.header("content-type"), "text/plain");
+    assert_eq!(told.body, version.as_bytes());
+    // The Terraform provider wants 9.9 or later.
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap());
+    assert!((parts.next(), parts.next()) >= (Some(9), Some(9)));
+    let valid: Value = sonar.get("authentication/validate", &[]).await.json();
+    assert_eq!(valid, json!({"valid": true}));
+}
