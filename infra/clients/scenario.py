@@ -196,10 +196,10 @@ def manage_as_codescoring(client, login, organization, url):
     holds(client.call(login, "codescoringGetWebhook", **webhook).name == client.PACKAGE, "a webhook is read")
     replaced = client.schema("CodescoringWebhookSettings", {"name": "Replaced", "url": url})
     holds(client.call(login, "codescoringReplaceWebhook", **webhook, body=replaced).events == [], "a webhook is replaced")
-    patch = client.schema("CodescoringWebhookPatch", {"is_active": False})
-    holds(not client.call(login, "codescoringChangeWebhook", **webhook, body=patch).is_active, "a webhook is changed")
     refreshed = client.call(login, "codescoringRefreshAvailability", **webhook)
     holds(refreshed.is_available, "a webhook is tried")
+    patch = client.schema("CodescoringWebhookPatch", {"is_active": False})
+    holds(not client.call(login, "codescoringChangeWebhook", **webhook, body=patch).is_active, "a webhook is changed")
     client.call(login, "codescoringListWebhooks", **organization)
     client.call(login, "codescoringDeleteWebhook", **webhook)
 

@@ -14,6 +14,7 @@ pub mod lambda;
 pub mod log;
 pub mod meter;
 pub mod metrics;
+pub mod papers;
 pub mod posted;
 pub mod queue;
 pub mod receiver;

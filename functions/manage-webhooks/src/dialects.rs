@@ -27,7 +27,9 @@ pub(crate) async fn speaking(
     mut request: Request,
     next: Next,
 ) -> Response {
+    // A text that no header can have is no token of ours.
     let token = (dialect.token)(request.headers());
+    let token = token.map(|it| Some(it).filter(|it| is_visible(it)).unwrap_or_default());
     let bearer = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
     match bearer {
         Some(bearer) => request.headers_mut().insert(header::AUTHORIZATION, bearer),
@@ -36,6 +38,10 @@ pub(crate) async fn speaking(
     let mut response = next.run(request).await;
     response.extensions_mut().insert(dialect.wording);
     response
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// What stands behind the name of a scheme of authentication, if the request has that one (RFC 9110, section 11.4).

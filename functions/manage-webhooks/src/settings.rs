@@ -9,7 +9,7 @@ use domain::event::Event;
 use domain::webhook::format::Format;
 use domain::webhook::schedule::Schedule;
 use domain::webhook::secret::{Secrets, WebhookSecret};
-use domain::webhook::url::{InvalidUrl, WebhookUrl};
+use domain::webhook::url::{InvalidUrl, MASK, WebhookUrl};
 use domain::webhook::wanted::{MAX_PROJECTS, Wanted};
 use domain::webhook::{OwnHeader, Settings};
 use outbound::format::is_reserved;
@@ -369,7 +369,7 @@ fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError
         .parse()
         .map_err(|reason: InvalidUrl| invalid(ErrorCode::InvalidUrl, "url", &reason.to_string()))?;
     match url.basic_auth() {
-        Some((user, password)) if is_mask(&user) || is_mask(&password) => {
+        Some((user, password)) if is_masked(&user, &password) => {
             let message = "its password is masked; give the whole url";
             Err(invalid(ErrorCode::InvalidUrl, "url", message))
         }
@@ -377,9 +377,10 @@ fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError
     }
 }
 
-/// Whether a user or a password is none, but stands for one: ours, or one of SonarQube's, with a star for each character.
-fn is_mask(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte == b'*')
+/// Whether user and password are none, but stand for some: as we mask them, or as `SonarQube` does, with a star for each character.
+fn is_masked(user: &str, password: &str) -> bool {
+    let are_stars = |text: &str| text.bytes().all(|byte| byte == b'*');
+    user == MASK || password == MASK || (are_stars(user) && are_stars(password))
 }
 
 fn format(value: &Value) -> Result<Format, ApiError> {

@@ -299,15 +299,16 @@ async fn files_that_exist_are_published_too() {
 }
 
 #[tokio::test]
-async fn the_readmes_step_publishes_files_that_exist() {
+async fn the_documented_step_publishes_files_that_exist() {
     let setting = Setting::new().await;
     let folder = setting.folder.path();
     fs::write(folder.join("report.html"), "<p>Nothing found.</p>").unwrap();
     fs::write(folder.join("report.pdf"), "%PDF-1.7").unwrap();
-    let readme = include_str!("../../../README.md");
-    let (_, section) = readme.split_once("\n## Publish from CI\n").unwrap();
-    let (_, step) = section.split_once("```sh\n").unwrap();
-    let (step, _) = step.split_once("```").unwrap();
+    // The second one is of a shell alone, which `local` has tests of.
+    let commands = tests::papers::commands("docs/publishing.md");
+    let [step, _] = commands.as_slice() else {
+        panic!("the page has other blocks");
+    };
     let output = setting.shell(step).await;
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let listed = setting.listed().await;
@@ -515,6 +516,20 @@ async fn no_address_of_an_upload_is_printed() {
         said.contains("upload report.html") && !said.contains("deadbeef"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn the_documented_command_publishes() {
+    let setting = Setting::new().await;
+    // The first one makes a source, which `local` has a test of.
+    let commands = tests::papers::commands("docs/sonarqube.md");
+    let [_, command] = commands.as_slice() else {
+        panic!("the page has other blocks");
+    };
+    let command = command.replace("https://sonarqube.example.com", &setting.server.url);
+    let output = setting.shell(&command).await;
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(setting.listed().await.len(), 2);
 }
 
 #[tokio::test]

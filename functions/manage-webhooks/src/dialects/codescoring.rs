@@ -8,7 +8,9 @@
 //! | Names of fields: `name`, `url`, `projects`, `events`, `token`, `is_active`, `is_available` | The form of its page has Name, URL, Projects, Events and Token; an availability can be refreshed; a webhook is disabled after its last retry. |
 //! | `id` is a text here | There it is a number. A client that takes it as it is can send it back. |
 //! | `token` can be written and not read | As passwords can, with Django REST Framework. |
-//! | `projects` and `events` are lists, and an empty one means all | "If the field is empty, all projects will be taken into account". |
+//! | `projects` and `events` are lists; an empty one means all projects, and all triggers but `security_report_deleted` | "If the field is empty, all projects will be taken into account". Who has never heard of deleting is not told of it. |
+//! | `is_available` is false while a webhook is disabled, or is left alone since its receiver seems to be down; a refresh says what came of its call, and one that fails changes nothing | An availability is of now. A test call counts for a receiver, and not against it. |
+//! | Values of own headers are not known, so a webhook that has some does not go to another host here | They never go to another host, and can only be given anew in our own API. |
 //! | A project is its number or its name | Events have `project_id` and `project_name`. |
 //! | `PUT` wants `name` and `url`; without `projects` or `events` it is all of them; the others stay | "Completely update data", but a token that cannot be read cannot be sent back. |
 //! | A list is an array, and with `page` or `per_page` an object with `count`, `next`, `previous`, `results` | That pages have these parameters and at most 100 things is documented. |
@@ -25,15 +27,15 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
-use domain::codescoring::Trigger;
+use domain::date::timestamp;
 use domain::event::Event;
-use domain::report::change::ReportEvent;
 use domain::webhook::format::Format;
 use domain::webhook::schedule::Schedule;
 use domain::webhook::{Webhook, WebhookId};
 use outbound::format::codescoring::report_trigger;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode, Worded, Wording};
 use web::base::BaseUrl;
 use web::fields::{invalid, whole_number};
@@ -42,7 +44,7 @@ use web::json;
 use super::{Dialect, credentials, speaking};
 use crate::access::{Call, Caller, ManageWebhooks};
 use crate::precondition::Precondition;
-use crate::settings::{Mode, read};
+use crate::settings::{Mode, given, read};
 use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::{Target, webhook_not_found};
 use crate::webhooks::operations::NotAdded;
@@ -84,6 +86,8 @@ pub(crate) fn router() -> Router<Managing> {
         }
     }
     router
+        .route(API, any(unknown))
+        .route(&format!("{API}/"), any(unknown))
         .route(&format!("{API}/{{*path}}"), any(unknown))
         .route_layer(from_fn(without_loop))
         .route_layer(from_fn_with_state(DIALECT, speaking))
@@ -135,11 +139,12 @@ fn worded(error: &ApiError) -> Worded {
             .filter(|_| code.status() == StatusCode::BAD_REQUEST)
         {
             Some(named) => {
-                let text = match code {
-                    ErrorCode::MissingField => "This field is required.",
-                    _ => error.message(),
-                };
+                let text = error.message();
                 let text = text.strip_prefix(&format!("{named}: ")).unwrap_or(text);
+                let text = match text {
+                    "is required" => "This field is required.",
+                    text => text,
+                };
                 (code.status(), json!({field(named): [text]}))
             }
             None => detail(code.status(), error.message()),
@@ -168,13 +173,16 @@ struct WebhookBody {
     projects: Vec<Value>,
     events: Vec<String>,
     is_active: bool,
-    /// Whether nothing is known to have failed since something succeeded.
+    /// Whether it is enabled, and not left alone for a while since its receiver seems to be down.
     is_available: bool,
 }
 
 impl WebhookBody {
-    fn of(webhook: &Webhook) -> Self {
+    fn of(webhook: &Webhook, now: OffsetDateTime) -> Self {
         let settings = &webhook.settings;
+        let now = timestamp(now);
+        let is_left_alone = webhook.health.paused_until.as_ref();
+        let is_left_alone = is_left_alone.is_some_and(|until| *until > now);
         let projects = settings.wanted.projects.iter();
         Self {
             id: webhook.id,
@@ -183,9 +191,7 @@ impl WebhookBody {
             projects: projects.map(|project| number_or_name(project)).collect(),
             events: settings.wanted.events.iter().filter_map(trigger).collect(),
             is_active: webhook.is_enabled(),
-            is_available: webhook.is_enabled()
-                && webhook.health.failing_since.is_none()
-                && webhook.health.paused_until.is_none(),
+            is_available: webhook.is_enabled() && !is_left_alone,
         }
     }
 }
@@ -224,20 +230,25 @@ fn translated(body: Value) -> Result<Map<String, Value>, ApiError> {
                 Err(invalid(ErrorCode::InvalidField, &name, message))
             }
             ("is_active", value) => Ok(("enabled".to_owned(), value)),
-            ("projects", value) => Ok((name, each(value, project_of))),
+            ("projects", Value::Array(projects)) => {
+                Ok((name, projects.into_iter().map(project_of).collect()))
+            }
             // Without any, all are meant.
             ("events", Value::Array(events)) if events.is_empty() => Ok((name, Value::Null)),
-            ("events", value) => Ok((name, each(value, event_of))),
+            ("events", Value::Array(triggers)) => {
+                let events = triggers.into_iter().map(|trigger| {
+                    let named = trigger.as_str().and_then(event_of);
+                    named.map(Value::String).ok_or_else(|| {
+                        let message = format!("{trigger} is not a valid choice.");
+                        invalid(ErrorCode::InvalidEvent, &name, &message)
+                    })
+                });
+                let events = events.collect::<Result<_, _>>()?;
+                Ok((name, Value::Array(events)))
+            }
             (_, value) => Ok((name, value)),
         })
         .collect()
-}
-
-fn each(value: Value, translated: impl Fn(Value) -> Value) -> Value {
-    match value {
-        Value::Array(values) => values.into_iter().map(translated).collect(),
-        other => other,
-    }
 }
 
 /// What our own API calls a project.
@@ -246,20 +257,15 @@ fn project_of(project: Value) -> Value {
 }
 
 /// The name of the event that a trigger tells of.
-fn event_of(trigger: Value) -> Value {
-    let Some(name) = trigger.as_str() else {
-        return trigger;
-    };
-    let mut of_reports = ReportEvent::ALL.into_iter();
-    match of_reports.find(|event| report_trigger(*event) == name) {
-        Some(event) => json!(event.as_str()),
-        None => json!(Trigger::named(name).as_str()),
-    }
+fn event_of(name: &str) -> Option<String> {
+    let event = Event::all().find(|event| trigger(event).as_deref() == Some(name))?;
+    Some(event.as_str().to_owned())
 }
 
 /// The same for a webhook that is made: of this format, and tried again as it is tried there.
 fn new_webhook(body: Value) -> Result<Value, ApiError> {
     let mut fields = translated(body)?;
+    given(Some(fields.get("token").cloned()), "token")?;
     fields.insert("format".to_owned(), json!(Format::Codescoring));
     fields.insert("schedule".to_owned(), json!(Schedule::Codescoring));
     Ok(Value::Object(fields))
@@ -267,7 +273,7 @@ fn new_webhook(body: Value) -> Result<Value, ApiError> {
 
 async fn list(
     State(managing): State<Managing>,
-    Call { caller, .. }: Call<ManageWebhooks>,
+    Call { caller, now, .. }: Call<ManageWebhooks>,
     BaseUrl(base): BaseUrl,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
@@ -278,7 +284,10 @@ async fn list(
         let of = |it: &Webhook| (it.created_at.clone(), it.id);
         of(one).cmp(&of(other))
     });
-    let bodies: Vec<WebhookBody> = webhooks.iter().map(WebhookBody::of).collect();
+    let bodies: Vec<WebhookBody> = webhooks
+        .iter()
+        .map(|webhook| WebhookBody::of(webhook, now))
+        .collect();
     let Some(page) = page else {
         return api::json(StatusCode::OK, &bodies);
     };
@@ -341,15 +350,20 @@ async fn create(
     let draft = read(new_webhook(body)?, None, Mode::Whole, now)?;
     let added = managing.add(&caller, draft, now, |_| Ok(None)).await;
     let webhook = added.map_err(NotAdded::into_error)?;
-    api::json(StatusCode::CREATED, &WebhookBody::of(&webhook))
+    api::json(StatusCode::CREATED, &WebhookBody::of(&webhook, now))
 }
 
 async fn one(
     State(managing): State<Managing>,
-    Call { caller, target, .. }: Call<ManageWebhooks>,
+    Call {
+        caller,
+        target,
+        now,
+        ..
+    }: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
     let webhook = managing.codescorings(&caller, &target).await?;
-    api::json(StatusCode::OK, &WebhookBody::of(&webhook))
+    api::json(StatusCode::OK, &WebhookBody::of(&webhook, now))
 }
 
 async fn replace(
@@ -360,7 +374,7 @@ async fn replace(
     let mut fields = translated(json::object(body, MAX_BODY_BYTES).await?)?;
     for name in ["name", "url"] {
         // As an absent one is refused, when a webhook is made.
-        crate::settings::given(Some(fields.get(name).cloned()), name)?;
+        given(Some(fields.get(name).cloned()), name)?;
     }
     for name in ["projects", "events"] {
         fields.entry(name).or_insert(Value::Null);
@@ -397,10 +411,10 @@ async fn refresh(
     }: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
     let webhook = managing.codescorings(&caller, &target).await?;
-    let is_available = managing.try_stored(&webhook, now).await?.is_delivered();
+    let is_delivered = managing.try_stored(&webhook, now).await?.is_delivered();
     let body = WebhookBody {
-        is_available,
-        ..WebhookBody::of(&webhook)
+        is_available: is_delivered && webhook.is_enabled(),
+        ..WebhookBody::of(&webhook, now)
     };
     api::json(StatusCode::OK, &body)
 }
@@ -458,7 +472,7 @@ impl Managing {
         let key = self.codescorings(caller, target).await?.key();
         let wanted = (Value::Object(fields), Mode::Patch);
         let changed = self.change_settings(caller, key, &Precondition::Any, wanted, *now);
-        api::json(StatusCode::OK, &WebhookBody::of(&changed.await?))
+        api::json(StatusCode::OK, &WebhookBody::of(&changed.await?, *now))
     }
 }
 
@@ -470,11 +484,11 @@ mod tests {
     fn each_trigger_is_that_of_an_event_and_back() {
         for event in Event::all() {
             match trigger(&event) {
-                Some(trigger) => assert_eq!(event_of(json!(trigger)), event.as_str()),
+                Some(trigger) => assert_eq!(event_of(&trigger).unwrap(), event.as_str()),
                 None => assert!(!Format::Codescoring.takes(&event)),
             }
         }
-        assert_eq!(event_of(json!("a new one")), "codescoring.unknown");
+        assert_eq!(event_of("a new one"), None);
         assert_eq!(
             label("security_report_published"),
             "Security report published"

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::delivery::{Delivery, DeliveryKey};
+use domain::delivery::{Delivery, DeliveryKey, DeliveryState};
 use domain::webhook::format::Format;
 use domain::webhook::secret::{MAX_CHARACTERS, MIN_CHARACTERS};
 use domain::webhook::{Webhook, WebhookId, WebhookKey};
@@ -45,13 +45,14 @@ use crate::without_loop;
 /// The address of an organization as a server.
 const SERVER: &str = "/sonarqube/{organizationId}";
 
-/// The version that clients are told. It is the first whose answers have `hasSecret`, a minimum length of secrets, and bearer
-/// tokens, as ours have (changes of `api/webhooks` in `SonarQube`'s list of web services).
+/// The version that clients are told. From 10.6 on answers have `hasSecret`, secrets have a minimum length, and tokens may be bearer
+/// tokens, as it is here; what later versions have added is not about webhooks.
 const VERSION: &str = "10.8.0";
 /// The edition that clients are told: that which promises least.
 const EDITION: &str = "Community";
 
-/// Of a webhook so many deliveries can be listed, and are counted. To count is to read them.
+/// So many of a webhook's deliveries are looked at, the newest ones, to list and to count those that have been tried: to count is to
+/// read them.
 const MAX_RESULTS: usize = 1000;
 
 const DIALECT: Dialect = Dialect {
@@ -79,6 +80,8 @@ pub(crate) fn router() -> Router<Managing> {
         }
     }
     router
+        .route(SERVER, any(unknown))
+        .route(&format!("{SERVER}/"), any(unknown))
         .route(&format!("{SERVER}/{{*path}}"), any(unknown))
         .route_layer(from_fn(without_loop))
         .route_layer(from_fn_with_state(DIALECT, speaking))
@@ -99,7 +102,7 @@ fn wrong_method(right: &Method) -> ApiError {
 
 async fn unknown(request: Request) -> ApiError {
     // Of the path, what is behind the address of the server.
-    let path = request.uri().path().splitn(4, '/').last();
+    let path = request.uri().path().splitn(4, '/').nth(3);
     let message = format!("Unknown url : /{}", shortened(path.unwrap_or_default()));
     ApiError::new(ErrorCode::NotFound, message)
 }
@@ -285,7 +288,7 @@ async fn deliveries(
     };
     let attempted = match &webhook {
         None => Vec::new(),
-        Some(webhook) => managing.attempted(webhook.id, MAX_RESULTS, now).await?,
+        Some(webhook) => managing.attempted(webhook.id, now).await?,
     };
     let page = attempted.iter().skip((index - 1) * size).take(size);
     let summary = |delivery| DeliverySummaryBody::of(webhook.as_ref()?, delivery);
@@ -374,25 +377,36 @@ impl Managing {
         webhook: WebhookId,
         now: OffsetDateTime,
     ) -> Result<Option<Delivery>, store::Error> {
-        match self.latest_delivery(webhook, now).await? {
-            // What waits for a receiver that is down has not been tried, and is newer than what has failed.
-            Some(delivery) if delivery.last_attempt.is_none() => {
-                let attempted = self.attempted(webhook, MAX_RESULTS, now).await?;
-                Ok(attempted.into_iter().next())
-            }
-            latest => Ok(latest),
+        let mut latest = self.latest_delivery(webhook, now).await?;
+        if latest.as_ref().is_none_or(|it| it.last_attempt.is_some()) {
+            return Ok(latest);
         }
+        // What waits for a receiver that is down has not been tried, and is newer than what has failed: the index knows that,
+        // however much waits.
+        latest = self.attempted(webhook, now).await?.into_iter().next();
+        for state in [DeliveryState::Failed, DeliveryState::Rejected] {
+            let range = Range {
+                state: Some(state),
+                ..Range::all(webhook)
+            };
+            let newest = self.deliveries.page(&range, true, 1).await?.deliveries;
+            latest = latest.into_iter().chain(newest).max_by_key(|it| it.id);
+        }
+        Ok(latest.filter(|delivery| !delivery.is_expired(now)))
     }
 
-    /// The newest deliveries that have been tried: those that are among the newest `most`.
+    /// The deliveries that have been tried, of the newest [`MAX_RESULTS`].
     async fn attempted(
         &self,
         webhook: WebhookId,
-        most: usize,
         now: OffsetDateTime,
     ) -> Result<Vec<Delivery>, store::Error> {
         let all = Range::all(webhook);
-        let mut deliveries = self.deliveries.page(&all, true, most).await?.deliveries;
+        let mut deliveries = self
+            .deliveries
+            .page(&all, true, MAX_RESULTS)
+            .await?
+            .deliveries;
         deliveries.retain(|delivery| delivery.last_attempt.is_some() && !delivery.is_expired(now));
         Ok(deliveries)
     }

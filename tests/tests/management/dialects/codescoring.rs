@@ -4,9 +4,10 @@ use domain::organization::OrganizationId;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::receiver::{Answer, Receiver};
+use tests::samples::files;
 use tests::system::{Reply, System, organization, text};
 
-use super::manager;
+use super::{analysis, manager, now};
 use crate::stage::{URL, create, list};
 
 struct Client<'a> {
@@ -184,6 +185,7 @@ async fn what_is_wrong_is_said_by_field() {
     let client = Client::new(&system).await;
     let required = json!(["This field is required."]);
     let null = json!(["This field may not be null."]);
+    let choice = json!(["\"none\" is not a valid choice."]);
     let with = |field: &str, value: Value| {
         let mut draft = dashboard(URL);
         draft[field] = value;
@@ -198,7 +200,8 @@ async fn what_is_wrong_is_said_by_field() {
         (with("projects", json!("7")), "projects", None),
         (with("projects", json!([7, 7])), "projects", None),
         (with("projects", json!([true])), "projects", None),
-        (with("events", json!(["none"])), "events", None),
+        (with("events", json!(["none"])), "events", Some(&choice)),
+        (with("events", json!(["report.published"])), "events", None),
         (with("events", json!("none")), "events", None),
         (with("events", json!([1])), "events", None),
         (with("is_active", json!("yes")), "is_active", None),
@@ -206,16 +209,6 @@ async fn what_is_wrong_is_said_by_field() {
         (with("is_active", Value::Null), "is_active", Some(&null)),
         (with("projects", Value::Null), "projects", Some(&null)),
         (with("events", Value::Null), "events", Some(&null)),
-        (
-            with("is_active", Value::Null),
-            "is_active",
-            Some(&json!(["This field may not be null."])),
-        ),
-        (
-            with("projects", Value::Null),
-            "projects",
-            Some(&json!(["This field may not be null."])),
-        ),
     ] {
         let reply = client.call("POST", "/", Some(body.clone())).await;
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{body}: {reply:?}");
@@ -265,7 +258,7 @@ async fn what_is_wrong_is_said_by_field() {
 }
 
 #[tokio::test]
-async fn a_test_says_the_status_and_stores_nothing_and_a_refresh_ends_a_pause() {
+async fn a_test_says_the_status_and_stores_nothing() {
     let system = System::start().await;
     let client = Client::new(&system).await;
     let receiver = Receiver::start().await;
@@ -282,18 +275,13 @@ async fn a_test_says_the_status_and_stores_nothing_and_a_refresh_ends_a_pause() 
         assert_eq!(received.json()["events"][0]["trigger"], "test");
         assert_eq!(received.json()["events"][0]["payload"], json!({}));
     }
+    receiver.answer(Answer::CloseBeforeHead);
+    let tested = client
+        .call("POST", "/test/", Some(draft.clone()))
+        .await
+        .json();
+    assert_eq!(tested, json!({"status_code": null, "is_available": false}));
     assert!(list(&system, client.org).await.is_empty());
-
-    let id = text(&client.call("POST", "/", Some(draft.clone())).await.json()["id"]);
-    let refresh = format!("/{id}/refresh_availability_status/");
-    let refreshed = client.call("POST", &refresh, None).await.json();
-    assert_eq!(
-        (&refreshed["id"], &refreshed["is_available"]),
-        (&json!(id), &json!(false))
-    );
-    receiver.answer(Answer::Status(204));
-    let refreshed = client.call("POST", &refresh, None).await.json();
-    assert_eq!(refreshed["is_available"], true);
 
     // As many as there may be in a minute, in whichever words.
     for _ in 0..20 {
@@ -305,6 +293,52 @@ async fn a_test_says_the_status_and_stores_nothing_and_a_refresh_ends_a_pause() 
         }
     }
     panic!("there is no end");
+}
+
+#[tokio::test]
+async fn a_refresh_ends_a_pause_and_what_waited_arrives() {
+    let system = System::start_hasty().await;
+    let client = Client::new(&system).await;
+    let receiver = Receiver::start().await;
+    let created = client
+        .call("POST", "/", Some(dashboard(&receiver.url)))
+        .await
+        .json();
+    let one = format!("/{}/", text(&created["id"]));
+    let refresh = format!("{one}refresh_availability_status/");
+    let is_available = async || client.call("GET", &one, None).await.json()["is_available"].clone();
+
+    receiver.answer(Answer::Status(503));
+    system.publish(client.org, &analysis(1), &files("a")).await;
+    system.deliver(now()).await;
+    assert_eq!(receiver.take().len(), 1);
+    assert_eq!(is_available().await, false);
+    // It is still down, which changes nothing.
+    let refreshed = client.call("POST", &refresh, None).await.json();
+    assert_eq!(refreshed["is_available"], false);
+    assert_eq!(receiver.take().len(), 1);
+
+    receiver.answer(Answer::Status(204));
+    let refreshed = client.call("POST", &refresh, None).await.json();
+    assert_eq!(
+        (&refreshed["id"], &refreshed["is_available"]),
+        (&created["id"], &json!(true))
+    );
+    assert_eq!(is_available().await, true);
+    system.deliver(now()).await;
+    let [tried, waited] = receiver.take().try_into().unwrap();
+    assert_eq!(tried.json()["events"][0]["trigger"], "test");
+    assert_eq!(
+        waited.json()["events"][0]["trigger"],
+        "security_report_published"
+    );
+
+    // What is disabled is not available, whatever its receiver says.
+    client
+        .call("PATCH", &one, Some(json!({"is_active": false})))
+        .await;
+    let refreshed = client.call("POST", &refresh, None).await.json();
+    assert_eq!(refreshed["is_available"], false);
 }
 
 #[tokio::test]

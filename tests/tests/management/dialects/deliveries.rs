@@ -198,7 +198,11 @@ async fn store(system: &System, webhook: WebhookKey, at: OffsetDateTime, is_trie
         changes: vec![Arc::new(change.into())],
         project: Some("acme:shop".to_owned()),
     };
-    let mut delivery = Delivery::new(webhook, &message, DeliveryState::Failed, at, at);
+    let state = match is_tried {
+        true => DeliveryState::Failed,
+        false => DeliveryState::Pending,
+    };
+    let mut delivery = Delivery::new(webhook, &message, state, at, at);
     delivery.last_attempt = is_tried.then(|| AttemptSummary {
         at: timestamp(at),
         duration_ms: 7,
@@ -251,12 +255,39 @@ async fn the_newest_thousand_are_counted_and_can_be_read_page_by_page() {
             seen.windows(2).all(|pair| pair[0] > pair[1]),
             "the newest first"
         );
+        // The last page of three hundred begins among them.
+        let last = page(&sonar, &key, 4, 300).await.json();
+        let rest = if total == 1000 { 100 } else { 0 };
+        assert_eq!(last["deliveries"].as_array().unwrap().len(), rest);
         let last = page(&sonar, &key, 100, 10).await.json();
         assert_eq!(
             last["deliveries"].as_array().unwrap().len(),
             if total == 1000 { 10 } else { 0 }
         );
     }
+}
+
+#[tokio::test]
+async fn the_latest_that_has_failed_is_known_however_much_waits() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let key = sonar
+        .create(&[("name", "n"), ("url", crate::stage::URL)])
+        .await;
+    let webhook = WebhookKey {
+        org: sonar.org,
+        id: key.parse().unwrap(),
+    };
+    let begin = now() - Duration::HOUR;
+    store(&system, webhook, begin, true).await;
+    for number in 1..=1002 {
+        store(&system, webhook, begin + Duration::SECOND * number, false).await;
+    }
+    let [listed] = sonar.list(&[]).await.try_into().unwrap();
+    assert_eq!(listed["latestDelivery"]["success"], false, "{listed}");
+    // It is not among those that are looked at for a list.
+    let page = page(&sonar, &key, 1, 10).await.json();
+    assert_eq!(page["paging"]["total"], 0);
 }
 
 #[tokio::test]

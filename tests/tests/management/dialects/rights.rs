@@ -191,3 +191,31 @@ async fn what_another_organization_has_is_not_there_in_codescorings_words() {
     assert_eq!(webhooks(&system, theirs.org).await, before);
     assert!(theirs.receiver.received().is_empty());
 }
+
+#[tokio::test]
+async fn a_message_of_ours_manages_nothing() {
+    let system = System::start().await;
+    for (dialect, log_in) in [("/sonarqube/", BASIC), ("/codescoring/", TOKEN)] {
+        let stage = stage(&system, dialect).await;
+        let token = super::manager(&system, stage.org).await;
+        let before = webhooks(&system, stage.org).await;
+        for (method, path) in operations(dialect) {
+            for (name, value) in [
+                ("webhook-id", "1"),
+                ("x-webhook-event", "report.test"),
+                ("user-agent", "SonarQube-Reports/9"),
+            ] {
+                let request = log_in(system.request(&method, &stage.path(path)), &token);
+                let reply = system.send(request.header(name, value)).await;
+                assert_eq!(reply.status, 403, "{method} {path}: {reply:?}");
+                let words = ["/errors/0/msg", "/detail"];
+                let body = reply.json();
+                let mut said = words.iter().filter_map(|it| body.pointer(it));
+                let said = said.next().and_then(|it| it.as_str()).unwrap();
+                assert!(said.contains("must not lead back here"), "{body}");
+            }
+        }
+        assert_eq!(webhooks(&system, stage.org).await, before);
+        assert!(stage.receiver.received().is_empty());
+    }
+}

@@ -496,7 +496,12 @@ async fn a_secret_stays_is_removed_or_is_replaced_at_once() {
             }
         }
     }
-    // Our own API lets a few sign at once; here there is never more than one, so that there is no limit.
+    // Our own API lets a few sign at once, and then refuses; here there is never more than one, so that there is no limit.
+    for _ in 0..4 {
+        let path = format!("/webhooks/{key}/secret");
+        let rotated = system.manage(sonar.org, "POST", &path, None).await;
+        assert_eq!(rotated.status, StatusCode::OK, "{rotated:?}");
+    }
     for number in 0..8 {
         let parameters = [
             ("webhook", key.as_str()),
@@ -649,6 +654,7 @@ async fn what_is_not_there_and_wrong_methods_are_told_as_sonarqube_tells_them() 
             "Unknown url : /api/webhooks/unknown",
         ),
         ("POST", "webhooks", 404, "Unknown url : /api/webhooks"),
+        ("GET", "", 404, "Unknown url : /api/"),
         (
             "GET",
             "projects/search",
@@ -690,6 +696,10 @@ async fn what_is_not_there_and_wrong_methods_are_told_as_sonarqube_tells_them() 
         let request = system.request(method, &sonar.path(action));
         let request = request.basic_auth(&sonar.token, Some(""));
         assert_sonar_error(&system.send(request).await, status, message);
+    }
+    for path in ["", "/"] {
+        let request = system.request("GET", &format!("/sonarqube/{}{path}", sonar.org));
+        assert_sonar_error(&system.send(request).await, 404, "Unknown url : /");
     }
     // A message of ours manages nothing here either.
     let request = system.request("POST", &sonar.path("webhooks/create"));

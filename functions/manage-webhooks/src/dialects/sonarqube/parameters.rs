@@ -144,9 +144,10 @@ impl Parameters {
                 )));
             }
         }
-        let last = index.saturating_mul(size);
-        if last > results {
+        // The last page may begin among these results and end behind them.
+        if (index - 1).saturating_mul(size) >= results {
             // As its searches say it (`SearchOptions` in its source), of 10,000.
+            let last = index.saturating_mul(size);
             let message =
                 format!("Can return only the first {results} results. {last}th result asked.");
             return Err(refused(message));
