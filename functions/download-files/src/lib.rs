@@ -20,6 +20,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use domain::organization::OrganizationId;
 use domain::report::{Method, Report, ReportId};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use runtime::config::Environment;
 use runtime::metrics::Metrics;
 use store::reports::ReportStore;
@@ -274,6 +275,9 @@ fn content_disposition(reports: &[Report]) -> HeaderValue {
     disposition("attachment", &name)
 }
 
+/// What has to be escaped in `filename*`: everything but the attr-char of RFC 8187, section 3.2.1, of which some are escaped all the same.
+const NOT_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+
 /// A disposition with a safe name, also one that is not ASCII (RFC 6266).
 fn disposition(kind: &'static str, name: &str) -> HeaderValue {
     // Neither quotes nor backslashes nor controls are left in a safe name.
@@ -283,15 +287,8 @@ fn disposition(kind: &'static str, name: &str) -> HeaderValue {
         .collect();
     let mut value = format!("{kind}; filename=\"{ascii}\"");
     if ascii != name {
-        value += "; filename*=UTF-8''";
-        for byte in name.bytes() {
-            // Of the attr-char of RFC 8187; the others among them need not be escaped, but may be.
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
-                value.push(char::from(byte));
-            } else {
-                value += &format!("%{byte:02X}");
-            }
-        }
+        let escaped = utf8_percent_encode(name, NOT_ATTR_CHAR);
+        value += &format!("; filename*=UTF-8''{escaped}");
     }
     HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(kind))
 }

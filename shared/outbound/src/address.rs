@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Whether the address belongs to the public Internet.
@@ -17,10 +18,10 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 /// being unpacked.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| contains_v4(*block, address)),
+        IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| block.contains(&address)),
         IpAddr::V6(address) => {
-            contains_v6(GLOBAL_UNICAST, address)
-                && !SPECIAL_V6.iter().any(|block| contains_v6(*block, address))
+            GLOBAL_UNICAST.contains(&address)
+                && !SPECIAL_V6.iter().any(|block| block.contains(&address))
         }
     }
 }
@@ -32,43 +33,43 @@ pub fn is_public(address: IpAddr) -> bool {
 /// machine's own host, which hands out its configuration
 /// (<https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>). What other clouds serve
 /// metadata from lies in one of IANA's blocks.
-const SPECIAL_V4: [(Ipv4Addr, u32); 16] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),  // this network: RFC 791, section 3.2
-    (Ipv4Addr::new(10, 0, 0, 0), 8), // private: RFC 1918
-    (Ipv4Addr::new(100, 64, 0, 0), 10), // shared behind a carrier's NAT: RFC 6598
-    (Ipv4Addr::new(127, 0, 0, 0), 8), // loopback: RFC 1122, section 3.2.1.3
-    (Ipv4Addr::new(169, 254, 0, 0), 16), // link-local, and where clouds serve metadata: RFC 3927
-    (Ipv4Addr::new(172, 16, 0, 0), 12), // private: RFC 1918
-    (Ipv4Addr::new(192, 0, 0, 0), 24), // protocol assignments: RFC 6890, section 2.1
-    (Ipv4Addr::new(192, 0, 2, 0), 24), // documentation: RFC 5737
-    (Ipv4Addr::new(192, 88, 99, 0), 24), // 6to4 relays, deprecated: RFC 7526
-    (Ipv4Addr::new(192, 168, 0, 0), 16), // private: RFC 1918
-    (Ipv4Addr::new(198, 18, 0, 0), 15), // benchmarking: RFC 2544
-    (Ipv4Addr::new(198, 51, 100, 0), 24), // documentation: RFC 5737
-    (Ipv4Addr::new(203, 0, 113, 0), 24), // documentation: RFC 5737
-    (Ipv4Addr::new(224, 0, 0, 0), 4), // multicast: RFC 5771
-    (Ipv4Addr::new(240, 0, 0, 0), 4), // reserved, and broadcast: RFC 1112, section 4, and RFC 919
-    (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's host of a virtual machine: see above
+const SPECIAL_V4: [Ipv4Net; 16] = [
+    v4(Ipv4Addr::new(0, 0, 0, 0), 8),  // this network: RFC 791, section 3.2
+    v4(Ipv4Addr::new(10, 0, 0, 0), 8), // private: RFC 1918
+    v4(Ipv4Addr::new(100, 64, 0, 0), 10), // shared behind a carrier's NAT: RFC 6598
+    v4(Ipv4Addr::new(127, 0, 0, 0), 8), // loopback: RFC 1122, section 3.2.1.3
+    v4(Ipv4Addr::new(169, 254, 0, 0), 16), // link-local, and where clouds serve metadata: RFC 3927
+    v4(Ipv4Addr::new(172, 16, 0, 0), 12), // private: RFC 1918
+    v4(Ipv4Addr::new(192, 0, 0, 0), 24), // protocol assignments: RFC 6890, section 2.1
+    v4(Ipv4Addr::new(192, 0, 2, 0), 24), // documentation: RFC 5737
+    v4(Ipv4Addr::new(192, 88, 99, 0), 24), // 6to4 relays, deprecated: RFC 7526
+    v4(Ipv4Addr::new(192, 168, 0, 0), 16), // private: RFC 1918
+    v4(Ipv4Addr::new(198, 18, 0, 0), 15), // benchmarking: RFC 2544
+    v4(Ipv4Addr::new(198, 51, 100, 0), 24), // documentation: RFC 5737
+    v4(Ipv4Addr::new(203, 0, 113, 0), 24), // documentation: RFC 5737
+    v4(Ipv4Addr::new(224, 0, 0, 0), 4), // multicast: RFC 5771
+    v4(Ipv4Addr::new(240, 0, 0, 0), 4), // reserved, and broadcast: RFC 1112, section 4, and RFC 919
+    v4(Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's host of a virtual machine: see above
 ];
 
 /// All that IANA hands out as global unicast: RFC 4291, section 2.4.
-const GLOBAL_UNICAST: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+const GLOBAL_UNICAST: Ipv6Net = v6(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
 /// The blocks of [`GLOBAL_UNICAST`] that are not public, of IANA's registry of special-purpose IPv6 addresses.
-const SPECIAL_V6: [(Ipv6Addr, u32); 4] = [
+const SPECIAL_V6: [Ipv6Net; 4] = [
     // Protocol assignments, RFC 2928: Teredo (RFC 4380), benchmarking (RFC 5180), ORCHID (RFC 7343), drones (RFC 9374).
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation: RFC 3849
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),     // 6to4: RFC 3056
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),     // documentation: RFC 9637
+    v6(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    v6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation: RFC 3849
+    v6(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),     // 6to4: RFC 3056
+    v6(Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),     // documentation: RFC 9637
 ];
 
-fn contains_v4((first, prefix): (Ipv4Addr, u32), address: Ipv4Addr) -> bool {
-    (first.to_bits() ^ address.to_bits()) >> (Ipv4Addr::BITS - prefix) == 0
+const fn v4(first: Ipv4Addr, prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(first, prefix)
 }
 
-fn contains_v6((first, prefix): (Ipv6Addr, u32), address: Ipv6Addr) -> bool {
-    (first.to_bits() ^ address.to_bits()) >> (Ipv6Addr::BITS - prefix) == 0
+const fn v6(first: Ipv6Addr, prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(first, prefix)
 }
 
 /// The addresses that a [`Sender`](super::sender::Sender) may call.

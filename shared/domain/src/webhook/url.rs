@@ -100,7 +100,7 @@ impl WebhookUrl {
         }
     }
 
-    /// The URL as `SonarQube` shows it: with a star for each character of user and password (`HttpUrlHelper` in its source).
+    /// The URL as `SonarQube` shows it: with a star for each character of user and password as a URL has them (`HttpUrlHelper` in its source).
     pub fn starred(&self) -> String {
         let stars = |text: &str| "*".repeat(text.len());
         let password = self.0.password().map(stars);
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(format!("{url:?}"), format!("WebhookUrl({})", url.masked()));
         assert_eq!(
             url.starred(),
-            "https://*********:************@receiver.example/hook?a=1"
+            "https://*********:*************@receiver.example/hook?a=1"
         );
     }
 
