@@ -1,4 +1,4 @@
-//! From messages of the queue to what there is to do for each webhook.
+//! Turns messages of the queue into the work for each webhook.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,43 +18,44 @@ use crate::lane::{Due, Lane, Task, What};
 use crate::receipt::{Receipt, Records};
 use crate::state::Delivering;
 
-/// When calls with so many bytes are read, the others are left to another batch: each webhook that wants a call gets messages that
-/// have its body. One call more may come on top.
+/// Once calls of this many bytes are read, the other calls are left to another batch. Each webhook that wants a call gets
+/// messages with its body. One more call may be read on top.
 const MAX_CALL_BYTES: usize = 4 << 20;
-/// An event of a call counts as so many bytes more, so that a batch has some 10,000 of the shortest, or 20,000 with that call more. Each is
-/// an item of its own for each webhook that wants it, in one partition, which takes 1,000 write units a second; one costs two.
+/// The bytes that an event of a call counts in addition. So a batch has some 10,000 of the shortest events, or 20,000 with
+/// the one more call. Each event is an item of its own for each webhook that wants it, in one partition. A partition takes
+/// 1,000 write units a second, and each such write takes two.
 const EVENT_BYTES: usize = 400;
-/// So many calls are read at a time.
+/// How many calls are read at a time.
 const CALLS_AT_A_TIME: usize = 4;
 
-/// A change, and whom it is to be told.
+/// A change, and the webhooks that are to be told of it.
 #[derive(Debug)]
 struct Told {
     change: Arc<Change>,
-    /// The webhook, if it is for one: then it has gathered.
+    /// The only webhook to be told, if the change has gathered for one; `None` for all of the organization's.
     only: Option<WebhookId>,
 }
 
-/// A call, and whom it is to be told: all, or one webhook.
+/// A call, and the webhooks that are to be told of it: `None` for all, or one.
 type Asked = (Called, Vec<(Option<WebhookId>, Receipt)>);
 
-/// Messages by what they ask for.
+/// The messages of a batch, by what they ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// In the order in which they came, each once.
     changes: BTreeMap<OrganizationId, Vec<(Told, Receipt)>>,
-    /// Calls of sources, each once, whose bodies have not been read; and whom they are to be told.
+    /// The calls of sources whose bodies are not read yet, each once, and the webhooks that are to be told of them.
     calls: Vec<Asked>,
-    /// In the order in which they came, which is that of their `dueAt`: what has waited longest is tried first, so that one
-    /// that always fails does not keep the others from being tried.
+    /// In the order in which they came, which is that of their `dueAt`. What has waited longest is tried first, so that a
+    /// delivery that always fails does not keep the others from being tried.
     due: BTreeMap<WebhookKey, Vec<(Due, Receipt)>>,
     /// In the order in which they came.
     pub(crate) replays: Vec<(Replay, Receipt)>,
 }
 
 impl Batch {
-    /// Reads the messages of a batch. Those that cannot be read come again, and go to the dead-letter queue in the end,
-    /// where somebody looks at them.
+    /// Reads the messages of a batch. A message that cannot be read comes again, and ends in the dead-letter queue, where
+    /// somebody looks at it.
     pub(crate) fn read(event: SqsEvent, records: &mut Records) -> Self {
         let mut batch = Self::default();
         for message in event.records {
@@ -97,7 +98,8 @@ impl Batch {
                     let at = due.at.clone();
                     let due = Due { id, at: at.clone() };
                     let due = add(of_webhook, due, receipt.share(), |due| due.id);
-                    // One that is due by now, as one message says, need not wait until what another one says.
+                    // If one message says that a delivery is due now, it need not wait until the time that another message
+                    // says.
                     due.at = at.min(due.at.take());
                 }
                 receipt.settle();
@@ -124,10 +126,10 @@ impl Batch {
         add(&mut self.calls[known].1, only, receipt, |only| *only);
     }
 
-    /// Reads what sources were told. Messages of what cannot be read come again.
+    /// Reads the calls of sources. The messages of a call that cannot be read come again.
     async fn read_calls(&mut self, delivering: &Delivering) {
         let mut calls = std::mem::take(&mut self.calls);
-        // Before reports: of an analysis, what SonarQube says itself is more.
+        // Calls come before reports: SonarQube's own call says more of an analysis.
         let mut told: BTreeMap<OrganizationId, Vec<(Told, Receipt)>> = BTreeMap::new();
         let mut bytes = 0;
         let mut left = Vec::new();
@@ -147,7 +149,8 @@ impl Batch {
                         bytes += length + EVENT_BYTES * changes.len();
                         let told = told.entry(called.org).or_default();
                         let changes: Vec<Arc<Change>> = changes.into_iter().map(Arc::new).collect();
-                        // The changes stand for it; it has none if somebody has put it on the queue by hand.
+                        // The changes take the place of the call. A call that somebody puts on the queue by hand may have
+                        // none.
                         for (only, receipt) in asked {
                             for change in &changes {
                                 let change = Arc::clone(change);
@@ -156,7 +159,7 @@ impl Batch {
                             receipt.settle();
                         }
                     }
-                    // Its time is over.
+                    // It has expired.
                     Ok(None) => settle(asked),
                     Ok(Some((_, Err(error)))) => {
                         tracing::error!(
@@ -175,7 +178,7 @@ impl Batch {
         leave(left, delivering).await;
     }
 
-    /// What there is to do for each webhook. Messages for which that cannot be told come again.
+    /// The work for each webhook. Messages for which it cannot be determined come again.
     pub(crate) async fn lanes(
         mut self,
         delivering: &Delivering,
@@ -183,7 +186,7 @@ impl Batch {
     ) -> BTreeMap<WebhookKey, Lane> {
         self.read_calls(delivering).await;
         let mut lanes = BTreeMap::new();
-        // A loop, since a closure over references makes a future that is not `Send` enough.
+        // This is a loop, since a closure over references makes a future that the compiler does not accept as `Send`.
         let mut of_organizations = Vec::new();
         for (org, changes) in self.changes {
             of_organizations.push(of_changes(delivering, org, changes, now));
@@ -212,7 +215,7 @@ impl Batch {
                 }
                 Err(error) => {
                     tracing::error!(webhook = %key.id, "webhook {} could not be read: {error}", key.id);
-                    // What is due stays due, and each round finds it.
+                    // What is due stays due, and each round of the sweep finds it.
                     if error.is_unreadable() {
                         unreadable.insert(key);
                     }
@@ -225,7 +228,7 @@ impl Batch {
                     what: What::Stored(due),
                     receipt,
                 };
-                // What has waited goes before what is new.
+                // Waiting deliveries precede new ones.
                 lane.prepend(deliveries.into_iter().map(task));
             } else if unreadable.contains(&key) {
                 for (_, receipt) in deliveries {
@@ -254,7 +257,7 @@ async fn leave(calls: Vec<Asked>, delivering: &Delivering) {
     }
     match delivering.queue.send(&works).await {
         Ok(()) => calls.into_iter().for_each(|(_, asked)| settle(asked)),
-        // Then their messages come again.
+        // Their messages come again.
         Err(error) => tracing::error!("{error:#}"),
     }
 }
@@ -265,7 +268,7 @@ fn settle<T>(receipts: Vec<(T, Receipt)>) {
     }
 }
 
-/// Adds a thing that a message asks for, once: what tells it from others is its `key`. Gives the one that stays.
+/// Adds an item that a message asks for, unless one with the same `key` is there. Gives the item that is there then.
 fn add<T, K: PartialEq>(
     things: &mut Vec<(T, Receipt)>,
     thing: T,
@@ -319,12 +322,12 @@ async fn of_changes(
     }
     match delivering.queue.send_later(&gathering).await {
         Ok(()) => waiting.into_iter().for_each(Receipt::settle),
-        // Then their messages come again, and who does not gather is told now.
+        // Their messages come again, and the webhooks that do not gather are told now.
         Err(error) => tracing::error!("{error:#}"),
     }
     if unreadable > 0 {
-        // The others are told now. The messages come again, until the webhook is mended or deleted, and are dead letters in
-        // the end: from there they can be sent once more, and nobody is told twice.
+        // The readable webhooks are told now. The messages come again until the other webhook is repaired or deleted, and end
+        // as dead letters. From there they can be sent again, and no webhook is told twice.
         tracing::error!(
             "{unreadable} webhooks of organization {} cannot be told of {} changes",
             org.digest(),
@@ -332,7 +335,7 @@ async fn of_changes(
         );
     }
     for (told, receipt) in changes {
-        // From here on the lanes, and what gathers, stand for the messages.
+        // From here on, the lanes and the gathering messages stand for these messages.
         if unreadable == 0 || told.only.is_some_and(|it| readable.contains(&it)) {
             receipt.settle();
         }
@@ -340,7 +343,7 @@ async fn of_changes(
     Ok(lanes)
 }
 
-/// Each once: several changes may come by one call, and then they stand together.
+/// Removes duplicates: several changes may come from one call, and then they are adjacent.
 fn distinct(news: impl Iterator<Item = News>) -> Vec<News> {
     let mut news: Vec<News> = news.collect();
     news.dedup();
@@ -352,7 +355,7 @@ fn of_webhook(webhook: Webhook, wanted: &[&(Told, Receipt)]) -> anyhow::Result<L
     let mut receipts: HashMap<ChangeKey, Vec<&Receipt>> = HashMap::new();
     for (told, receipt) in wanted {
         let of_change = receipts.entry(told.change.key()).or_default();
-        // It may be told to all, and to this one alone.
+        // The change may be for all webhooks, and also for this one alone.
         if of_change.is_empty() {
             changes.push(Arc::clone(&told.change));
         }

@@ -1,7 +1,8 @@
 //! The deliveries to one webhook.
 //!
-//! What its receiver's health allows is said by [`domain::webhook::health`]; here it is carried out. While the circuit is
-//! closed, messages are sent side by side; half-open, one after the other; open, they are stored and wait.
+//! [`domain::webhook::health`] decides what the receiver's health allows, and this module carries it out. While the circuit
+//! is closed, messages are sent concurrently. While it is half-open, they are sent one after the other. While it is open,
+//! they are stored and wait.
 
 mod attempt;
 mod effects;
@@ -31,8 +32,8 @@ use crate::receipt::Receipt;
 use crate::state::Delivering;
 use crate::tally::Tally;
 
-/// How many deliveries of a batch are on their way to one receiver at once: enough to be quick, few enough that a slow
-/// receiver leaves room for the others.
+/// How many deliveries of a batch are sent to one receiver at once: enough to be quick, and few enough that a slow receiver
+/// leaves room for the others.
 const PER_WEBHOOK: usize = 8;
 
 /// What is to be delivered, and the messages of the queue that wait for it.
@@ -52,24 +53,24 @@ pub(crate) enum What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
     pub(crate) id: DeliveryId,
-    /// When, in the form of [`timestamp`](domain::date::timestamp), if it is to wait until then.
+    /// The time until which it is to wait, if there is one, in the form of [`timestamp`](domain::date::timestamp).
     pub(crate) at: Option<String>,
 }
 
 impl Due {
-    /// One that is due by now, as far as it is known.
+    /// A delivery that is due now, as far as is known.
     fn now(id: DeliveryId) -> Self {
         Self { id, at: None }
     }
 
-    /// When it will be due, if that is later than `now`.
+    /// When it is due, if that is later than `now`.
     fn later(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let at = OffsetDateTime::parse(self.at.as_deref()?, &Rfc3339).ok()?;
         (at > now).then_some(at)
     }
 }
 
-/// What there is to do for one webhook.
+/// The work for one webhook.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) key: WebhookKey,
@@ -92,7 +93,7 @@ impl Lane {
         self.tasks = tasks.into_iter().chain(later).collect();
     }
 
-    /// Does what there is to do, and settles what DynamoDB has the outcome of.
+    /// Does the work, and settles the messages whose outcome DynamoDB has.
     pub(crate) async fn run(
         self,
         delivering: &Delivering,
@@ -108,7 +109,7 @@ impl Lane {
             return forget(delivering, self.key, tasks).await;
         };
         let now = clock.now();
-        // What is not due yet goes back first: it is no reason to claim a probe.
+        // Deliveries that are not due yet go back first: they are no reason to claim a probe.
         let later = set_aside_later(&mut tasks, now);
         if !later.is_empty() {
             let soon: Vec<_> = later.iter().map(|(id, at, _)| (*id, *at)).collect();
@@ -122,7 +123,7 @@ impl Lane {
                         receipt.settle();
                     }
                 }
-                // Then their messages come again.
+                // Their messages come again.
                 Err(error) => tracing::error!(webhook = %webhook.id, "{error:#}"),
             }
             if tasks.is_empty() {
@@ -144,7 +145,7 @@ impl Lane {
             }
         }
         if admission == Admission::OneByOne {
-            // What is new goes first: what waits has failed before, or stands behind something that has.
+            // New deliveries go first. A waiting one has failed before, or waits behind one that has.
             tasks
                 .make_contiguous()
                 .sort_by_key(|task| matches!(task.what, What::Stored(_)));
@@ -164,7 +165,8 @@ impl Lane {
     }
 }
 
-/// Takes what is not due yet at `now` from tasks: the queue cannot wait for so long at a time.
+/// Removes the tasks that are not due yet at `now`. They came early because the queue cannot hold a message back for long
+/// enough.
 fn set_aside_later(
     tasks: &mut VecDeque<Task>,
     now: OffsetDateTime,
@@ -181,7 +183,7 @@ fn set_aside_later(
     later
 }
 
-/// The webhook is gone, so its deliveries go too.
+/// Deletes the deliveries of a webhook that is gone.
 async fn forget(delivering: &Delivering, webhook: WebhookKey, tasks: VecDeque<Task>) {
     for Task { what, receipt } in tasks {
         if let What::Stored(Due { id, .. }) = what {
@@ -207,31 +209,31 @@ struct Running<'a> {
     slots: &'a Semaphore,
     clock: &'a Clock,
     tally: &'a Tally,
-    /// What the tasks of the lane know of the receiver.
+    /// What the lane knows of its receiver.
     state: Mutex<State>,
-    /// The last delivery to which the receiver said how long it wants to be left alone.
+    /// The last delivery to which the receiver answered that it wants to be left alone.
     told_to_wait: Mutex<Option<DeliveryId>>,
-    /// Deliveries that are to be tried as soon as they are due, and when that is.
+    /// Deliveries to try as soon as they are due, and their times.
     soon: Mutex<Vec<(DeliveryId, OffsetDateTime)>>,
 }
 
-/// What became of a task.
+/// The result of a task.
 enum Done {
-    /// DynamoDB has what came of it.
+    /// Its outcome is in DynamoDB.
     Recorded,
-    /// It is stored, is due, and was not tried.
+    /// Its delivery is stored and due, but was not tried.
     Stored(DeliveryId),
-    /// Some of it is told by other deliveries: these are to be done instead.
+    /// Other deliveries already tell of some of its changes. These tasks replace it.
     Instead(Vec<What>),
-    /// Somebody else is trying it, and may fail to record it.
+    /// Somebody else is trying it, and may fail to record the outcome.
     InProgress,
 }
 
-/// What a task leaves to be done.
+/// What remains of a task.
 #[derive(Default)]
 struct Left {
     tasks: Vec<Task>,
-    /// It could be tried at once if there was time.
+    /// A delivery that could be tried at once if there were time.
     untried: Option<DeliveryId>,
 }
 
@@ -262,7 +264,7 @@ impl Running<'_> {
             {
                 under_way.push(self.work(task));
             }
-            // Nothing else is waited for here: what is under way goes on only while it is asked for.
+            // Nothing else may be awaited here: the tasks under way progress only while this stream is polled.
             let Some(left) = under_way.next().await else {
                 break;
             };
@@ -272,11 +274,11 @@ impl Running<'_> {
         self.finish().await;
         self.send_soon().await;
         let due = Work::due(self.webhook.org, self.webhook.id, &untried);
-        // If the queue does not take them, the next round does: they are due.
+        // If this fails, the next round of the sweep queues them, since they are due.
         self.log(self.delivering.queue.send(&due).await);
     }
 
-    /// Does a task. What the circuit allows is asked only now: much may have happened while the task waited.
+    /// Does a task. It asks the circuit only now, since the circuit may have changed while the task waited.
     async fn work(&self, task: Task) -> Left {
         let _slot = self.slots.acquire().await;
         let Task { what, receipt } = task;
@@ -304,11 +306,12 @@ impl Running<'_> {
                 left.tasks = whats.into_iter().map(task).collect();
                 receipt.settle();
             }
-            // The message comes again, to see what came of it.
+            // The message comes again, to see the outcome.
             Ok(Done::InProgress) => drop(receipt),
             Err(error) => {
                 tracing::error!(webhook = %self.webhook.id, "a delivery to webhook {} has to wait: {error:#}", self.webhook.id);
-                // It stays due. If it came again, so would what else is in its message, and all of it would be a dead letter.
+                // The delivery stays due. If its message came again, so would its other deliveries, and all of them would
+                // become dead letters.
                 let store = error.downcast_ref::<store::Error>();
                 if store.is_some_and(store::Error::is_unreadable) {
                     receipt.settle();
@@ -318,7 +321,7 @@ impl Running<'_> {
         left
     }
 
-    /// Stores what is new, due at once, and sends nothing.
+    /// Stores a new delivery that is due at once, and sends nothing.
     async fn store(&self, what: What, state: DeliveryState) -> anyhow::Result<Done> {
         let message = match what {
             What::Stored(due) => return Ok(Done::Stored(due.id)),
@@ -365,7 +368,7 @@ impl Running<'_> {
                     Claimed::InProgress => return Ok(Done::InProgress),
                     Claimed::AlreadyDelivered | Claimed::NotDue => return Ok(Done::Recorded),
                     Claimed::Gone => {
-                        // Its time is over, and DynamoDB takes its own to delete it.
+                        // It has expired, but DynamoDB has not deleted it yet.
                         deliveries.forget(key).await?;
                         return Ok(Done::Recorded);
                     }
@@ -384,8 +387,8 @@ impl Running<'_> {
         }
     }
 
-    /// What is to be done instead of a new message, some of whose changes are told of by other deliveries: those, and the
-    /// rest.
+    /// The tasks that replace a new message when other deliveries already tell of some of its changes: those deliveries, and
+    /// the rest of the changes.
     fn instead(
         &self,
         message: &Message,

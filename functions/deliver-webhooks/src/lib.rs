@@ -1,10 +1,10 @@
-//! From the queue to the receivers: every change, of a report or told by a source, becomes a delivery to each webhook that wants it, and every
-//! delivery that is due is tried.
+//! From the queue to the receivers. Every change becomes a delivery to each webhook that wants it. A change is one of a
+//! report, or was reported by a source. Every due delivery is tried.
 //!
-//! *Invariant:* this is the only place from which a delivery is sent. What is tried again comes through the queue too.
+//! *Invariant:* this is the only place from which a delivery is sent. Retries come through the queue too.
 //!
-//! *Invariant:* a message of the queue counts as handled only when, for every delivery that it stands for, DynamoDB has
-//! what came of it: that it is delivered, due again or given up, or that it waits for its webhook.
+//! *Invariant:* a message of the queue counts as handled only when DynamoDB has the outcome of every delivery that it stands
+//! for: the delivery is delivered, due again or given up, or it waits for its webhook.
 
 mod batch;
 mod lane;
@@ -27,19 +27,19 @@ use crate::tally::Tally;
 
 pub use crate::state::Delivering;
 
-/// So much of the function's time is kept for what has been begun, when DynamoDB and the queue are slow: a delivery is claimed
-/// and its message read, it is sent, which may take 10 s, and is recorded, perhaps after attempts were put beside it; what it
-/// says of the receiver is recorded, by two writes at the most; the others are replayed, and what is left goes back on the
-/// queue.
+/// How much of the function's time is reserved for what has begun, when DynamoDB and the queue are slow. A delivery is
+/// claimed and its message read. It is sent, which may take 10 s. It is recorded, perhaps after attempts were moved beside
+/// it. Its verdict on the receiver is recorded, with at most two writes. Then the other deliveries are replayed, and what
+/// remains goes back on the queue.
 pub const RESERVE: Duration = Duration::from_secs(65);
 
-/// How many deliveries are on their way at once. A Lambda function may have 1,024 open files (Lambda, "Quotas"), and beside
-/// these there are connections to DynamoDB, and some to receivers that are kept for a while.
+/// How many deliveries are sent at once. A Lambda function may have 1,024 open files (Lambda, "Quotas"). There are also
+/// connections to DynamoDB, and idle ones to receivers.
 const MAX_CONCURRENT: usize = 200;
 
-/// Handles messages of the queue that came at `now`, and begins nothing new when `budget` is over.
+/// Handles messages of the queue that came at `now`. Begins nothing new when `budget` is over.
 ///
-/// The messages that are named in the answer have to come again: their outcome is not recorded. All others are done.
+/// The answer names the messages that have to come again, because their outcome is not recorded. All other messages are done.
 pub async fn handle(
     delivering: &Delivering,
     event: SqsEvent,
@@ -57,10 +57,10 @@ pub async fn handle(
     let running = lanes
         .into_values()
         .map(|lane| lane.run(delivering, &slots, &clock, &tally));
-    // All at once: how many deliveries are under way is limited by the slots.
+    // All at once: the slots limit how many deliveries are sent.
     let mut running = stream::iter(running).buffer_unordered(usize::MAX);
     let lanes = async { while running.next().await.is_some() {} };
-    // Beside them, and not after: behind a slow receiver there would be no time left, again and again.
+    // Concurrently with the lanes: after a slow receiver there would be no time left, again and again.
     tokio::join!(lanes, replay::all(delivering, replays, &clock));
     drop(running);
     if let Some(metrics) = tally.metrics() {

@@ -1,4 +1,4 @@
-//! Which messages of the queue are done.
+//! The messages of the queue that are done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,8 @@ struct Record {
     comes_again: AtomicBool,
 }
 
-/// The obligation to settle some messages of the batch. Whoever drops it unsettled, by an error or by not thinking of it,
-/// makes them come again.
+/// The obligation to settle some messages of the batch. If it is dropped unsettled, by an error or by oversight, the messages
+/// come again.
 ///
 /// *Invariant:* it is settled only when DynamoDB has the outcome of every delivery that it stands for.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Receipt {
 }
 
 impl Records {
-    /// Takes a further message of the batch.
+    /// Adds a message of the batch.
     pub(crate) fn receive(&mut self, message_id: String) -> Receipt {
         let record = Arc::new(Record {
             message_id,
@@ -38,8 +38,8 @@ impl Records {
         }
     }
 
-    /// The answer that makes Lambda delete every message but those that come again. Those whose receipt somebody still has
-    /// come again too.
+    /// The answer by which Lambda deletes every message except those that come again. A message whose receipt still exists
+    /// comes again too.
     pub(crate) fn response(self) -> SqsBatchResponse {
         let failure = |record: &Arc<Record>| {
             let mut failure = BatchItemFailure::default();
@@ -56,24 +56,24 @@ impl Records {
 }
 
 impl Receipt {
-    /// The messages are done, as far as this receipt goes.
+    /// Settles this receipt: as far as it is concerned, the messages are done.
     pub(crate) fn settle(mut self) {
         self.records.clear();
     }
 
-    /// A further receipt for the same messages: each has to be settled.
+    /// A further receipt for the same messages. Each receipt has to be settled.
     pub(crate) fn share(&self) -> Self {
         Self {
             records: self.records.clone(),
         }
     }
 
-    /// One receipt for the messages of both.
+    /// Merges another receipt, so that this one is for the messages of both.
     pub(crate) fn join(&mut self, mut other: Self) {
         self.records.append(&mut other.records);
     }
 
-    /// One receipt for the messages of all; with none of them, for no message.
+    /// One receipt for the messages of all. Without any it is for no message.
     pub(crate) fn joined(receipts: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Self {
             records: Vec::new(),

@@ -1,4 +1,4 @@
-//! Deliveries that are to be tried again at somebody's wish.
+//! Replays: deliveries that are tried again on request.
 
 use domain::date::timestamp;
 use domain::delivery::DeliveryKey;
@@ -12,12 +12,12 @@ use store::queue::work::{Replay, Work};
 use crate::receipt::Receipt;
 use crate::state::Delivering;
 
-/// How many deliveries are read and written at a time: so few that what was begun at the last moment ends in time.
+/// How many deliveries are read and written at a time: few enough that what begins at the last moment ends in time.
 const PAGE: usize = 32;
 /// How many of them are written at once.
 const AT_ONCE: usize = 16;
 
-/// Makes replays, one after the other, and settles those that are made.
+/// Makes replays one after the other, and settles those that are made.
 pub(crate) async fn all(delivering: &Delivering, replays: Vec<(Replay, Receipt)>, clock: &Clock) {
     for (replay, receipt) in replays {
         match make(delivering, &replay, clock).await {
@@ -29,10 +29,10 @@ pub(crate) async fn all(delivering: &Delivering, replays: Vec<(Replay, Receipt)>
     }
 }
 
-/// Puts deliveries on the queue, and makes them due before, if that is wanted. What there is no time for is put on the
-/// queue as a further replay.
+/// Puts the deliveries of a replay on the queue, and makes them due first if the replay asks for that. What there is no time
+/// for goes on the queue as a further replay.
 ///
-/// An error leaves some undone; the same replay may then be made once more.
+/// An error leaves some deliveries undone. Then the same replay may be made again.
 async fn make(delivering: &Delivering, replay: &Replay, clock: &Clock) -> anyhow::Result<()> {
     let mut range = Range {
         webhook: replay.webhook,
@@ -50,9 +50,9 @@ async fn make(delivering: &Delivering, replay: &Replay, clock: &Clock) -> anyhow
         match page {
             Ok(true) => has_progressed = true,
             Ok(false) => return Ok(()),
-            // The same replay once more would send again what was delivered meanwhile.
+            // A repetition of the same replay would send again what was delivered in the meantime.
             Err(error) if has_progressed || clock.is_over() => {
-                tracing::info!(webhook = %replay.webhook, "a replay for webhook {} goes on later: {error:#}", replay.webhook);
+                tracing::info!(webhook = %replay.webhook, "a replay for webhook {} continues later: {error:#}", replay.webhook);
                 let rest = Work::Replay(Replay {
                     from: range.from,
                     ..replay.clone()
@@ -64,7 +64,7 @@ async fn make(delivering: &Delivering, replay: &Replay, clock: &Clock) -> anyhow
     }
 }
 
-/// Replays a page, and moves the range behind it. Gives whether there is more.
+/// Replays a page, and moves the beginning of the range after it. Gives whether there is more.
 async fn page_of(
     delivering: &Delivering,
     replay: &Replay,
@@ -88,7 +88,7 @@ async fn page_of(
     Ok(next.is_some())
 }
 
-/// Makes deliveries due. Gives those that are.
+/// Makes deliveries due, and gives those that are due now.
 async fn make_due(
     delivering: &Delivering,
     replay: &Replay,
@@ -98,7 +98,7 @@ async fn make_due(
     let webhook = replay.webhook;
     let made_due = ids.iter().copied().map(|id| {
         let key = DeliveryKey { webhook, id };
-        // What one replay is of may have been delivered since it was read.
+        // A delivery of the replay may have been delivered since it was read.
         let again = replay.replay == DeliveryState::Delivered;
         delivering.deliveries.make_due(key, again, clock.now())
     });
@@ -107,7 +107,7 @@ async fn make_due(
     for (id, result) in ids.into_iter().zip(results) {
         match result? {
             MadeDue::Due(_) => due.push(id),
-            // It is being tried, or was, or there is none any more.
+            // Somebody is trying it or was, or it does not exist any more.
             MadeDue::InProgress | MadeDue::Delivered | MadeDue::Gone => {}
         }
     }

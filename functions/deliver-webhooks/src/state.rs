@@ -1,4 +1,4 @@
-//! What the function works with.
+//! The stores and clients of the function.
 
 use domain::webhook::schedule::RetryLimits;
 use outbound::sender::Sender;
@@ -9,30 +9,30 @@ use store::deliveries::DeliveryStore;
 use store::queue::EventsQueue;
 use store::webhooks::WebhookStore;
 
-/// What the function works with.
+/// The stores and clients of the function.
 #[derive(Clone, Debug)]
 pub struct Delivering {
-    /// Who is told.
+    /// The webhooks.
     pub webhooks: WebhookStore,
-    /// What sources were told.
+    /// The calls of sources.
     pub calls: CallStore,
-    /// What was told.
+    /// The deliveries.
     pub deliveries: DeliveryStore,
-    /// Where what is left over goes.
+    /// The queue for remaining work.
     pub queue: EventsQueue,
-    /// How it gets there.
+    /// The client that calls receivers.
     pub sender: Sender,
-    /// When it is tried again, and for how long.
+    /// The stack's limits of retries.
     pub limits: RetryLimits,
-    /// What is counted of it.
+    /// The function's metrics.
     pub metrics: Metrics,
 }
 
 impl Delivering {
-    /// What the function works with, of these clients and by these variables. `sender` calls receivers.
+    /// The stores of these clients, with the names that the variables give. `sender` calls receivers.
     ///
     /// # Errors
-    /// A variable is missing, or has no value of its kind.
+    /// A variable is missing or has an invalid value.
     pub fn new(
         environment: &Environment,
         dynamodb: &aws_sdk_dynamodb::Client,

@@ -1,10 +1,10 @@
-//! What a batch came to, in figures.
+//! The figures of a batch.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use runtime::metrics::Metric;
 
-/// Counts what DynamoDB has: an attempt that could not be recorded is made again, and counts then.
+/// Counts the outcomes that DynamoDB has. An attempt that could not be recorded is made again, and counts then.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<Figures>);
 
@@ -43,13 +43,13 @@ impl Tally {
         self.figures().disabled += 1;
     }
 
-    /// Nothing, if nothing was done.
+    /// The metrics; `None` if nothing was done.
     pub(crate) fn metrics(&self) -> Option<[Metric; 5]> {
         let figures = self.figures();
         if figures.succeeded + figures.failed + figures.held + figures.disabled == 0 {
             return None;
         }
-        // A count of zero says that there was none, which is something else than no figure at all.
+        // A count of zero says that there was none. That differs from no figure at all.
         Some([
             Metric::count("DeliveriesSucceeded", figures.succeeded),
             Metric::count("DeliveriesFailed", figures.failed),

@@ -1,16 +1,16 @@
 //! ZIP archives that are planned, not zipped.
 //!
-//! An archive is a function of what its entries are: name, time, CRC-32, both sizes. All of that is known before a single
-//! byte of a file is read, so length, entity tag and every byte range of the archive are known too, and making it is
+//! An archive follows from its entries: name, time, CRC-32 and both sizes of each. All of that is known before a byte of a
+//! file is read. So the length, the entity tag and every byte range of the archive are known too, and making the archive is
 //! copying.
 //!
-//! The format is PKWARE's APPNOTE 6.3.10; numbers in brackets are its sections. What the reader of an archive may rely on:
+//! The format is PKWARE's APPNOTE 6.3.10; numbers in brackets are its sections. Readers of an archive may rely on this:
 //!
-//! - local headers hold the real CRC and sizes, and there are no data descriptors: Java and macOS refuse stored entries
-//!   that have them;
-//! - zip64 fields stand only where a value needs them [4.3.14, 4.5.3];
-//! - bit 11 is set only for names that are not ASCII [4.4.4, appendix D];
-//! - the time stands twice: as DOS time in UTC, and exactly as the extended timestamp 0x5455 (Info-ZIP, `extrafld.txt`).
+//! - Local headers have the real CRC and sizes, and there are no data descriptors: Java and macOS refuse stored entries that
+//!   have them.
+//! - A zip64 field is present only where a value needs it [4.3.14, 4.5.3].
+//! - Bit 11 is set only for names that are not ASCII [4.4.4, appendix D].
+//! - The time is given twice: as DOS time in UTC, and exactly as the extended timestamp 0x5455 (Info-ZIP, `extrafld.txt`).
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ use domain::report::Method;
 use sha2::{Digest as _, Sha256};
 use time::{OffsetDateTime, UtcOffset};
 
-/// A 32-bit field with this value says: look into the zip64 field.
+/// This value of a 32-bit field says that the zip64 field has the value.
 const IN_ZIP64: u32 = u32::MAX;
 /// The same for a 16-bit field.
 const IN_ZIP64_16: u16 = u16::MAX;
@@ -35,9 +35,9 @@ const EXTENDED_TIMESTAMP_FIELD: u16 = 0x5455;
 const MODIFICATION_TIME_ONLY: u8 = 1;
 
 const NAME_IS_UTF8: u16 = 1 << 11;
-/// "Made by" a Unix system [4.4.2], whose file modes stand in the upper half of the external attributes.
+/// "Made by" a Unix system [4.4.2], whose file modes are in the upper half of the external attributes.
 const MADE_BY_UNIX: u16 = 3 << 8;
-/// A regular file that its owner may write and everybody read.
+/// A regular file that its owner may write and everybody may read.
 const FILE_MODE: u32 = 0o100_644;
 
 /// One file of an archive.
@@ -55,16 +55,16 @@ pub struct Entry {
     pub size: u64,
     /// The length of the content in bytes.
     pub compressed_size: u64,
-    /// The bytes that stand in the archive.
+    /// The content in the archive.
     pub content: Content,
 }
 
-/// Where an entry's bytes are.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Here.
+    /// These bytes.
     Bytes(Bytes),
-    /// In the bucket.
+    /// A part of an object in the bucket.
     Object(Object),
 }
 
@@ -82,11 +82,11 @@ pub struct Object {
 /// A run of bytes of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
-    /// These.
+    /// These bytes.
     Bytes(Bytes),
-    /// So many of an object.
+    /// A part of an object.
     Object {
-        /// Which, and from where on.
+        /// The object, and where the part begins.
         object: Object,
         /// In bytes; never 0.
         length: u64,
@@ -104,7 +104,7 @@ impl Segment {
 
     fn slice(&self, range: Range<u64>) -> Self {
         match self {
-            // The bounds lie within bytes that are in memory.
+            // The range lies within bytes in memory.
             Self::Bytes(bytes) => {
                 Self::Bytes(bytes.slice(range.start as usize..range.end as usize))
             }
@@ -119,7 +119,7 @@ impl Segment {
     }
 }
 
-/// An archive, or a file, complete but for the bytes that are in the bucket.
+/// The plan of an archive or a file: everything except the bytes in the bucket.
 #[derive(Debug)]
 pub struct Plan {
     /// Each with the position of its first byte.
@@ -170,7 +170,7 @@ impl Plan {
         plan
     }
 
-    /// Plans the sending of so many bytes of one object, as they are.
+    /// The plan to send this many bytes of one object, unchanged.
     pub fn of_object(object: Object, length: u64) -> Self {
         let name = serde_json::json!([object.key, object.version_id, object.offset, length]);
         let digest = Sha256::digest(name.to_string());
@@ -196,12 +196,12 @@ impl Plan {
         self.length
     }
 
-    /// A strong entity tag (RFC 9110, section 8.8.3), with its quotes: what has the same one is the same.
+    /// A strong entity tag (RFC 9110, section 8.8.3), with its quotes. Plans with the same tag have the same bytes.
     pub fn etag(&self) -> &str {
         &self.etag
     }
 
-    /// The bytes of a range that lies within it. None of the segments is empty.
+    /// The bytes of a range within the plan. No segment is empty.
     pub fn slice(&self, range: Range<u64>) -> Vec<Segment> {
         debug_assert!(range.start <= range.end && range.end <= self.length);
         let first = self
@@ -224,7 +224,7 @@ fn local_header(entry: &Entry) -> Bytes {
     let zip64 = entry.size >= u64::from(IN_ZIP64) || entry.compressed_size >= u64::from(IN_ZIP64);
     let mut extra = BytesMut::new();
     if zip64 {
-        // In a local header both sizes must stand, even if one needs it only [4.5.3].
+        // A local header must have both sizes, even if only one is needed [4.5.3].
         extra.put_u16_le(ZIP64_FIELD);
         extra.put_u16_le(16);
         extra.put_u64_le(entry.size);
@@ -248,7 +248,7 @@ fn local_header(entry: &Entry) -> Bytes {
 
 /// [4.3.12]
 fn put_central_header(central: &mut BytesMut, entry: &Entry, offset: u64) {
-    // Here only the values that need it stand in the zip64 field, in this order [4.5.3].
+    // The zip64 field here has only the values that need it, in this order [4.5.3].
     let large: Vec<u64> = [entry.size, entry.compressed_size, offset]
         .into_iter()
         .filter(|&value| value >= u64::from(IN_ZIP64))
@@ -273,8 +273,8 @@ fn put_central_header(central: &mut BytesMut, entry: &Entry, offset: u64) {
     central.put_slice(&extra);
 }
 
-/// What the local and the central header have in common, from "version needed" to the lengths of name and extra field.
-/// `sizes` stands in the place of both sizes when it is given.
+/// The common fields of the local and the central header, from "version needed" to the lengths of name and extra field.
+/// `sizes`, if given, replaces both sizes.
 fn put_common_fields(
     header: &mut BytesMut,
     entry: &Entry,
@@ -312,14 +312,15 @@ fn version_needed(entry: &Entry, zip64: bool) -> u16 {
     }
 }
 
-/// The end of the central directory [4.3.14 to 4.3.16], which begins at `offset` and so far is all that `central` holds.
+/// The end of the central directory [4.3.14 to 4.3.16]. The directory begins at `offset`, and `central` holds all of it so
+/// far.
 fn put_end(central: &mut BytesMut, count: u64, offset: u64) {
     let size = central.len() as u64;
     let large = [size, offset]
         .iter()
         .any(|&value| value >= u64::from(IN_ZIP64));
     if large || count >= u64::from(IN_ZIP64_16) {
-        /// Of this record without its signature and this very number.
+        /// The size of this record without its signature and this number.
         const RECORD_SIZE: u64 = 44;
         central.put_u32_le(ZIP64_END);
         central.put_u64_le(RECORD_SIZE);
@@ -349,7 +350,7 @@ fn put_end(central: &mut BytesMut, count: u64, offset: u64) {
 }
 
 fn put_extended_timestamp(extra: &mut BytesMut, entry: &Entry) {
-    // The field ends in 2038; a later time stands as DOS time only.
+    // The field ends in 2038. A later time is given as DOS time only.
     if let Ok(seconds) = i32::try_from(entry.modified.unix_timestamp()) {
         extra.put_u16_le(EXTENDED_TIMESTAMP_FIELD);
         extra.put_u16_le(5);

@@ -1,8 +1,8 @@
 //! The bytes of an archive, read from the bucket while they are sent.
 //!
-//! They are passed on as they come: no byte is copied, and none is read before whoever sends them asks for it. That is hyper, which
-//! holds 16 chunks or a megabyte for the connection. What the bucket sends ahead waits in the buffers of its own connections, of
-//! which [`OPEN_AHEAD`] are open. So memory does not grow with the archive.
+//! They are passed on as they come. No byte is copied, and none is read before hyper asks for it. hyper holds 16 chunks or a
+//! megabyte for the connection. What the bucket sends ahead waits in the buffers of its connections, of which [`OPEN_AHEAD`]
+//! are open. So memory does not grow with the archive.
 
 use std::collections::VecDeque;
 
@@ -15,8 +15,8 @@ use store::objects::{ObjectRead, reading_client};
 
 use crate::archive::Segment;
 
-/// How many objects are opened before their turn, to hide the time that S3 takes to its first byte. With small files that
-/// time is nearly all there is.
+/// How many objects are opened before their turn, to hide the time until S3 sends the first byte. For small files that is
+/// nearly the whole time.
 const OPEN_AHEAD: usize = 8;
 
 /// The bucket with the reports' files.
@@ -27,7 +27,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket with this name. `config` says where and as whom; timeouts and retries are a download's own.
+    /// The bucket with this name. `config` has the region and the credentials. The timeouts and retries are a download's own.
     pub fn new(config: aws_sdk_s3::config::Builder, name: impl Into<String>) -> Self {
         Self {
             client: reading_client(config),
@@ -38,16 +38,16 @@ impl Bucket {
 
 /// The body of a response with these segments.
 ///
-/// Returns when the first object is open, so that whatever fails up to then is still an error of the request. What fails
-/// later is an `Err` of the body, and breaks the connection: see [`web::lambda::run_streaming`].
+/// Returns when the first object is open, so that a failure up to then is still an error of the request. A later failure is
+/// an `Err` of the body, and breaks the connection: see [`web::lambda::run_streaming`].
 pub(crate) async fn body(bucket: Bucket, segments: Vec<Segment>) -> anyhow::Result<Body> {
     let length = segments.iter().map(Segment::length).sum();
     let open = move |segment| {
-        // A task, so that it goes on while an earlier object is being read.
+        // A task, so that it continues while an earlier object is being read.
         let opened = tokio::spawn(open(bucket.clone(), segment));
         async { opened.await.context("open an object")? }
     };
-    // Between two objects lies a header.
+    // A header lies between two objects.
     let sources = stream::iter(segments).map(open).buffered(2 * OPEN_AHEAD);
     let mut archive = Archive::of(sources.boxed(), length);
     archive.settle().await?;
@@ -65,9 +65,9 @@ type Sources = BoxStream<'static, anyhow::Result<Source>>;
 /// An archive that is being sent.
 struct Archive {
     sources: Sources,
-    /// What is opened, and comes before the other sources.
+    /// The sources that are open already, before the others.
     settled: VecDeque<Source>,
-    /// What is being read.
+    /// The object that is being read.
     current: Option<Box<ObjectRead>>,
     /// How many bytes are left.
     left: u64,
@@ -95,7 +95,7 @@ impl Archive {
         Ok(())
     }
 
-    /// The next bytes. When no more come although some are missing, for whatever reason, it is an error: the end of a body is
+    /// The next bytes. It is an error if no more come although some are missing, for whatever reason: the end of a body is
     /// the end of the archive.
     async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
         let Some(bytes) = self.read().await? else {

@@ -1,7 +1,7 @@
-//! `GET` and `HEAD /security/report/file`: one file of a report, to be looked at.
+//! `GET` and `HEAD /security/report/file`: one file of a report, for viewing.
 //!
-//! *Invariant:* a page that CI has published runs with nobody's rights: it is sent with a policy that puts it into a sandbox, without
-//! scripts, and lets it load nothing.
+//! *Invariant:* a page that CI published runs without anybody's rights. Its policy puts it into a sandbox without scripts,
+//! and lets it load nothing.
 
 use std::time::Instant;
 
@@ -20,13 +20,13 @@ use crate::{Files, disposition, names};
 
 /// The path of this operation.
 pub const PATH: &str = "/security/report/file";
-/// The query parameters that it knows.
+/// Its query parameters.
 pub const PARAMETERS: [&str; 3] = ["org", "report", "name"];
 
-/// Behind what is compressed a gzip member has its CRC-32 and its size, four bytes each (RFC 1952, section 2.3.1).
+/// The trailer of a gzip member: CRC-32 and size, four bytes each (RFC 1952, section 2.3.1).
 const GZIP_TRAILER: u64 = 8;
 
-/// Styles and pictures may be in the page itself; a report is one file.
+/// Styles and pictures may be in the page itself, since a report is one file.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; \
      form-action 'none'; base-uri 'none'; frame-ancestors 'self'",
@@ -73,7 +73,7 @@ pub(crate) async fn read(
         .await
 }
 
-/// The whole object: a PDF as it is, a page as the gzip member that it is stored as.
+/// The whole object: a PDF unchanged, a page as the stored gzip member.
 fn plan(file: &StoredFile) -> Plan {
     let trailer = match file.method {
         Method::Stored => 0,
@@ -90,7 +90,7 @@ fn plan(file: &StoredFile) -> Plan {
 fn described(file: &StoredFile) -> HeaderMap {
     let (stem, extension) = names::file(&file.name);
     let is_pdf = extension.eq_ignore_ascii_case(".pdf");
-    // The page itself says which character set it is in. No browser shows a PDF in a sandbox.
+    // The page itself declares its character set. No browser shows a PDF in a sandbox.
     let (media_type, kind) = match is_pdf {
         true => ("application/pdf", "attachment"),
         false => ("text/html", "inline"),

@@ -1,4 +1,5 @@
-//! `GET` and `HEAD /security/report/files`: reports as one ZIP archive, streamed; and `/security/report/file`: one file of a report.
+//! `GET` and `HEAD /security/report/files`: reports as one streamed ZIP archive; and `/security/report/file`: one file of a
+//! report.
 
 pub mod archive;
 mod download;
@@ -38,42 +39,42 @@ pub use crate::download::Bucket;
 
 /// The path that this function serves.
 pub const PATH: &str = "/security/report/files";
-/// The query parameters that it knows.
+/// Its query parameters.
 pub const PARAMETERS: [&str; 3] = ["org", "reports", REPORTS_IN_BRACKETS];
-/// `reports`, as PHP and others repeat a parameter. The contract has it in words only: most generators of clients would give
-/// both parameters the same name.
+/// `reports`, as PHP and others repeat a parameter. The contract mentions it in words only, since most client generators
+/// would give both parameters the same name.
 pub const REPORTS_IN_BRACKETS: &str = "reports[]";
 
-/// How many reports an archive may hold: as many as one `BatchGetItem` reads, and as fit into a request line.
+/// How many reports an archive may have: as many as one `BatchGetItem` reads, and as fit into a request line.
 const MAX_REPORTS: usize = 100;
-/// How many bytes a response may carry. A streamed Lambda response ends at 200 MB (AWS Lambda quotas).
+/// How many bytes a response may have. A streamed Lambda response ends at 200 MB (AWS Lambda quotas).
 pub const MAX_RESPONSE_BYTES: u64 = 200_000_000;
 
-/// The header that names the reports that were asked for and not found.
+/// The header that names the requested reports that do not exist.
 const MISSING_REPORTS: HeaderName = HeaderName::from_static("x-missing-reports");
 
-/// What the function works with.
+/// The stores and clients of the function.
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// Where the reports are described.
+    /// The reports.
     pub reports: ReportStore,
     /// Who may read them.
     pub reading: Reading,
-    /// Where their files are.
+    /// The bucket with their files.
     pub bucket: Bucket,
-    /// How many bytes a response may carry; [`MAX_RESPONSE_BYTES`] on Lambda.
+    /// How many bytes a response may have; [`MAX_RESPONSE_BYTES`] on Lambda.
     pub max_response_bytes: u64,
-    /// Whether archives say of which organization they are. Its id is the key to read, which not everybody is given who may.
+    /// Whether archives name their organization. Its id gives access to reports, and not every reader of an archive has it.
     pub names_organization: bool,
-    /// What is counted of it.
+    /// The function's metrics.
     pub metrics: Metrics,
 }
 
 impl Files {
-    /// What the function works with, of these clients and by these variables.
+    /// The stores of these clients, with the names that the variables give.
     ///
     /// # Errors
-    /// A variable is missing or wrong.
+    /// A variable is missing or invalid.
     pub fn new(
         environment: &Environment,
         dynamodb: &aws_sdk_dynamodb::Client,
@@ -154,7 +155,7 @@ async fn download(
     Ok(response)
 }
 
-/// The reports asked for: repeated, in one parameter separated by commas, or both; without duplicates.
+/// The requested reports without duplicates. The parameter may be repeated, have several ids separated by commas, or both.
 fn report_ids(query: &Query) -> Result<Vec<ReportId>, ApiError> {
     let mut ids = Vec::new();
     let values = query.all("reports").chain(query.all(REPORTS_IN_BRACKETS));
@@ -218,7 +219,7 @@ fn plan(
         missing,
     };
     let mut files = Vec::new();
-    // So that no folder is called like the manifest.
+    // So that no folder has the name of the manifest.
     let mut folders = names::Taken::default();
     folders.unique(manifest::NAME, "");
     for report in reports {
@@ -280,7 +281,7 @@ const NOT_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').rem
 
 /// A disposition with a safe name, also one that is not ASCII (RFC 6266).
 fn disposition(kind: &'static str, name: &str) -> HeaderValue {
-    // Neither quotes nor backslashes nor controls are left in a safe name.
+    // A safe name has no quotes, backslashes or control characters.
     let ascii: String = name
         .chars()
         .map(|char| if char.is_ascii() { char } else { '_' })

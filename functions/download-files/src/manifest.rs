@@ -1,4 +1,4 @@
-//! `reports.json`, the first entry of every archive: what it holds, in a form for programs.
+//! `reports.json`, the first entry of every archive: its contents, for programs.
 
 use domain::organization::OrganizationId;
 use domain::report::{Metadata, Report, ReportId};
@@ -13,7 +13,7 @@ pub(crate) struct Manifest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) organization_id: Option<OrganizationId>,
     pub(crate) reports: Vec<ManifestReport<'a>>,
-    /// Asked for, and not found.
+    /// The requested reports that do not exist.
     pub(crate) missing: &'a [ReportId],
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct ManifestReport<'a> {
 
 #[derive(Serialize)]
 pub(crate) struct ManifestFile<'a> {
-    /// As it stands in the folder.
+    /// The name in the folder.
     pub(crate) name: String,
     pub(crate) size: u64,
     pub(crate) sha256: &'a str,

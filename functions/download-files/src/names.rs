@@ -1,4 +1,4 @@
-//! Names of folders and files in an archive: made for a reader, and harmless on any system that unpacks it.
+//! Names of folders and files in an archive: readable, and harmless on any system that unpacks it.
 
 use std::collections::HashSet;
 
@@ -8,24 +8,24 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The longest name of a folder and of a file, in bytes. A number that tells it from another one comes on top.
+/// The longest name of a folder and of a file, in bytes. A number that makes a name unique comes in addition.
 ///
-/// A path has at most 260 characters for many programs on Windows (`MAX_PATH`,
-/// <https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation>), so folder and file together leave some
-/// hundred for where the archive is unpacked. Info-ZIP writes what its locale does not have in up to three times as many
-/// bytes (`#U0416`), and common file systems take 255.
+/// For many programs on Windows a path has at most 260 characters (`MAX_PATH`,
+/// <https://learn.microsoft.com/windows/win32/fileio/maximum-file-path-limitation>). So a folder and a file together leave
+/// some hundred characters for the place where the archive is unpacked. Info-ZIP writes characters that its locale lacks in
+/// up to three times as many bytes (`#U0416`), and common file systems allow 255.
 const MAX_BYTES: usize = 80;
 
-/// Names that Windows keeps for devices, with any extension.
+/// Names that Windows reserves for devices, with any extension.
 const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
-/// And these followed by a digit.
+/// These too, when a digit follows.
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 
-/// What the files of a report are.
+/// The kinds of a report's files.
 const EXTENSIONS: [&str; 2] = [".html", ".pdf"];
 
-/// The name of a report's folder: `Test product 1.0 CWE Top 25 2024`, with the branch at the end when it has one. Where that
-/// is too long each of them has its share, since each may be what tells the report from another one.
+/// The name of a report's folder: `Test product 1.0 CWE Top 25 2024`, with the branch at the end if there is one. A name that
+/// is too long gives each part its share, since each part may distinguish the report from another one.
 pub fn folder(report: &Report) -> String {
     let it = &report.metadata;
     let version = it.project_version.to_string();
@@ -36,7 +36,7 @@ pub fn folder(report: &Report) -> String {
     component(&joined(&parts, MAX_BYTES), MAX_BYTES)
 }
 
-/// A file's name as it stands in the archive: what is before the extension, and the extension.
+/// A file's name in the archive: the part before the extension, and the extension.
 pub fn file(name: &str) -> (String, String) {
     let name = harmless(name);
     let lower = name.to_ascii_lowercase();
@@ -46,7 +46,7 @@ pub fn file(name: &str) -> (String, String) {
     (stem, extension.to_owned())
 }
 
-/// Names that are already taken in one folder. What some system takes for one name is one name.
+/// Names that are taken in one folder. Names that some file system treats as one count as one.
 #[derive(Default)]
 pub struct Taken(HashSet<String>);
 
@@ -63,7 +63,7 @@ impl Taken {
     }
 }
 
-/// The parts with a space between them, in at most `max_bytes`. Where that is too little, the longest ones are cut to one
+/// The parts with a space between them, in at most `max_bytes`. If that is too little, the longest parts are cut to one
 /// length.
 fn joined(parts: &[String], max_bytes: usize) -> String {
     let spaces = parts.len().saturating_sub(1);
@@ -76,18 +76,18 @@ fn joined(parts: &[String], max_bytes: usize) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// The text without characters that do harm in a name. It is composed, and no longer changes when it is composed again:
-/// some systems do so, and what is as long as it may be would become longer.
+/// The text without characters that do harm in a name. It is composed, and another composition does not change it. Otherwise
+/// a system that composes names could make one too long.
 fn harmless(text: &str) -> String {
     text.nfc()
         .map(|char| if is_unsafe(char) { '_' } else { char })
         .collect()
 }
 
-/// A harmless text as one component of a path of at most `max_bytes`: nothing in it escapes, hides, or is forbidden on
+/// A harmless text as one component of a path, of at most `max_bytes`. Nothing in it escapes, hides, or is forbidden on
 /// Windows.
 fn component(text: &str, max_bytes: usize) -> String {
-    // Windows drops dots and spaces at the end; a dot at the beginning hides a file elsewhere.
+    // Windows drops dots and spaces at the end. A dot at the beginning hides a file elsewhere.
     let fitting = |text: &str| {
         shortened(text, max_bytes)
             .trim_end_matches([' ', '.'])
@@ -102,14 +102,15 @@ fn component(text: &str, max_bytes: usize) -> String {
     }
 }
 
-/// The beginning of a text that has at most `max_bytes`.
+/// The beginning of a text, of at most `max_bytes`.
 fn shortened(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
 }
 
 fn is_unsafe(char: char) -> bool {
     let separates = matches!(char, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
-    // What is not seen, turns the direction or breaks the line: a name that shows otherwise than it is, or as another one.
+    // Characters that are invisible, change the direction or break the line: with them a name looks different from what it
+    // is, or like another one.
     let category = CodePointMapData::<GeneralCategory>::new().get(char);
     let deceives = matches!(
         category,
@@ -118,7 +119,7 @@ fn is_unsafe(char: char) -> bool {
             | GeneralCategory::LineSeparator
             | GeneralCategory::ParagraphSeparator
     );
-    // Some letters and marks are not seen either, such as the fillers of Hangul and the selectors of variants.
+    // Some letters and marks are invisible too, such as the fillers of Hangul and the variation selectors.
     let is_invisible = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char);
     separates || deceives || is_invisible
 }

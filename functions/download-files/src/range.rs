@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use axum::http::{HeaderMap, header};
 
-/// What a `Range` header asks for.
+/// The range that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Requested {
-    /// Everything: there is no range, or none that is understood. Several ranges at once count among these; a server may
-    /// ignore them (section 14.2).
+    /// Everything: there is no range, or none that is understood. A request for several ranges counts as one of these. A
+    /// server may ignore them (section 14.2).
     Everything,
     /// These bytes; the range is not empty.
     Part(Range<u64>),
@@ -58,7 +58,7 @@ fn parse(header: &str, length: u64) -> Option<Requested> {
     })
 }
 
-/// A number of digits only; one that is too large for 64 bits is as good as the largest.
+/// Reads a number of digits only. One that is too large for 64 bits counts as the largest.
 fn number(digits: &str) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))
@@ -77,7 +77,7 @@ pub(crate) fn match_fails(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 fn names(headers: &HeaderMap, name: &header::HeaderName, is_same: impl Fn(&str) -> bool) -> bool {
-    // Our tags hold no comma, so a list may be split at each.
+    // Our tags have no comma, so a list may be split at each comma.
     let lists = headers
         .get_all(name)
         .iter()

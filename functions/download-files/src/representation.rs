@@ -1,4 +1,4 @@
-//! What is sent, an archive or a file: its length, entity tag and every range of it are known before its first byte.
+//! What is sent, an archive or a file. Its length, its entity tag and all its ranges are known before its first byte.
 
 use std::time::Instant;
 
@@ -14,14 +14,14 @@ use crate::archive::Plan;
 use crate::range::Requested;
 use crate::{Files, download, range};
 
-/// The reports may be published anew at any time; asking again with the entity tag costs little.
+/// A report may be published again at any time. A request with the entity tag costs little.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 
-/// What a representation is of.
+/// What is represented.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
-    /// An archive of so many reports.
+    /// An archive of this many reports.
     Archive(usize),
     /// A file.
     File,
@@ -45,11 +45,11 @@ impl What {
 
 /// A representation (RFC 9110, section 3.2).
 pub(crate) struct Representation {
-    /// Of what.
+    /// What it represents.
     pub(crate) what: What,
     /// Its bytes.
     pub(crate) plan: Plan,
-    /// What it is, for a client: at least its media type.
+    /// Its headers for a client, with the media type at least.
     pub(crate) headers: HeaderMap,
 }
 
@@ -117,7 +117,7 @@ impl Representation {
         Ok(response)
     }
 
-    /// Without a body, and with what a cache updates its copy by (RFC 9110, section 15.4.5).
+    /// The answer without a body, with the headers that update a cached copy (RFC 9110, section 15.4.5).
     fn not_modified(mut self, etag: HeaderValue, method: &Method) -> Result<Response, ApiError> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -131,7 +131,7 @@ impl Representation {
         headers.insert(header::ETAG, etag);
         headers.insert(header::CACHE_CONTROL, REVALIDATE);
         if method == Method::HEAD {
-            // The length of the representation or none at all; axum would say 0.
+            // The length of the representation or none; axum would set 0.
             headers.insert(header::CONTENT_LENGTH, self.plan.length().into());
         }
         Ok(response)
@@ -165,8 +165,8 @@ impl Representation {
     }
 }
 
-/// The same body of `length` bytes, that records the answer's figures when its first bytes are handed over. Then and not
-/// at its end, which a process that has to end does not see.
+/// The same body of `length` bytes. It records the answer's metrics when its first bytes are handed over. At its end would be
+/// too late: a process that has to end does not see it.
 fn measured(body: Body, length: u64, begun: Instant, metrics: Metrics) -> Body {
     let mut metrics = Some(metrics);
     Body::new(body.map_frame(move |frame| {

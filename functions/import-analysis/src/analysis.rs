@@ -1,4 +1,4 @@
-//! One analysis: what its server has found is read, and published.
+//! Reads and publishes the findings of one analysis.
 
 use std::collections::BTreeMap;
 
@@ -19,30 +19,27 @@ use crate::failure::Failure;
 use crate::report::{self, NewReport};
 use crate::state::Importing;
 
-/// How often it is begun anew when the branch is analysed meanwhile.
+/// How often the reading begins again when the branch is analysed in between.
 const MAX_TRIES: usize = 3;
-/// How many analyses of a branch, beside the one that is looked for, may have been made since.
+/// How many later analyses of a branch are listed besides the one that is looked for.
 const MAX_LISTED: u16 = 100;
 
-/// What a server has found in an analysis, or in a later one of the same version.
+/// The findings of an analysis, or of a later one with the same version.
 pub(crate) struct Found {
     analysed: Box<Analysed>,
-    /// When the analysis was made, if that is a later one.
+    /// The time of the analysis, if it is a later one.
     pub(crate) later: Option<OffsetDateTime>,
     read_at: OffsetDateTime,
 }
 
-/// What was read of a server.
+/// The result of asking a server.
 enum Read {
     All(Found),
-    /// Nothing, since that is the newest one.
+    /// No findings, because of this newest analysis.
     None(Newest),
 }
 
-/// Reads what a server has found in an analysis; `None` if the branch was analysed again, as another version.
-///
-/// # Errors
-/// See [`Failure`].
+/// Reads what a server found in an analysis; `None` if the branch was analysed again as another version.
 pub(crate) async fn read(
     settings: &ImportSettings,
     client: &Client,
@@ -62,7 +59,7 @@ pub(crate) async fn read(
                 let reason = "the server does not show that analysis, or not yet".to_owned();
                 return Err(Failure::Later(ImportState::NotFound, reason));
             }
-            // Perhaps it still has the version.
+            // Perhaps the newer analysis still has the same version.
             Ok(Err(Error::Overtaken { .. })) => {}
             Ok(Err(error)) => return Err(Failure::of(&error)),
             Err(_) => return Err(Failure::slow()),
@@ -72,18 +69,18 @@ pub(crate) async fn read(
     Err(Failure::Later(ImportState::Failed, reason))
 }
 
-/// A call that tells of an analysis.
+/// A call about an analysis.
 pub(crate) struct Told<'a> {
     /// The call.
     pub(crate) key: CallKey,
-    /// What became of it so far.
+    /// The import so far.
     pub(crate) before: &'a Import,
-    /// Whether the server has told of the analysis itself.
+    /// Whether the server itself has reported the analysis.
     pub(crate) is_told_of: bool,
 }
 
-/// Publishes the reports of what was found, and adds them to those that were `made`. What has become of the call is recorded in the
-/// transactions that publish them. Gives for a reader why one cannot be published.
+/// Publishes the reports of the findings, and adds them to those that were `made`. The transactions that publish them also
+/// record the state of the import. Gives the reason, for a reader, why a report cannot be published.
 ///
 /// # Errors
 /// Our own fault.
@@ -123,31 +120,31 @@ pub(crate) async fn publish(
     Ok(Ok(()))
 }
 
-/// What is wanted of a server.
+/// What to read from a server.
 struct Wanted<'a> {
     project: &'a str,
-    /// `None` for the main one, whatever it is called.
+    /// `None` for the main branch, whatever its name.
     branch: Option<&'a str>,
     date: GivenDate,
     standards: Vec<&'static Standard>,
     fallback: VersionFallback,
-    /// What stands in the call of the analysis.
+    /// The properties in the call about the analysis.
     properties: BTreeMap<String, String>,
 }
 
 /// The newest analysis of the branch.
 enum Newest {
-    /// It is the one, or a later one of the same version: what is found now is of that version.
+    /// The wanted one, or a later one with the same version, so that the findings are of that version.
     Its(Listed),
-    /// It is one of another version.
+    /// One with another version.
     Superseded,
-    /// There is none of that date, nor a later one.
+    /// There is no analysis of that date, nor a later one.
     Missing,
 }
 
 impl<'a> Wanted<'a> {
     /// # Errors
-    /// The source names something that this version of the product does not know, for a reader.
+    /// The source names something that this version of the product does not know. The text is for a reader.
     fn of(
         settings: &ImportSettings,
         analysis: &'a Analysis,
@@ -204,8 +201,8 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// Whether the newest analysis has the version of this one, by which reports are told apart. What is no version is replaced, and
-    /// only a date is known of both.
+    /// Whether the newest analysis has the version of this one, which distinguishes reports. An unusable version is replaced,
+    /// and then only the dates can be compared.
     fn is_same_version(&self, version: Option<&str>, newest: &Listed) -> bool {
         let (own, other) = (self.date.instant(), newest.date.instant());
         if own == other {
@@ -223,7 +220,7 @@ impl<'a> Wanted<'a> {
             branch: self.branch.map(str::to_owned),
             standards: self.standards.clone(),
             fallback: self.fallback.clone(),
-            // Of another analysis nobody knows the properties.
+            // The properties of another analysis are unknown.
             properties: match is_its_own {
                 true => self.properties.clone(),
                 false => BTreeMap::new(),

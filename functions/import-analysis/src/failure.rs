@@ -1,4 +1,4 @@
-//! What an error of a server's says: of the server and all that it has, or of one analysis.
+//! What a server's error is about: the whole server, or one analysis.
 
 use domain::source::import::ImportState;
 use sonarqube::Error;
@@ -7,24 +7,24 @@ use time::Duration;
 /// Why there are no reports, and what follows from that.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The server does not accept the token: whatever is asked next comes to the same.
+    /// The server does not accept the token, and so every further request would fail.
     Unauthorized(String),
-    /// The server cannot be reached or is too busy, and perhaps wants to be left alone for some time.
+    /// The server cannot be reached or is too busy. It may ask to be left alone for some time.
     Unreachable(String, Option<Duration>),
-    /// It is about this analysis only, and may be another time.
+    /// The failure is about this analysis only. Another attempt may succeed.
     Later(ImportState, String),
-    /// It is about this analysis only, and stays so.
+    /// The failure is about this analysis only, and is final.
     Final(ImportState, String),
 }
 
 impl Failure {
-    /// It does not answer in the time that there is.
+    /// The server did not answer in the given time.
     pub(crate) fn slow() -> Self {
         let reason = "the server took too long for all that was asked";
         Self::Unreachable(reason.to_owned(), None)
     }
 
-    /// What an error of the server's means.
+    /// The meaning of a server's error.
     pub(crate) fn of(error: &Error) -> Self {
         let reason = error.to_string();
         match error {
@@ -39,7 +39,7 @@ impl Failure {
             | Error::NoOrganization
             | Error::NoMode => Self::Unreachable(reason, None),
             Error::Forbidden { .. } => Self::Later(ImportState::Unauthorized, reason),
-            // It is no error of `SonarQube`'s: what is before it does not find it.
+            // This is not an error of `SonarQube`'s: a proxy in front of it does not find the path.
             Error::NotFound { message, .. } if message.is_empty() => {
                 Self::Later(ImportState::NotFound, reason)
             }

@@ -1,14 +1,15 @@
-//! From the queue to reports: whatever a source's server has told of, or was found to have, becomes reports of what it has found.
+//! From the imports queue to reports. Each analysis that a source has reported, or that its server was found to have, becomes
+//! reports of its findings.
 //!
-//! *Invariant:* one process at a time asks the server of a source for its reports, and no more than two requests of its are under way. It
-//! holds the source's lease (`store::imports`).
+//! *Invariant:* one process at a time asks the server of a source, with at most two requests at once. It holds the source's
+//! lease (`store::imports`).
 //!
-//! *Invariant:* a server is asked at the address and by the token that an administrator has entered, through the guard of `outbound`. No
-//! address in a call is ever called, and nothing in one is believed but that something has happened; but for a version, where the source
-//! says that it stands in a property of the analysis.
+//! *Invariant:* a server is asked at the address and with the token that an administrator entered, through the guard of
+//! `outbound`. No address in a call is ever called. A call is trusted only to say that something has happened. The one
+//! exception is a version, where the source's settings say that a property of the analysis has it.
 //!
-//! A message of the queue says which source is to be looked after, and not what there is to do, which is in the tables. So any number of
-//! messages may come, be lost, or come twice.
+//! A message of the queue says which source to visit. What there is to do is in the tables. So messages may be many, be lost,
+//! or come twice.
 
 mod analysis;
 mod failure;
@@ -29,14 +30,14 @@ use time::OffsetDateTime;
 
 pub use crate::state::Importing;
 
-/// So much of the function's time is kept for what has been begun: the files of a report are written and the revision is stored, perhaps
-/// after others have won; it is recorded, and the lease given back.
+/// How much of the function's time is reserved for what has begun. The files of a report are written and the revision is
+/// stored, perhaps after others have won. Then the import is recorded, and the lease is given back.
 pub const RESERVE: Duration = Duration::from_secs(90);
 
-/// Handles messages of the queue that came at `now`, and begins nothing new when `budget` is over.
+/// Handles messages of the queue that came at `now`. Begins nothing new when `budget` is over.
 ///
-/// The messages that are named in the answer have to come again: something of ours has failed. All others are done, whatever their servers
-/// have answered.
+/// The answer names the messages that have to come again, because something of ours failed. All other messages are done,
+/// whatever their servers answered.
 pub async fn handle(
     importing: &Importing,
     event: SqsEvent,

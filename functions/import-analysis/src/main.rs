@@ -25,7 +25,7 @@ async fn main() -> Result<(), Error> {
         let left = event.context.deadline().duration_since(SystemTime::now());
         let budget = left.unwrap_or_default().saturating_sub(RESERVE);
         let now = OffsetDateTime::now_utc();
-        // In a box, or the compiler would have to see through the runtime and all of this at once, which is deeper than it goes.
+        // Boxed: otherwise the compiler would exceed its recursion limit on the runtime and this future together.
         let handled = Box::pin(handle(&importing, event.payload, now, budget));
         Ok::<_, Error>(handled.await)
     };

@@ -1,4 +1,4 @@
-//! Analyses whose calls never came: `SonarQube` makes each call once, and forgets those that wait when it is restarted.
+//! Analyses whose calls never came. `SonarQube` makes each call once, and a restart loses the calls that wait.
 
 use std::collections::HashSet;
 
@@ -14,22 +14,23 @@ use tokio::time::timeout;
 use crate::failure::Failure;
 use crate::visit::Visit;
 
-/// A call about an analysis that is no older may be under way still.
+/// The call about a younger analysis may still be on its way.
 const GRACE: Duration = Duration::minutes(10);
 /// How many branches are read at a time.
 const PAGE: usize = 100;
-/// So many calls at the most, of which reports are still to be made, are known of.
+/// How many calls with open imports are taken into account.
 const MAX_PENDING: usize = 1000;
 
-/// Asks the server for the newest analysis of each branch that the source has told of, from where it was left the last time. What it has
-/// not told of is stored as a call that was found, which is due at once.
+/// Asks the server for the newest analysis of each branch that the source has reported. It continues where it stopped the
+/// last time. An analysis that the server never reported is stored as a call with the outcome `found`, whose import is due at
+/// once.
 ///
 /// # Errors
 /// Our own fault.
 pub(crate) async fn sweep(visit: &mut Visit<'_>) -> anyhow::Result<()> {
     let (importing, source) = (visit.importing, visit.source.id);
     let pending = importing.calls.pending_imports(source, MAX_PENDING).await?;
-    // Whatever becomes of these is known.
+    // The imports of these are under way.
     let pending: HashSet<(Option<String>, Option<String>)> = pending
         .into_iter()
         .map(|it| (it.project, it.branch))
@@ -53,7 +54,7 @@ pub(crate) async fn sweep(visit: &mut Visit<'_>) -> anyhow::Result<()> {
             }
             after = Some(position(&watched));
             if visit.server.client().is_none() {
-                // The next one begins behind what the server has failed at.
+                // The next sweep begins after the branch at which the server failed.
                 visit.server.standing.asked_to = after;
                 return Ok(());
             }
@@ -65,7 +66,7 @@ pub(crate) async fn sweep(visit: &mut Visit<'_>) -> anyhow::Result<()> {
     }
 }
 
-/// Whether the source is still about the branch.
+/// Whether the source still includes the branch.
 fn is_wanted(visit: &Visit<'_>, watched: &Watched) -> bool {
     let is_over = watched.expires_at <= visit.clock.now().unix_timestamp();
     !is_over
@@ -73,7 +74,7 @@ fn is_wanted(visit: &Visit<'_>, watched: &Watched) -> bool {
         && visit.settings.wants(watched.named().as_ref())
 }
 
-/// Asks for the newest analysis of a branch, and stores it if nobody has told of it.
+/// Asks for the newest analysis of a branch, and stores it if nobody has reported it.
 async fn ask(visit: &mut Visit<'_>, watched: &Watched) -> anyhow::Result<()> {
     let Some(client) = visit.server.client() else {
         return Ok(());
@@ -93,7 +94,7 @@ async fn ask(visit: &mut Visit<'_>, watched: &Watched) -> anyhow::Result<()> {
         }
         Err(failure) => {
             match failure {
-                // It was deleted, there or by hand. If it is analysed again, there is a call.
+                // The branch was deleted. If it is analysed again, there is a call.
                 Failure::Final(ImportState::NotFound, _) => {
                     visit.importing.imports.forget(watched).await?;
                 }
@@ -117,7 +118,7 @@ async fn ask(visit: &mut Visit<'_>, watched: &Watched) -> anyhow::Result<()> {
     };
     let (call, body) = Call::found(visit.source, &missed, now);
     let stored = visit.importing.calls.store(&call, &body, now).await?;
-    // One that is known was found before, and given up.
+    // A known call was found before, and was given up.
     if stored == Stored::New {
         tracing::info!(
             source = %visit.source.id, call = %call.id,

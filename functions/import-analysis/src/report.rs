@@ -1,4 +1,4 @@
-//! A report of findings: its files are made, and published unless they are there already.
+//! A report of findings: makes its files, and publishes them unless they are published already.
 
 use anyhow::Context as _;
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -12,27 +12,28 @@ use time::OffsetDateTime;
 
 use crate::state::Importing;
 
-/// A file on its way.
+/// A file to write.
 struct File {
     name: &'static str,
     bytes: Vec<u8>,
     sha256: String,
 }
 
-/// A report that is to be there.
+/// A report to publish.
 pub(crate) struct NewReport<'a> {
     pub(crate) org: OrganizationId,
     pub(crate) assessment: &'a Assessment,
-    /// Whether the server has told of the analysis itself.
+    /// Whether the server itself has reported the analysis.
     pub(crate) is_told_of: bool,
     /// When the findings were read.
     pub(crate) read_at: OffsetDateTime,
 }
 
-/// Publishes a report of findings, unless its files are just these already. Gives its id, or for a reader why it cannot be published. In the transaction that publishes it goes what `alongside` makes of its id.
+/// Publishes a report of findings, unless its stored files are the same. Gives the report's id, or the reason, for a reader,
+/// why it cannot be published. `alongside` adds to the transaction that publishes it.
 ///
 /// # Errors
-/// Our own fault. It may be published all the same.
+/// Our own fault. The report may be published all the same.
 pub(crate) async fn publish(
     importing: &Importing,
     new: &NewReport<'_>,
@@ -63,10 +64,10 @@ pub(crate) async fn publish(
     anyhow::bail!("others were publishing report {} all the time", key.id)
 }
 
-/// What is said of the report.
+/// The metadata of the report.
 ///
 /// # Errors
-/// A report cannot be so, for a reader.
+/// A report cannot have this metadata. The text is for a reader.
 fn metadata(new: &NewReport<'_>) -> Result<Metadata, String> {
     let metadata = documents::metadata(new.assessment, new.read_at);
     let mut metadata = metadata.map_err(|error| error.to_string())?;
@@ -87,7 +88,7 @@ fn files(assessment: &Assessment) -> anyhow::Result<Vec<File>> {
     Ok(files.map(file).into())
 }
 
-/// Whether these files are stored. Findings that are the same make the same bytes.
+/// Whether these files are stored already. The same findings make the same bytes.
 fn are_stored(files: &[File], stored: &[StoredFile]) -> bool {
     let of_files = files.iter().map(|it| (it.name, it.sha256.as_str()));
     of_files.eq(stored
@@ -95,7 +96,7 @@ fn are_stored(files: &[File], stored: &[StoredFile]) -> bool {
         .map(|it| (it.name.as_str(), it.sha256.as_str())))
 }
 
-/// Writes the files and stores the report's next revision with them. Gives whether it did: others may have been faster.
+/// Writes the files and stores the report's next revision with them. Gives whether it did; others may have been faster.
 async fn store(
     importing: &Importing,
     report: ReportKey,
@@ -117,7 +118,7 @@ async fn store(
         metadata: metadata.clone(),
         files: written,
     };
-    // Writing the files took its time: the revision is made now.
+    // Writing the files took a while, so the revision takes the current time.
     let stored = importing
         .publisher
         .store(&new, |_| Ok(vec![alongside]), clock.now())
@@ -166,7 +167,7 @@ async fn discard(importing: &Importing, report: ReportKey, attempt: Attempt, cou
     );
 }
 
-/// Objects that nobody reads are no reason to fail.
+/// Unused objects are no reason to fail.
 fn warn(report: ReportKey, tidied: anyhow::Result<()>) {
     if let Err(error) = tidied {
         tracing::warn!(report = %report.id, "some objects of report {} remain: {error:#}", report.id);

@@ -1,4 +1,4 @@
-//! A source's server while the source is looked after: whether it may be asked, and how it does.
+//! A source's server during a visit: whether it may be asked, and its health.
 
 use domain::source::SourceId;
 use domain::source::import::{Health, ImportSettings, Standing};
@@ -11,23 +11,24 @@ use crate::failure::Failure;
 use crate::state::Importing;
 use crate::tally::Tally;
 
-/// After so many failures in a row that need not be about one project only, the server is left alone, though it accepts the token.
+/// After this many failures in a row that may concern more than one project, the server is left alone, although it accepts
+/// the token.
 const MAX_TROUBLES: u32 = 2;
 
-/// A server.
+/// A source's server.
 pub(crate) struct Server<'a> {
     importing: &'a Importing,
     settings: &'a ImportSettings,
     clock: &'a Clock,
     pub(crate) standing: &'a mut Standing,
-    /// It, once it has accepted the token.
+    /// Its client, once it has accepted the token.
     client: Option<Client>,
-    /// How often it has failed in a row since.
+    /// How often it has failed in a row since then.
     troubles: u32,
 }
 
 impl<'a> Server<'a> {
-    /// One that is at `settings` and stands so, as far as it is known.
+    /// The server at `settings`, with what is known of it.
     pub(crate) fn new(
         importing: &'a Importing,
         settings: &'a ImportSettings,
@@ -49,7 +50,7 @@ impl<'a> Server<'a> {
         self.standing.pause(self.clock.now()).is_some()
     }
 
-    /// Whether the server can be asked: it accepts the token, or did so a moment ago.
+    /// Whether the server can be asked: it accepts the token now, or did so a moment ago.
     pub(crate) async fn is_there(&mut self) -> anyhow::Result<bool> {
         if self.is_waiting() {
             return Ok(false);
@@ -83,19 +84,19 @@ impl<'a> Server<'a> {
         Ok(false)
     }
 
-    /// The server, which has answered.
+    /// The client of the server, if the server has answered.
     pub(crate) fn client(&self) -> Option<&Client> {
         self.client.as_ref().filter(|_| !self.is_waiting())
     }
 
-    /// Takes note of what has gone wrong with the server since it has accepted the token, if it has.
+    /// Records a failure of the server after it has accepted the token.
     pub(crate) fn note(&mut self, failure: Failure) {
         let now = self.clock.now();
         match failure {
             Failure::Unauthorized(reason) => self.standing.note_unauthorized(reason, now),
             Failure::Unreachable(reason, pause) => {
                 self.troubles += 1;
-                // Another one that takes its time would take the whole of the next visit.
+                // Another slow request would take the whole of the next visit.
                 if self.troubles >= MAX_TROUBLES || !self.clock.has_half() {
                     self.standing.note_unreachable(reason, pause, now);
                 }
@@ -104,12 +105,12 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// The server has done what was asked of it.
+    /// Records that the server did what was asked of it.
     pub(crate) fn note_done(&mut self) {
         self.troubles = 0;
     }
 
-    /// Notes how it does, after all that it was asked.
+    /// Records the server's health after all requests.
     pub(crate) fn end(&mut self) {
         let now = self.clock.now();
         let Some(expires_at) = self.client().map(Client::token_expires_at) else {
@@ -121,7 +122,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Counts and logs how the server does, for who runs the system.
+    /// Counts and logs the server's health, for the operator.
     pub(crate) fn count(&self, source: SourceId, tally: &mut Tally) {
         let reason = self.standing.reason.as_deref().unwrap_or_default();
         match self.standing.health {
@@ -141,10 +142,10 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// A client of the server, which reaches no address but those that are allowed.
+    /// A client of the server that reaches allowed addresses only.
     ///
     /// # Errors
-    /// The outer one is our own fault.
+    /// The outer error is our own fault.
     fn connect(&self) -> anyhow::Result<Result<Client, Failure>> {
         let settings = self.settings;
         let builder = match self.importing.sender.client_for(&settings.base_url) {

@@ -1,4 +1,4 @@
-//! A source is looked after: its lease is taken, what is due is imported, and the lease is given back with how the source stands.
+//! A visit to a source: claims its lease, imports what is due, and gives the lease back with the new standing.
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ use crate::state::Importing;
 use crate::tally::Tally;
 use crate::visit::Visit;
 
-/// How many calls are ended at once of which no reports are made any more.
+/// How many imports are ended at once when the source has no server any more.
 pub(crate) const MAX_ENDED: usize = 500;
 
-/// When a source is to be looked after again, before the next round.
+/// When a source is to be visited again before the next sweep.
 pub(crate) struct Again {
     pub(crate) after: Duration,
-    /// Whether its server is to be asked on what it has not told of.
+    /// Whether to ask its server for unreported analyses.
     pub(crate) sweeps: bool,
 }
 
 impl Again {
-    /// When nobody has to wait.
+    /// Without a delay.
     pub(crate) const AT_ONCE: Self = Self {
         after: Duration::ZERO,
         sweeps: false,
     };
 }
 
-/// Looks after a source.
+/// Visits a source.
 ///
 /// # Errors
 /// Our own fault. The message has to come again.
@@ -47,7 +47,7 @@ pub(crate) async fn look_after(
     let claim = importing.imports.claim(look.source, holder, clock.now());
     let mut standing = match claim.await? {
         Claim::Claimed(standing) => *standing,
-        // Whoever looks after it sees what is due, but asks nobody what else there is.
+        // The holder of the lease sees what is due, but does not look for unreported analyses.
         Claim::Noted if look.sweeps => {
             return Ok(importing.queue.send_later(look, MAX_DELAY).await?);
         }
@@ -56,7 +56,7 @@ pub(crate) async fn look_after(
     let mut tally = Tally::default();
     let stayed = stay(importing, look, clock, holder, &mut standing, &mut tally).await;
     if stayed.is_err() {
-        // Otherwise the others wait until the lease is over.
+        // Otherwise the others would wait until the lease ends.
         let left = importing
             .imports
             .leave(look.source, holder, &standing, clock.now());
@@ -64,7 +64,7 @@ pub(crate) async fn look_after(
             Ok(Released::Noted) => {
                 let looks = [LookAfter::source(look.org, look.source)];
                 if let Err(error) = importing.queue.send(&looks).await {
-                    tracing::warn!(source = %look.source, "source {} waits for the round: {error:#}", look.source);
+                    tracing::warn!(source = %look.source, "source {} waits for the sweep: {error:#}", look.source);
                 }
             }
             Ok(Released::Done | Released::Lost) => {}
@@ -77,8 +77,9 @@ pub(crate) async fn look_after(
     stayed
 }
 
-/// Looks after a source whose lease is held, until nobody has left a note or there is no time for what that is about. Then the lease is
-/// given back, and whatever is left is put on the queue: not before, since whoever takes that up would find the lease taken.
+/// Visits a source whose lease is held, until there is no note, or no time for what the note is about. Then it gives the
+/// lease back, and after that puts the remaining work on the queue. In the other order, whoever takes that message would find
+/// the lease taken.
 async fn stay(
     importing: &Importing,
     look: &LookAfter,
@@ -90,7 +91,7 @@ async fn stay(
     let (org, id) = (look.org, look.source);
     let mut look = look.clone();
     loop {
-        // Whatever an administrator has changed meanwhile counts.
+        // Changes by an administrator in the meantime take effect.
         let source = importing.sources.get(id).await?;
         let mut again = match &source {
             Some(source) => pass(importing, source, &look, clock, standing, tally).await?,
@@ -115,11 +116,11 @@ async fn stay(
             Released::Noted if stays => {
                 standing.wake_at = before;
                 look = LookAfter::source(org, id);
-                // What the note is about may not be in the index yet.
+                // The index may not have the call of the note yet.
                 tokio::time::sleep(importing.index_lag).await;
                 continue;
             }
-            // Where the server is left alone, there is nothing to do before it is asked again.
+            // While the server is left alone, there is nothing to do before it is asked again.
             Released::Noted if !is_left && !is_waiting => {
                 importing.queue.send(&[LookAfter::source(org, id)]).await?;
             }
@@ -136,7 +137,7 @@ async fn stay(
     }
 }
 
-/// Notes that the queue has somebody look after a source, unless it does so before that.
+/// Records that a message on the queue starts a visit, unless another one does so before.
 fn note_wake(standing: &mut Standing, now: OffsetDateTime, after: Duration) -> bool {
     let (now, wake_at) = (timestamp(now), timestamp(now + after));
     let is_seen_to = |at: &String| *at > now && *at <= wake_at;
@@ -147,7 +148,7 @@ fn note_wake(standing: &mut Standing, now: OffsetDateTime, after: Duration) -> b
     true
 }
 
-/// Imports what is due of a source, as it is now, and asks its server on what it has not told of if `look` says so.
+/// Imports what is due for a source, and asks its server for unreported analyses if `look` says so.
 async fn pass(
     importing: &Importing,
     source: &Source,
@@ -167,7 +168,7 @@ async fn pass(
     visit.all(look.sweeps).await
 }
 
-/// Ends what was still to be imported of a source that has no server any more.
+/// Ends the open imports of a source that has no server any more.
 async fn end_all(importing: &Importing, source: &Source) -> anyhow::Result<Option<Again>> {
     let due = importing
         .calls
@@ -178,6 +179,6 @@ async fn end_all(importing: &Importing, source: &Source) -> anyhow::Result<Optio
     for due in &due {
         importing.calls.set_import(due.key, &skipped).await?;
     }
-    // No round comes to it.
+    // No sweep visits it.
     Ok((due.len() == MAX_ENDED).then_some(Again::AT_ONCE))
 }

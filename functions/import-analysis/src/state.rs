@@ -1,4 +1,4 @@
-//! What the function works with.
+//! The stores and clients of the function.
 
 use std::time::Duration;
 
@@ -15,43 +15,44 @@ use store::queue::imports::ImportsQueue;
 use store::reports::ReportStore;
 use store::sources::SourceStore;
 
-/// How patient it is with a server while it waits. What takes longer is tried again later.
+/// How patient it is with a server within a visit. What takes longer is tried again later.
 const PATIENCE: Patience = Patience {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(10),
     requests: 4,
     answer: Duration::from_secs(120),
 };
-/// So long an index of DynamoDB may be behind its table, usually far less: what is noted meanwhile is looked for after that.
+/// How long an index of DynamoDB may lag behind its table; usually it is far less. After this time the calls of a note are
+/// looked for.
 const INDEX_LAG: Duration = Duration::from_secs(1);
 
-/// What the function works with.
+/// The stores and clients of the function.
 #[derive(Clone, Debug)]
 pub struct Importing {
-    /// Of whose servers reports are made.
+    /// The sources.
     pub sources: SourceStore,
-    /// What they have told.
+    /// Their calls.
     pub calls: CallStore,
-    /// How they stand.
+    /// The standings of their imports, and their leases.
     pub imports: ImportStore,
-    /// Where the files of reports go.
+    /// Where the files of reports are written.
     pub files: ReportFiles,
-    /// What stores revisions of reports, and announces them.
+    /// Stores revisions of reports, and announces them.
     pub publisher: Publisher,
-    /// Where what is left over goes.
+    /// The queue for remaining work.
     pub queue: ImportsQueue,
-    /// The one way to a server that an administrator chose.
+    /// The only way to a server that an administrator chose.
     pub sender: Sender,
     /// How patient it is with a server.
     pub patience: Patience,
-    /// For how long an index is waited for.
+    /// How long it waits for an index.
     pub index_lag: Duration,
-    /// What is counted of it.
+    /// The function's metrics.
     pub metrics: Metrics,
 }
 
 impl Importing {
-    /// What the function works with, of these clients and by these variables. `sender` says which addresses are allowed.
+    /// The stores of these clients, with the names that the variables give. `sender` decides which addresses are allowed.
     ///
     /// # Errors
     /// A variable is missing.

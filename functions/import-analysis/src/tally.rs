@@ -1,27 +1,27 @@
-//! What is counted while sources are looked after.
+//! The figures of visits to sources.
 
 use runtime::metrics::Metric;
 use time::OffsetDateTime;
 
 use crate::state::Importing;
 
-/// What is counted of imports.
+/// The figures of imports.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Analyses whose reports are there.
+    /// Analyses whose reports are published.
     pub(crate) published: usize,
-    /// Those that came to none for good.
+    /// Analyses that were given up.
     pub(crate) given_up: usize,
     /// Sources whose token is not accepted.
     pub(crate) unauthorized: usize,
-    /// Sources whose servers cannot be asked.
+    /// Sources whose servers cannot be reached.
     pub(crate) unreachable: usize,
-    /// Sources whose token expires soon, or has.
+    /// Sources whose token expires soon, or has expired.
     pub(crate) expiring: usize,
 }
 
 impl Tally {
-    /// Records what there is to count.
+    /// Records the figures.
     pub(crate) fn record(&self, importing: &Importing, now: OffsetDateTime) {
         let counts = [
             Metric::count("ImportsPublished", self.published),

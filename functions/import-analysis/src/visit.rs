@@ -1,4 +1,4 @@
-//! One pass over what a source's server has told of: each call that is due is imported, and noted how the server does.
+//! One pass over a source's calls: imports each call that is due, and records the health of the server.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -28,12 +28,12 @@ use crate::tally::Tally;
 
 /// How many due calls are read at a time.
 const PAGE: usize = 50;
-/// By so much two functions' clocks may differ.
+/// How far the clocks of two functions may differ.
 const CLOCKS: time::Duration = time::Duration::SECOND;
-/// What falls due within so much time is waited for on the queue; the hourly round has looked by then.
+/// A message on the queue waits for what falls due within this time. An hourly sweep runs before anything later is due.
 const HOP: Duration = Duration::from_secs(3600);
 
-/// A source while it is looked after.
+/// A source during a visit.
 pub(crate) struct Visit<'a> {
     pub(crate) importing: &'a Importing,
     pub(crate) source: &'a Source,
@@ -41,26 +41,26 @@ pub(crate) struct Visit<'a> {
     pub(crate) clock: &'a Clock,
     pub(crate) server: Server<'a>,
     tally: &'a mut Tally,
-    /// By so much what is due later is due already.
+    /// How much earlier than its time a call counts as due.
     waited_for: time::Duration,
     /// The calls that were looked at.
     seen: HashSet<CallId>,
-    /// What was read in this visit, since when, and the reports that came of it.
+    /// What was read in this visit, since when, and the reports that were made of it.
     read: HashMap<About, (OffsetDateTime, Vec<ReportId>)>,
     /// The call that has just come.
     called: Option<CallId>,
-    /// Whether there was no time for all of it.
+    /// Whether the time was too short for all calls.
     is_left: bool,
-    /// Whether there was no time to ask about all branches.
+    /// Whether the time was too short to ask about all branches.
     pub(crate) is_sweep_left: bool,
 }
 
-/// What a call is about: project, branch, and when that was analysed, in Unix seconds.
+/// The analysis of a call: project, branch, and time in Unix seconds.
 #[derive(PartialEq, Eq, Hash)]
 struct About(String, Option<String>, i64);
 
 impl About {
-    /// `None` of a call that does not say when.
+    /// `None` for a call that does not give the time.
     fn of(analysis: &Analysis) -> Option<Self> {
         let date = analysis.date()?.instant().unix_timestamp();
         let branch = analysis.branch_unless_main().map(str::to_owned);
@@ -69,7 +69,7 @@ impl About {
 }
 
 impl<'a> Visit<'a> {
-    /// One of a source whose server is at `settings`, for what `look` says.
+    /// A visit to a source whose server is at `settings`, for what `look` says.
     pub(crate) fn new(
         importing: &'a Importing,
         (source, settings): (&'a Source, &'a ImportSettings),
@@ -78,7 +78,7 @@ impl<'a> Visit<'a> {
         standing: &'a mut Standing,
         tally: &'a mut Tally,
     ) -> Self {
-        // What waits for another time may be possible now.
+        // Imports that wait for another time may be possible now.
         let is_resumed = look.resumes || standing.revision != source.revision;
         let known = std::mem::take(standing).of(source.revision);
         *standing = match look.resumes {
@@ -104,7 +104,7 @@ impl<'a> Visit<'a> {
         }
     }
 
-    /// Does all that `look` says, and gives when there is more to do.
+    /// Does all that `look` says. Gives when there is more to do.
     pub(crate) async fn all(mut self, sweeps: bool) -> anyhow::Result<Option<Again>> {
         self.due().await?;
         if sweeps {
@@ -156,7 +156,7 @@ impl<'a> Visit<'a> {
         Ok(())
     }
 
-    /// Makes the reports of one call, if they are still to be made, and records what came of it. One whose server cannot be asked stays
+    /// Imports one call, if that is still to be done, and records the result. If the server cannot be asked, the call stays
     /// due.
     async fn one(&mut self, key: CallKey) -> anyhow::Result<()> {
         let Some((call, body, before)) = self.still_due(key).await? else {
@@ -164,7 +164,7 @@ impl<'a> Visit<'a> {
         };
         let source = self.importing.sources.get(self.source.id).await?;
         if source.map(|it| it.revision) != Some(self.source.revision) {
-            // An administrator has changed it meanwhile.
+            // An administrator has changed the source in the meantime.
             self.is_left = true;
             return Ok(());
         }
@@ -175,7 +175,7 @@ impl<'a> Visit<'a> {
                 return self.record(key, &failed).await;
             }
         };
-        // It may not be wanted any more.
+        // The source may not include it any more.
         let now = self.clock.now();
         let plan = match self.source.includes(&analysis.project.key) {
             true => self.settings.plan(&analysis, now),
@@ -205,7 +205,7 @@ impl<'a> Visit<'a> {
             Ok(import) => import,
             Err(Failure::Final(state, reason)) => Import::ended(state, reason).with_reports(made),
             Err(Failure::Later(state, reason)) => later(state, reason, None),
-            // It has just accepted the token: this may be about one project only, whose answers take too long.
+            // The server has just accepted the token. So this may concern a single project whose answers take too long.
             Err(Failure::Unreachable(reason, pause)) => {
                 let failed = later(ImportState::Failed, reason.clone(), pause);
                 self.server.note(Failure::Unreachable(reason, pause));
@@ -222,10 +222,10 @@ impl<'a> Visit<'a> {
         self.record(key, &after).await
     }
 
-    /// A call as it is now, with its body, if reports are to be made of it by now. An index may be behind.
+    /// The current call with its body, if its import is still due. An index may lag behind.
     async fn still_due(&self, key: CallKey) -> anyhow::Result<Option<(Call, String, Import)>> {
         let call = match self.importing.calls.get(key).await {
-            // It waits for somebody to mend it, and is counted.
+            // It waits for somebody to repair it, and is counted.
             Err(error) if error.is_unreadable() => {
                 tracing::error!(call = %key.id, "{error:#}");
                 return Ok(None);
@@ -244,8 +244,8 @@ impl<'a> Visit<'a> {
         OffsetDateTime::parse(&call.received_at, &Rfc3339).unwrap_or_else(|_| self.clock.now())
     }
 
-    /// Makes the reports of an analysis of which a call has told. What was read since that came need not be read again: a server that
-    /// analyses much tells of it at once.
+    /// Makes the reports of an analysis that a call has reported. What was read after the call came need not be read again: a
+    /// server with many analyses reports them at once.
     async fn import(
         &mut self,
         call: &Call,
@@ -267,10 +267,10 @@ impl<'a> Visit<'a> {
             let reason = "it says that the analysis was made after the call".to_owned();
             return Ok(Err(Failure::Final(ImportState::Failed, reason)));
         }
-        // In a box: it is deep.
+        // Boxed, because the future is deep.
         let read = Box::pin(read(self.settings, &client, analysis, self.clock));
         let read = read.await;
-        // Before it is done: what comes after it is found then, whatever becomes of this process.
+        // This is recorded before it is done. So later analyses are found, whatever becomes of this process.
         let later = read.as_ref().ok().and_then(|it| it.as_ref()?.later);
         let is_for_good = matches!(read, Ok(_) | Err(Failure::Final(..)));
         if let Some(known) = later.or(date).filter(|_| is_for_good) {
@@ -291,7 +291,7 @@ impl<'a> Visit<'a> {
             before,
             is_told_of: call.outcome != Outcome::Found,
         };
-        // That is not cut short: what is published is told of.
+        // Publication has no deadline: what is published must be recorded.
         let published = publish(self.importing, self.source, &told, &found, made, self.clock);
         if let Err(reason) = published.await? {
             return Ok(Err(Failure::Final(ImportState::Failed, reason)));
@@ -318,14 +318,14 @@ impl<'a> Visit<'a> {
         Ok(self.importing.calls.set_import(key, import).await?)
     }
 
-    /// Remembers the branch, so that the server can be asked what it has not told of since then.
+    /// Stores the branch, so that the server can be asked for analyses after `since` that it has not reported.
     async fn watch(&self, analysis: &Analysis, since: OffsetDateTime) -> anyhow::Result<()> {
         let watched = Watched::of(self.source.id, analysis, since, self.clock.now());
         Ok(self.importing.imports.watch(&watched).await?)
     }
 
-    /// Remembers the branch of an analysis that is given up, as one that was not told of: it is found by the next round, as far as it is
-    /// still the newest, and tried once more.
+    /// Stores the branch as if the analysis that is given up had not been reported. The next sweep finds the analysis, if it
+    /// is still the newest, and tries it once more.
     async fn watch_before(
         &self,
         analysis: &Analysis,
@@ -333,13 +333,14 @@ impl<'a> Visit<'a> {
     ) -> anyhow::Result<()> {
         let date = analysis.date().map(|it| it.instant());
         match date.filter(|date| *date <= received + MAX_AHEAD) {
-            // `SonarQube` has no fractions.
+            // `SonarQube`'s dates have no fractions.
             Some(date) => self.watch(analysis, date - time::Duration::SECOND).await,
             None => Ok(()),
         }
     }
 
-    /// Gives up what has waited for the server for too long. Where an administrator only has to enter another token, it waits on.
+    /// Gives up what has waited for the server for too long. Calls that only wait for an administrator to enter another token
+    /// continue to wait.
     async fn give_up(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
         let since = self.server.standing.since.as_deref();
@@ -369,13 +370,13 @@ impl<'a> Visit<'a> {
         Ok(())
     }
 
-    /// Says how the server does, after all, and when somebody is to look after what is left, or falls due before the next round.
+    /// Records the server's health. Gives when to visit again for what remains, or falls due before the next sweep.
     async fn end(mut self) -> anyhow::Result<Option<Again>> {
         let now = self.clock.now();
         let is_waiting = self.server.is_waiting();
         self.server.end();
         if is_waiting && self.server.standing.health == Health::Unauthorized {
-            // Each round asks whether it is mended.
+            // Each sweep asks whether the server is repaired.
             return Ok(None);
         }
         if self.is_left || self.is_sweep_left {
@@ -390,7 +391,7 @@ impl<'a> Visit<'a> {
             .importing
             .calls
             .due_imports(self.source.id, now + HOP, most);
-        // What is said to be due and was looked at is done, and the index is behind; or nobody can read it.
+        // A call that was looked at and still seems due is done while the index lags behind, or it cannot be read.
         let is_past = |at: &str| *at <= *timestamp(now);
         let first = due
             .await?

@@ -1,4 +1,4 @@
-//! Where a list of reports goes on.
+//! The cursor of a list of reports.
 
 use domain::organization::OrganizationId;
 use domain::version::VersionRange;
@@ -28,7 +28,7 @@ impl Scope {
         }
     }
 
-    /// The cursor behind `position`.
+    /// The cursor for the reports after `position`.
     pub(crate) fn seal(&self, position: &Position) -> String {
         self.scope.seal(position.as_str())
     }
@@ -36,7 +36,7 @@ impl Scope {
     /// The position that a cursor holds.
     pub(crate) fn open(&self, cursor: &str) -> Result<Position, ApiError> {
         self.scope.open(cursor, |text| {
-            // DynamoDB refuses to begin outside of the range that is asked for.
+            // DynamoDB refuses to begin outside of the requested range.
             let (from, to) = self.bounds.as_ref()?;
             Position::parse(text).filter(|_| (from.as_str()..=to.as_str()).contains(&text))
         })

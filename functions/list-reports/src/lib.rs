@@ -1,5 +1,5 @@
-//! What there is to read: `GET /security/report/list`, an organization's reports by version, and `GET /security/products`, its
-//! products. Both page by page.
+//! The lists: `GET /security/report/list`, an organization's reports by version, and `GET /security/products`, its products.
+//! Both have pages.
 
 mod cursor;
 mod list;
@@ -21,24 +21,24 @@ pub const PATH: &str = "/security/report/list";
 /// The path of the products.
 pub const PRODUCTS: &str = "/security/products";
 
-/// What the function works with.
+/// The stores and clients of the function.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// What there is to list.
+    /// The reports.
     pub reports: ReportStore,
-    /// What these are of.
+    /// The products.
     pub products: ProductStore,
-    /// Who may.
+    /// Who may read.
     pub reading: Reading,
-    /// What is counted of it.
+    /// The function's metrics.
     pub metrics: Metrics,
 }
 
 impl Listing {
-    /// What the function works with, of this client and by these variables.
+    /// The stores of this client, with the names that the variables give.
     ///
     /// # Errors
-    /// A variable is missing or wrong.
+    /// A variable is missing or invalid.
     pub fn new(
         environment: &Environment,
         dynamodb: &aws_sdk_dynamodb::Client,

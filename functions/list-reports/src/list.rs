@@ -16,17 +16,17 @@ use web::text::shortened;
 use crate::Listing;
 use crate::cursor::Scope;
 
-/// The query parameters that the list knows.
+/// The query parameters of the list.
 pub const PARAMETERS: [&str; 10] = [
     "org", "version", "minver", "maxver", "project", "branch", "type", "limit", "cursor", "order",
 ];
 
-/// How many reports of one product a page holds at the most, whatever `limit` says. Of the largest possible ones, with 20 files
-/// each, this many stay below the 6 MB that a buffered Lambda response may have.
+/// How many reports of one product a page has at most, whatever `limit` says. With the largest possible reports, of 20 files
+/// each, a page stays below the 6 MB that a buffered Lambda response may have.
 const MAX_OF_PRODUCT: usize = 300;
 
-/// A page of the list. Of one product there is more to say of each report. Names and order of the fields are part of the
-/// contract.
+/// A page of the list. The list of one product has more fields for each report. The names and the order of the fields are
+/// part of the contract.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ListBody<T> {
@@ -89,7 +89,7 @@ fn body<T: Serialize>(
         read_units = page.read_units,
         "listed reports of {organization}",
     );
-    // One that has come short may be empty, and not the last.
+    // A page that found too few reports may be empty without being the last.
     if page.reports.is_empty() && page.next.is_none() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -101,7 +101,7 @@ fn body<T: Serialize>(
     api::json(StatusCode::OK, &body)
 }
 
-/// Which product is asked for, and which of its reports.
+/// The requested product, and the filter on its reports.
 fn product(query: &Query) -> Result<Option<(&str, Filter<'_>)>, ApiError> {
     let filter = Filter {
         branch: query.optional("branch")?,
@@ -120,7 +120,7 @@ fn product(query: &Query) -> Result<Option<(&str, Filter<'_>)>, ApiError> {
     Ok(Some((key, filter)))
 }
 
-/// The project that is asked for.
+/// The requested project.
 pub(crate) fn project(query: &Query) -> Result<Option<&str>, ApiError> {
     let Some(key) = query.optional("project")? else {
         return Ok(None);
@@ -132,7 +132,7 @@ pub(crate) fn project(query: &Query) -> Result<Option<&str>, ApiError> {
     Err(ApiError::new(ErrorCode::InvalidProject, message).parameter("project"))
 }
 
-/// The versions that are asked for. They may be all of one product, but not of all.
+/// The requested versions. A list of one product may have all versions, but a list of all products may not.
 fn version_range(query: &Query, may_be_all: bool) -> Result<VersionRange, ApiError> {
     let exact = version(query, "version")?;
     let lowest = version(query, "minver")?;
@@ -153,7 +153,7 @@ fn version(query: &Query, name: &'static str) -> Result<Option<Version>, ApiErro
         return Ok(None);
     };
     text.parse().map(Some).map_err(|reason| {
-        // In a query string '+' means a space.
+        // In a query string, '+' means a space.
         let hint = if text.contains(' ') {
             " (a '+' must be sent as %2B)"
         } else {

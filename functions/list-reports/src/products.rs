@@ -18,13 +18,13 @@ use web::query::Query;
 use crate::Listing;
 use crate::list::project;
 
-/// The query parameters that the call knows.
+/// The query parameters of the call.
 pub const PARAMETERS: [&str; 4] = ["org", "project", "limit", "cursor"];
-/// How many products a page may hold. Of the largest possible ones, with 50 branches of 255 characters each, this many stay
-/// below the 6 MB that a buffered Lambda response may have.
+/// How many products a page has at most. With the largest possible products, of 50 branches with 255 characters each, a page
+/// stays below the 6 MB that a buffered Lambda response may have.
 const MAX_LIMIT: usize = 100;
 
-/// A page of products. Names and order of the fields are part of the contract.
+/// A page of products. The names and the order of the fields are part of the contract.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ProductsBody {

@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Permissions: who may do what.
 
 use std::marker::PhantomData;
 
@@ -17,34 +17,34 @@ use web::bearer::{bearer, refused, unauthorized};
 use crate::state::Managing;
 use crate::target::{Target, organization_not_found};
 
-/// After so many seconds it is worth to ask the identity provider again.
+/// After how many seconds the identity provider may be asked again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("60");
 
-/// What a call needs.
+/// The permission that a call needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// To see deliveries, if only in part.
+    /// To read deliveries, at least in part.
     ReadDeliveries,
-    /// To see and change webhooks, and to see all of their deliveries.
+    /// To read and change webhooks, and to read all of their deliveries.
     ManageWebhooks,
-    /// To see and change tokens. No token may: it would make a stronger one.
+    /// To read and change tokens. No token has this permission, since it could make a stronger token.
     ManageTokens,
     /// To delete reports.
     DeleteReports,
-    /// To see and change sources.
+    /// To read and change sources.
     ManageSources,
-    /// To see what sources were told, if only in part.
+    /// To read the calls of sources, at least in part.
     ReadCalls,
 }
 
-/// What a call needs, as a type, so that a handler names it among its arguments and cannot forget it.
+/// The permission that a call needs, as a type. A handler names it among its arguments, and so cannot forget it.
 pub(crate) trait Permission {
     const NEED: Need;
 }
 
 macro_rules! permissions {
     ($($name:ident),*) => {$(
-        /// See [`Need`].
+        /// A call that needs the permission of this name.
         #[derive(Debug)]
         pub(crate) struct $name;
 
@@ -63,7 +63,7 @@ permissions!(
     ReadCalls
 );
 
-/// A call that is allowed.
+/// An authorized call.
 #[derive(Debug)]
 pub(crate) struct Call<P> {
     pub(crate) caller: Caller,
@@ -90,18 +90,18 @@ impl<P: Permission> FromRequestParts<Managing> for Call<P> {
     }
 }
 
-/// Somebody who may do what was asked for.
+/// A caller that has the permission.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) org: OrganizationId,
-    /// For the log: the token's id, or the subject of the JWT.
+    /// The caller's name in the log: the token's id, or the subject of the JWT.
     pub(crate) name: String,
-    /// Whether also what was sent and answered may be seen.
+    /// Whether the caller may also see what was sent and answered.
     pub(crate) may_manage: bool,
 }
 
 impl Caller {
-    /// Whose requests are known by their keys.
+    /// The scope of the caller's idempotency keys.
     pub(crate) fn scope(&self) -> Scope<'_> {
         Scope {
             org: self.org,
@@ -111,10 +111,10 @@ impl Caller {
 }
 
 impl Managing {
-    /// The caller, if it may do what it asks for in the organization that the path names.
+    /// The caller, if it has the permission in the organization that the path names.
     ///
     /// # Errors
-    /// 401 for a bearer token that is missing or not good, `organization_not_found` (404) for whoever has no part in the
+    /// 401 for a missing or invalid bearer token, `organization_not_found` (404) for a caller that does not belong to the
     /// organization, `insufficient_role` or `insufficient_right` (403), `identity_unavailable` (503).
     async fn authorize(
         &self,

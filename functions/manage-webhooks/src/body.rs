@@ -1,4 +1,4 @@
-//! What answers look like.
+//! The JSON of answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ pub(crate) struct WebhookBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_secret_until: Option<String>,
     has_token: bool,
-    /// The only one of `projects`.
+    /// Set when `projects` has exactly one.
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -49,7 +49,7 @@ pub(crate) struct WebhookBody {
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     latest_delivery: Option<DeliverySummaryBody>,
-    /// Only when we made it, and only in the answer to the call that made it.
+    /// Set only if we made the secret, and only in the answer to the call that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
@@ -115,12 +115,12 @@ pub(crate) struct DeliverySummaryBody {
     webhook_id: WebhookId,
     state: DeliveryState,
     events: BTreeSet<Event>,
-    /// How many.
+    /// How many changes of reports.
     reports: u32,
-    /// The same.
+    /// How many analyses.
     #[serde(skip_serializing_if = "Option::is_none")]
     analyses: Option<u32>,
-    /// The same.
+    /// How many events of `CodeScoring`.
     #[serde(skip_serializing_if = "Option::is_none")]
     codescoring_events: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,7 @@ impl DeliverySummaryBody {
             codescoring_events: of(About::CodescoringEvents),
             project: delivery.project.clone(),
             created_at: delivery.created_at.clone(),
-            // While somebody tries it, the attribute is about the claim.
+            // During an attempt, the attribute is the end of the lease.
             due_at: delivery
                 .due_at
                 .clone()
@@ -168,7 +168,7 @@ pub(crate) struct DeliveryBody {
 }
 
 impl DeliveryBody {
-    /// With `payload`, what was sent and answered is shown; without it, neither.
+    /// `payload` decides whether what was sent and answered is shown.
     pub(crate) fn of(
         delivery: &Delivery,
         payload: Option<String>,
@@ -245,7 +245,7 @@ pub(crate) struct TokenBody {
     last_used_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<String>,
-    /// The secret itself, only in the answer to the call that made it.
+    /// The token itself, only in the answer to the call that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Deliveries: listed, shown, made once more.
+//! Deliveries: listed, shown, tried again.
 
 use std::collections::BTreeSet;
 
@@ -31,11 +31,11 @@ use crate::target::delivery_not_found;
 /// The query parameters of a webhook's deliveries.
 pub const DELIVERIES_PARAMETERS: [&str; 5] = ["state", "since", "until", "limit", "cursor"];
 
-/// So far deliveries are counted: a few reads of a megabyte each.
+/// How far deliveries are counted. Counting takes a few reads of a megabyte each.
 const MAX_COUNT: usize = 10_000;
 
-/// So late a webhook may be told of a change at the most: for 14 days a message is kept on the queue and the one for dead letters
-/// together, and for a day it may not have been there.
+/// How late a webhook may be told of a change at most. A message is kept for 14 days on the queue and the dead-letter queue
+/// together, and may reach the queue a day late.
 const LATEST: Duration = Duration::days(15);
 
 const REPLAY_FIELDS: [&str; 4] = ["since", "until", "states", "dryRun"];
@@ -56,7 +56,8 @@ struct ReplayBody {
     dry_run: bool,
 }
 
-/// How many deliveries a replay means. They are counted only for who asks, and up to [`MAX_COUNT`]: counting reads them.
+/// How many deliveries a replay covers. They are counted only on request, and up to [`MAX_COUNT`], because counting reads
+/// them.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Counted {
@@ -99,7 +100,7 @@ pub(crate) async fn list(
         deliveries: page
             .deliveries
             .iter()
-            // DynamoDB takes its time to delete what has expired.
+            // DynamoDB deletes expired items only after some time.
             .filter(|delivery| !delivery.is_expired(now))
             .map(|delivery| DeliverySummaryBody::of(delivery, now))
             .collect(),
@@ -181,7 +182,7 @@ pub(crate) async fn replay(
         }
     };
 
-    // What comes to be from now on is not meant, whatever `until` says.
+    // Deliveries that are created from now on are not included, whatever `until` says.
     let until = Some(until.map_or(now, |until| until.min(now)));
     let ranges: Vec<(DeliveryState, Range)> = states
         .into_iter()
@@ -212,7 +213,8 @@ pub(crate) async fn replay(
             })
         })
         .collect();
-    // If the queue does not take all of it, the caller has to know: what it took is done, and asking again does the rest.
+    // The caller has to know if the queue does not take all of it. What the queue took is done, and a repeated request does
+    // the rest.
     managing.queue.send(&messages).await?;
     tracing::info!(
         webhook = %webhook.id, caller = caller.name,
@@ -223,7 +225,7 @@ pub(crate) async fn replay(
 }
 
 impl Managing {
-    /// Makes way for deliveries that somebody asked for: a receiver that seemed to be down is tried again.
+    /// Prepares the webhook for requested deliveries: a receiver that seemed to be down is tried again.
     async fn prepare(&self, webhook: &Webhook) -> Result<(), ApiError> {
         if !webhook.is_enabled() {
             let message = "the webhook is disabled; enabling it sends what it has missed";
@@ -235,7 +237,7 @@ impl Managing {
         Ok(())
     }
 
-    /// What cannot be put on the queue now is in the next hourly round: it is due.
+    /// Puts messages on the queue. What cannot be put there now is due, so the next round of the sweep finds it.
     async fn enqueue(&self, webhook: &Webhook, messages: &[Work]) {
         if let Err(error) = self.queue.send(messages).await {
             tracing::error!(webhook = %webhook.id, "a delivery to webhook {} waits for an hour at most: {error:#}", webhook.id);
@@ -258,7 +260,7 @@ fn range(
     until: Option<OffsetDateTime>,
     now: OffsetDateTime,
 ) -> Range {
-    // What was told late is kept for as long, and its time is that of the change.
+    // A delivery that was created late is kept as long as any other, and its time is that of the change.
     let oldest = now - RETENTION - LATEST;
     let since = since.map_or(oldest, |since| since.max(oldest));
     let all = Range::all(webhook.id);
@@ -315,7 +317,7 @@ fn given_date(fields: &mut Fields, name: &str) -> Result<Option<OffsetDateTime>,
 fn date(text: &str, path: &str) -> Result<OffsetDateTime, ApiError> {
     let date: Result<GivenDate, _> = text.parse();
     date.map(|date| date.instant()).map_err(|reason| {
-        // In a query string '+' means a space.
+        // In a query string, '+' means a space.
         let hint = if text.contains(' ') {
             " (in a query a '+' must be sent as %2B)"
         } else {

@@ -1,4 +1,4 @@
-//! `GET /webhook-events`: what webhooks can be told of.
+//! `GET /webhook-events`: the events that webhooks can be told of.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ struct Events {
 struct Event {
     name: String,
     description: Cow<'static, str>,
-    /// The body of a message.
+    /// A sample body of a message.
     sample: Value,
 }
 

@@ -1,5 +1,5 @@
-//! `/organizations/{organizationId}/…`: what an organization's administrators manage, namely webhooks, their deliveries,
-//! tokens, and reports that are to go.
+//! `/organizations/{organizationId}/…`: what an organization's administrators manage. They manage webhooks and their
+//! deliveries, sources, tokens, and the deletion of reports.
 
 mod access;
 mod body;
@@ -52,7 +52,7 @@ pub const DELIVERIES_PATH: &str = "/organizations/{organizationId}/webhooks/{web
 /// The path of one delivery.
 pub const DELIVERY_PATH: &str =
     "/organizations/{organizationId}/webhooks/{webhookId}/deliveries/{deliveryId}";
-/// The path that delivers once more.
+/// The path that delivers again.
 pub const REDELIVER_PATH: &str =
     "/organizations/{organizationId}/webhooks/{webhookId}/deliveries/{deliveryId}/redeliver";
 /// The path of an organization's tokens.
@@ -70,7 +70,7 @@ pub const SOURCE_PATH: &str = "/organizations/{organizationId}/sources/{sourceId
 pub const SOURCE_SECRET_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}/secret";
 /// The path that checks a source's server.
 pub const SOURCE_CHECK_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}/check";
-/// The path of what a source was told.
+/// The path of a source's calls.
 pub const CALLS_PATH: &str = "/organizations/{organizationId}/sources/{sourceId}/calls";
 
 /// The routes of this function.
@@ -124,7 +124,7 @@ pub fn router(managing: Managing) -> Router {
         .with_state(managing)
 }
 
-/// Records what could not be read on the way.
+/// Records how many items could not be read during the request.
 async fn counting_unreadable(
     State(managing): State<Managing>,
     request: Request,
@@ -143,8 +143,8 @@ async fn counting_unreadable(
     response
 }
 
-/// Refuses messages that webhooks send: one whose URL leads here, with a token of ours among its headers, would test or send
-/// itself again without end.
+/// Refuses messages of webhooks. A webhook whose URL leads here, with a token of ours among its headers, would otherwise test
+/// or send itself again without end.
 async fn without_loop(request: Request, next: Next) -> Result<Response, ApiError> {
     if outbound::format::is_ours(request.headers()) {
         let message = "a webhook's message manages nothing; its url must not lead back here";
@@ -153,7 +153,7 @@ async fn without_loop(request: Request, next: Next) -> Result<Response, ApiError
     Ok(next.run(request).await)
 }
 
-/// Refuses query parameters: who writes `?dryRun=true` must not get what it did not ask for.
+/// Refuses query parameters: a client that writes `?dryRun=true` here must not get what it did not ask for.
 async fn without_query(request: Request, next: Next) -> Result<Response, ApiError> {
     Query::parse(request.uri().query(), &[])?;
     Ok(next.run(request).await)

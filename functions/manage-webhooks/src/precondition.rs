@@ -1,20 +1,20 @@
-//! Changes on the condition that nobody else has made one.
+//! Preconditions: changes that fail if somebody else has made one.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 use web::api::{self, ApiError};
 
-/// What `If-Match` wants (RFC 9110, section 13.1.1) of a thing that has revisions.
+/// What `If-Match` requires (RFC 9110, section 13.1.1) of a resource with revisions.
 pub(crate) enum Precondition {
-    /// Any: it is absent, or `*`.
+    /// Any revision: the header is absent, or is `*`.
     Any,
-    /// One with an entity tag of these revisions. Other tags are of nothing here.
+    /// An entity tag of one of these revisions. Other tags match nothing here.
     Revisions(Vec<u64>),
 }
 
 impl Precondition {
-    /// The most tags that are compared: as many as one condition of DynamoDB takes (DynamoDB, "Quotas").
+    /// The most tags that are compared: as many as one condition of DynamoDB allows (DynamoDB, "Quotas").
     const MOST: usize = 100;
 
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -44,7 +44,7 @@ impl Precondition {
         }
     }
 
-    /// Whether a thing of this revision is one that is wanted.
+    /// Whether a resource with this revision meets the precondition.
     pub(crate) fn holds(&self, revision: u64) -> bool {
         self.revisions()
             .is_none_or(|revisions| revisions.contains(&revision))

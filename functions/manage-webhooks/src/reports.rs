@@ -1,4 +1,4 @@
-//! Reports that are to go.
+//! The deletion of reports.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,8 +11,8 @@ use crate::access::{Call, DeleteReports};
 use crate::state::Managing;
 use crate::target::report_not_found;
 
-/// Deletes a report. Again, it does what may have been left: its files are marked to expire, and that it is deleted is
-/// announced.
+/// Deletes a report. A repetition does what the first call may have left undone: it marks the files to expire, and announces
+/// the deletion.
 pub(crate) async fn delete(
     State(managing): State<Managing>,
     Call {

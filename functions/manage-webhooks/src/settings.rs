@@ -1,4 +1,4 @@
-//! What an administrator sends to describe a webhook.
+//! The settings of a webhook, as an administrator sends them.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use web::fields::{Fields, invalid, one_of, project_key, text};
 use web::json;
 use web::text::shortened;
 
-/// The fields of a webhook. The first ones can be set; the others are ignored, so that what was read can be sent back.
+/// The fields of a webhook. The first ones can be set. The others are ignored, so that a client can send back what it read.
 const FIELDS: [&str; 23] = [
     "name",
     "url",
@@ -50,36 +50,36 @@ const HEADER_FIELDS: [&str; 2] = ["name", "value"];
 
 /// The longest name in characters (`SonarQube`).
 pub(crate) const MAX_NAME: usize = 100;
-/// The shortest token of a source in characters, as the shortest secret.
+/// The shortest token of a source, in characters, like the shortest secret.
 const MIN_TOKEN: usize = 16;
 /// How many headers of its own a webhook may have.
 const MAX_HEADERS: usize = 10;
 /// The longest name of a header in characters.
 const MAX_HEADER_NAME: usize = 100;
-/// The longest value of a header in characters. A token of an identity provider may well have 1,000.
+/// The longest value of a header, in characters. A token of an identity provider may well have 1,000.
 const MAX_HEADER_VALUE: usize = 2048;
 
-/// What a webhook is to be.
+/// The settings that a webhook is to have.
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) settings: Settings,
     pub(crate) enabled: Option<bool>,
-    /// Whether the secret is new and of our own making.
+    /// Whether we generated the secret just now.
     pub(crate) is_secret_generated: bool,
 }
 
-/// How fields that are absent are understood.
+/// How absent fields are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// They get their defaults.
     Whole,
-    /// So does the name.
+    /// They get their defaults, and so does the name.
     Test,
-    /// They stay as they are (RFC 7396).
+    /// They stay unchanged (RFC 7396).
     Patch,
 }
 
-/// Reads a webhook. `current` is what it has been.
+/// Reads the settings of a webhook. `current` are its settings so far.
 pub(crate) fn read(
     body: Value,
     current: Option<&Settings>,
@@ -114,7 +114,7 @@ pub(crate) fn read(
     )?;
     let projects = match (given_projects, kept) {
         (None, Some(kept)) => {
-            // Another format may call them otherwise.
+            // Another format may have other names for them.
             let kept = kept.wanted.projects.iter();
             kept.map(|it| read_project(Value::String(it.clone()), "projects"))
                 .collect::<Result<_, _>>()?
@@ -141,7 +141,7 @@ pub(crate) fn read(
         );
         return Err(invalid(ErrorCode::InvalidEvent, "events", &message));
     }
-    // Values are never shown. If they went along to another host, whoever owns that could read them.
+    // Values are never shown. If they were sent to another host, its owner could read them.
     let stored = current.filter(|current| current.url.origin() == url.origin());
     let headers = match (fields.nullable("headers"), kept) {
         (None, Some(kept)) if stored.is_some() || kept.headers.is_empty() => kept.headers.clone(),
@@ -166,7 +166,7 @@ pub(crate) fn read(
     let given_secret = given_secret
         .flatten()
         .map(|value| match current.map(|current| &current.secrets) {
-            // What it has is good, also by rules that have become stricter since.
+            // The present secret is accepted, even if the rules have become stricter since.
             Some(Secrets {
                 secret: Some(current),
                 ..
@@ -237,7 +237,7 @@ pub(crate) fn rotate(
     rotated.map_err(|reason| ApiError::new(ErrorCode::TooManySecrets, reason.to_string()))
 }
 
-/// By what two sides know each other.
+/// How the two sides authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sharing {
     /// By a secret, which signs.
@@ -247,7 +247,7 @@ pub(crate) enum Sharing {
 }
 
 impl Sharing {
-    /// The field in which it is given, and shown once.
+    /// The field that takes it, and that shows it once.
     pub(crate) const fn field(self) -> &'static str {
         match self {
             Self::Secret => "secret",
@@ -255,7 +255,7 @@ impl Sharing {
         }
     }
 
-    /// Reads one that somebody has chosen.
+    /// Reads one that somebody chose.
     pub(crate) fn read(self, value: &Value) -> Result<WebhookSecret, ApiError> {
         match self {
             Self::Secret => {
@@ -289,7 +289,8 @@ impl Sharing {
         }
     }
 
-    /// Reads the body of a rotation, which may be empty: the new one, and whether it was generated since none is given.
+    /// Reads the body of a rotation, which may be empty. Gives the new secret or token, and whether it was generated because
+    /// the body has none.
     pub(crate) fn rotation(self, body: &[u8]) -> Result<(WebhookSecret, bool), ApiError> {
         let given = match body {
             [] => None,
@@ -306,21 +307,22 @@ impl Sharing {
     }
 }
 
-/// The token of a webhook, in the format that has one. `stored` is what the webhook has been, if that went to the same host.
+/// The token of a webhook, in a format that has one. `stored` are the webhook's settings so far, if its URL has the same
+/// host.
 fn token(
     given: Option<Option<Value>>,
     format: Format,
     stored: Option<&Settings>,
 ) -> Result<Option<WebhookSecret>, ApiError> {
     const NAME: &str = Sharing::Token.field();
-    // One that is taken away is not kept.
+    // A token that is removed is not kept.
     let stored = stored.filter(|_| given != Some(None));
     match given.flatten() {
         Some(_) if !format.has_token() => {
             let message = format!("a webhook of the format '{}' has none", format.as_str());
             Err(Sharing::Token.refused(&message))
         }
-        // Its length is the receiver's matter.
+        // The receiver decides how long its token is.
         Some(value) => Sharing::read_token(&value, 1).map(Some),
         None if !format.has_token() => Ok(None),
         None => match stored.and_then(|stored| stored.token.clone()) {
@@ -364,7 +366,7 @@ fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError
     if let Some(current) = current.filter(shown) {
         return Ok(current.url.clone());
     }
-    // The text is not repeated: it may have a password in it.
+    // The text is not repeated, since it may contain a password.
     let url: WebhookUrl = text
         .parse()
         .map_err(|reason: InvalidUrl| invalid(ErrorCode::InvalidUrl, "url", &reason.to_string()))?;
@@ -399,10 +401,10 @@ fn schedule(value: &Value) -> Result<Schedule, ApiError> {
     )
 }
 
-/// Reads how a project is called.
+/// Reads the name of a project.
 pub(crate) type ReadProject = fn(Value, &str) -> Result<String, ApiError>;
 
-/// How a project is called: by its key, as `SonarQube` has it, and with `CodeScoring` as anybody likes, or by a number.
+/// Reads the name of a project: its key for `SonarQube`; for `CodeScoring` any name, or a number.
 pub(crate) fn project_of(is_codescoring: bool) -> ReadProject {
     match is_codescoring {
         true => |value, path| text(value, path, MAX_KEY),
@@ -427,9 +429,9 @@ fn projects(
     });
     let several = several.transpose()?;
     match (one, several) {
-        // What was read can be sent back.
+        // A client can send back what it read.
         (Some(one), Some(several)) if !one.is_empty() && one != several => {
-            let message = "says something else than 'projects'; leave out one of them";
+            let message = "differs from 'projects'; leave out one of them";
             Err(invalid(ErrorCode::InvalidField, "project", message))
         }
         (one, several) => Ok(several.or(one)),
@@ -481,7 +483,7 @@ fn events(value: Value) -> Result<BTreeSet<Event>, ApiError> {
     Ok(events)
 }
 
-/// The headers. One without a value keeps the value that it has, since values are never shown.
+/// The headers. A header without a value keeps its present value, since values are never shown.
 fn headers(value: Value, current: Option<&Settings>) -> Result<Vec<OwnHeader>, ApiError> {
     let Value::Array(values) = value else {
         let message = "must be an array of objects with 'name' and 'value'";

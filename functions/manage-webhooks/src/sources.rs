@@ -1,4 +1,4 @@
-//! Sources: listed, created, changed; and what they were told.
+//! Sources: listed, created, changed; and their calls.
 
 mod body;
 pub(crate) mod calls;
@@ -32,7 +32,7 @@ use crate::target::{Target, source_not_found};
 use self::body::{SourceBody, SourcesBody};
 use self::settings::{Draft, sharing};
 
-/// How often a change is tried, when others win.
+/// How often a change is tried when others change the same source.
 const MAX_TRIES: usize = 5;
 
 pub(crate) async fn list(
@@ -109,7 +109,7 @@ pub(crate) async fn patch(
         .await
 }
 
-/// Deletes a source. What it was told is kept for its time, and nobody sees it any more.
+/// Deletes a source. Its calls are kept until they expire, but nobody can see them any more.
 pub(crate) async fn delete(
     State(managing): State<Managing>,
     Call { caller, target, .. }: Call<ManageSources>,
@@ -142,7 +142,7 @@ pub(crate) async fn rotate(
         let change =
             |source: &mut Source| rotate_secret(&mut source.settings.secrets, secret.clone(), now);
         let answer = |source: &Source| {
-            // The standing is that of the revision before, which counts no more.
+            // The stored standing is that of the revision before, and no longer counts.
             let body = SourceBody::of(source, None, &base, now).with_secret(source, is_generated);
             let answer = Answer::json(StatusCode::OK, &body)?;
             anyhow::Ok(answer.with(&header::ETAG, Precondition::tag(source.revision)))
@@ -160,7 +160,8 @@ pub(crate) async fn rotate(
     once.await?.response()
 }
 
-/// Asks the server of a source whether reports can be made of what it has found: as it is stored, or with what the body changes.
+/// Asks the server of a source whether reports can be imported from it, with the stored settings or with those that the body
+/// changes.
 pub(crate) async fn check(
     State(managing): State<Managing>,
     Call {
@@ -190,7 +191,7 @@ pub(crate) async fn check(
 }
 
 impl Managing {
-    /// How the server of a source stands, if it has one and that is known.
+    /// The standing of the source's imports, if it has a server and the standing is known.
     async fn standing(&self, source: &Source) -> Result<Option<Standing>, ApiError> {
         if source.settings.import.is_none() {
             return Ok(None);
@@ -214,19 +215,19 @@ impl Managing {
         })
     }
 
-    /// Has somebody look after a source: whether its server answers, and what is due. If the queue does not take that, the hourly round
-    /// does it. `resumes` if the server is known to answer.
+    /// Requests a visit of the source: whether its server answers, and what is due. If the queue does not take that, the
+    /// hourly sweep does it. `resumes` says that the server is known to answer.
     async fn look_after(&self, source: &Source, resumes: bool) {
         let look = LookAfter {
             resumes,
             ..LookAfter::sweep(source.org, source.id)
         };
         if let Err(error) = self.imports_queue.send(&[look]).await {
-            tracing::warn!(source = %source.id, "source {} waits for the round: {error:#}", source.id);
+            tracing::warn!(source = %source.id, "source {} waits for the sweep: {error:#}", source.id);
         }
     }
 
-    /// The source that the path names. Its id says nothing of whose it is, so another organization's is none.
+    /// The source that the path names. Its id does not say whose it is, so another organization's source counts as none.
     async fn source(&self, caller: &Caller, target: &Target) -> Result<Source, ApiError> {
         let source = self.sources.get(target.source()?).await?;
         source
@@ -289,7 +290,7 @@ impl Managing {
         let now = *now;
         let body: Value = json::object(body, MAX_BODY_BYTES).await?;
         let current = self.source(caller, target).await?;
-        // What is wrong with the request otherwise is said below.
+        // Other faults of the request are reported below.
         if Precondition::of(headers).holds(current.revision)
             && let Ok(draft) = Draft::read(body.clone(), Some(&current), mode, now)
             && current.settings.server() != draft.settings.server()
@@ -304,7 +305,7 @@ impl Managing {
             .change_source(caller, target, headers, now, change, |_| Ok(None))
             .await?;
         note(caller, source.id, "changed");
-        // What was to be imported is, or is not any more.
+        // The import was switched on or off, or changed.
         if current.importing().is_some() || source.importing().is_some() {
             self.look_after(&source, false).await;
         }
@@ -312,8 +313,8 @@ impl Managing {
         Precondition::tagged(StatusCode::OK, source.revision, &body)
     }
 
-    /// Changes the source that the path names, if the request's precondition holds, and writes what `alongside` makes of it in
-    /// the same transaction. Gives it as it is then.
+    /// Changes the source that the path names, if the request's precondition holds, and writes what `alongside` makes of it
+    /// in the same transaction. Gives the changed source.
     async fn change_source(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! What the function works with.
+//! The stores and clients of the function.
 
 use idempotency::Idempotency;
 use identity::{IdentityOptions, IdentityProvider};
@@ -17,55 +17,55 @@ use store::sources::SourceStore;
 use store::tokens::TokenStore;
 use store::webhooks::WebhookStore;
 
-/// How large a body may be, in bytes: several times of what the largest webhook needs.
+/// The largest body, in bytes: several times what the largest webhook needs.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// A person who tries settings makes fewer test calls. Without a limit, whoever has a token could have any address called as
-/// often as he likes, from ours.
+/// The most test calls. A person who tries settings makes fewer. Without a limit, whoever has a token could make us call any
+/// address as often as they like.
 const TESTS_PER_MINUTE: u64 = 10;
 
-/// What the function works with.
+/// The stores and clients of the function.
 #[derive(Clone, Debug)]
 pub struct Managing {
-    /// Who is told.
+    /// The webhooks.
     pub webhooks: WebhookStore,
-    /// What they were told.
+    /// Their deliveries.
     pub deliveries: DeliveryStore,
-    /// Who may say that something has happened.
+    /// The sources.
     pub sources: SourceStore,
-    /// What they have said.
+    /// Their calls.
     pub calls: CallStore,
-    /// How imports of theirs stand.
+    /// The standings of their imports.
     pub imports: ImportStore,
-    /// Where sources go that are to be looked after.
+    /// The queue of sources to visit.
     pub imports_queue: ImportsQueue,
-    /// Who may call with a token of ours.
+    /// Our own tokens.
     pub tokens: TokenStore,
-    /// What deletes reports, and announces that.
+    /// Deletes reports, and announces the deletion.
     pub publisher: Publisher,
-    /// Where their files are.
+    /// The reports' files.
     pub files: ReportFiles,
-    /// What was created already, and is asked for again.
+    /// The answers that are kept for repeated requests.
     pub idempotency: Idempotency,
-    /// Who may call with a token of theirs.
+    /// Verifies the JWTs of people.
     pub identity: IdentityProvider,
     /// How many tokens that are not revoked an organization may have.
     pub max_tokens: u64,
     /// How many test calls an organization may make in a minute of the clock.
     pub max_tests: u64,
-    /// What is counted of it.
+    /// The function's metrics.
     pub metrics: Metrics,
-    /// Where what is to be delivered goes.
+    /// The queue of deliveries to make.
     pub queue: EventsQueue,
-    /// What makes test calls, and says which addresses are allowed.
+    /// Makes test calls, and decides which addresses are allowed.
     pub sender: Sender,
 }
 
 impl Managing {
-    /// What the function works with, of these clients and by these variables. `sender` calls receivers.
+    /// The stores of these clients, with the names that the variables give. `sender` calls receivers.
     ///
     /// # Errors
-    /// A variable is missing, or is no issuer.
+    /// A variable is missing, or the issuer is not valid.
     pub fn new(
         environment: &Environment,
         dynamodb: &aws_sdk_dynamodb::Client,

@@ -1,4 +1,4 @@
-//! What a path names.
+//! The resource that a path names.
 
 use std::str::FromStr;
 
@@ -14,8 +14,8 @@ use web::api::{ApiError, ErrorCode};
 
 use crate::access::Caller;
 
-/// The ids in a path. One that is no id names nothing; but who may not even look must not learn that, so it is not an error
-/// until somebody asks.
+/// The ids in a path. A malformed id names nothing. It becomes an error only when a handler asks for it, since a caller
+/// without permission must not learn of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     organization: Option<OrganizationId>,
@@ -30,7 +30,7 @@ impl Target {
     pub(crate) fn of(request: &Parts) -> Self {
         let pattern = request.extensions.get::<MatchedPath>();
         let pattern = pattern.map(MatchedPath::as_str).unwrap_or_default();
-        // Not decoded, since an id needs no escapes; and what is no text in one place is no reason to miss another.
+        // The path is not decoded, since an id needs no escapes. A segment that is not text does not hide the other ones.
         let names = pattern.split('/').zip(request.uri.path().split('/'));
         let names: Vec<(&str, &str)> = names.collect();
         Self {
@@ -72,7 +72,7 @@ impl Target {
     }
 }
 
-/// There is nothing that tells which organizations exist. For whoever has no part in one, it does not.
+/// No answer reveals which organizations exist. To a caller that does not belong to an organization, it does not exist.
 pub(crate) fn organization_not_found() -> ApiError {
     let message = "there is no such organization, or you have no part in it";
     ApiError::new(ErrorCode::OrganizationNotFound, message)

@@ -1,4 +1,4 @@
-//! Tokens: listed, made, revoked.
+//! Tokens: listed, created, revoked.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ use crate::target::token_not_found;
 pub const TOKENS_PARAMETERS: [&str; 2] = ["limit", "cursor"];
 
 const FIELDS: [&str; 3] = ["name", "rights", "expiresAt"];
-/// The longest name in characters, as that of a webhook.
+/// The longest name in characters, as for a webhook.
 const MAX_NAME: usize = 100;
 
 #[derive(Serialize)]

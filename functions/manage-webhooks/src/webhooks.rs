@@ -1,4 +1,4 @@
-//! Webhooks: listed, created, changed, tried out.
+//! Webhooks: listed, created, changed, tested.
 
 pub(crate) mod operations;
 
@@ -23,7 +23,7 @@ use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::Target;
 use crate::webhooks::operations::{NotAdded, Trial, by_administrator, forgotten_by, note};
 
-/// How many webhooks' deliveries are asked for at a time.
+/// How many webhooks' latest deliveries are read at a time.
 pub(crate) const AT_ONCE: usize = 16;
 
 #[derive(Serialize)]
@@ -211,7 +211,7 @@ pub(crate) async fn test(
 ) -> Result<Response, ApiError> {
     let webhook = managing.webhook(target.key(&caller)?).await?;
     let body = json::bytes(body, MAX_BODY_BYTES).await?;
-    // What was typed and is not saved yet: secrets and values of headers need not be given again for that.
+    // Settings that are not saved yet. Secrets and values of headers need not be given again for a test.
     let unsaved = match &*body {
         [] => None,
         body => {
@@ -222,7 +222,7 @@ pub(crate) async fn test(
     };
     let unsaved = unsaved.filter(|settings| *settings != webhook.settings);
     let tried = match unsaved {
-        // It says nothing of the webhook as it is.
+        // The test says nothing of the webhook as it is stored.
         Some(settings) => managing.try_unstored(caller.org, &settings, now).await?,
         None => managing.try_stored(&webhook, now).await?,
     };
@@ -315,7 +315,7 @@ impl Managing {
     }
 }
 
-/// The entity tag: of what administrators set, so that a delivery does not make it stale.
+/// The entity tag. It covers what administrators set, so a delivery does not change it.
 fn tag(webhook: &Webhook) -> String {
     Precondition::tag(webhook.revision)
 }

@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use crate::problem::Problem;
 use crate::visit::Visit;
 
-/// An answer of the API is held as a whole. It ends at 6 MB anyway, as one that Lambda buffers does.
+/// The largest answer of the API, which is held as a whole. An answer that Lambda buffers ends at 6 MB anyway.
 const MAX_ANSWER_BYTES: usize = 8_000_000;
 
 /// A call.
@@ -27,14 +27,14 @@ pub(crate) struct Call<'a> {
     revision: Option<&'a str>,
 }
 
-/// What was answered with a 2xx.
+/// An answer with a 2xx.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     body: Bytes,
 }
 
-/// What was answered with something else.
+/// An answer with another status.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
@@ -62,7 +62,7 @@ impl<'a> Call<'a> {
         Self::new(Method::GET, path)
     }
 
-    /// A call that makes something happen.
+    /// A call that starts an action.
     pub(crate) fn post(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path)
     }
@@ -72,7 +72,7 @@ impl<'a> Call<'a> {
         Self::new(Method::PATCH, path)
     }
 
-    /// A call that takes something away.
+    /// A call that deletes something.
     pub(crate) fn delete(path: impl Into<String>) -> Self {
         Self::new(Method::DELETE, path)
     }
@@ -92,13 +92,13 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// By this the API knows it if it comes again.
+    /// Adds the idempotency key by which the API recognizes a repetition.
     pub(crate) fn once(mut self, number: &'a str) -> Self {
         self.number = Some(number);
         self
     }
 
-    /// Only if the thing is still as it was when it had this entity tag.
+    /// Adds the precondition that the resource still has this entity tag.
     pub(crate) fn unless_changed(mut self, revision: Option<&'a str>) -> Self {
         self.revision = revision;
         self
@@ -106,12 +106,12 @@ impl<'a> Call<'a> {
 }
 
 impl Answer {
-    /// What the answer says. One without a body is `None`.
+    /// The content of the answer; `None` without a body.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, Problem> {
         if self.body.is_empty() {
             return Ok(None);
         }
-        // What serde says might repeat a part of a secret.
+        // The message of serde might repeat a part of a secret.
         let read = serde_json::from_slice(&self.body);
         read.map(Some).map_err(|error| {
             let place = (error.line(), error.column());
@@ -119,7 +119,7 @@ impl Answer {
         })
     }
 
-    /// What the answer says, where there is one.
+    /// The content of an answer that must have a body.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let read = self.read()?;
         read.ok_or_else(|| anyhow::anyhow!("an answer of the API has no body").into())
@@ -132,17 +132,17 @@ impl Answer {
         tag.unwrap_or_default().to_owned()
     }
 
-    /// Whether the same call had been made before.
+    /// Whether the API repeated the answer of an earlier call.
     pub(crate) fn is_replayed(&self) -> bool {
         self.headers.contains_key(REPLAYED)
     }
 }
 
 impl Visit {
-    /// Calls the API about something of the organization's, such as `/webhooks`.
+    /// Calls the API about a resource of the organization, such as `/webhooks`.
     ///
     /// # Errors
-    /// What the API has refused, or where we have failed.
+    /// Our own failures. The inner error is the API's refusal.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Result<Answer, Refusal>, Problem> {
         let path = format!("/organizations/{}{}", self.org, call.path);
         let mut request = self.request(call.method, &path)?;
@@ -163,12 +163,12 @@ impl Visit {
         answer(self.send(request).await).await
     }
 
-    /// The same where the page has nothing to say if the API refuses.
+    /// The same for a page that has nothing to say about a refusal.
     pub(crate) async fn expect(&self, call: Call<'_>) -> Result<Answer, Problem> {
         self.call(call).await?.map_err(Problem::from)
     }
 
-    /// Reads of the organization's reports: `path` and then its query, after the organization.
+    /// Reads an organization's reports. `path` comes first, then the organization, then the query.
     pub(crate) async fn read(
         &self,
         path: &str,
@@ -178,7 +178,7 @@ impl Visit {
         answer(self.send(request).await).await
     }
 
-    /// The request by which that is done.
+    /// The request for such a read.
     pub(crate) fn reading(
         &self,
         path: &str,
@@ -213,7 +213,7 @@ impl Visit {
             request.headers_mut().insert(header::HOST, host.clone());
         }
         if let Some(RequestContext::ApiGatewayV1(context)) = &self.context {
-            // The API is to see that it was called where the panel was, also what stands before its path.
+            // The API must see the address under which the panel was called, including what precedes its path.
             let mut context = context.clone();
             let bare = path.split('?').next().unwrap_or_default();
             context.path = Some(self.links.path(bare));

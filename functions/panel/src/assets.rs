@@ -1,4 +1,4 @@
-//! The one style sheet and the one script. Their names have a digest of them, so a browser may keep them for ever.
+//! The only style sheet and the only script. Their names contain a digest, so a browser may keep them for ever.
 
 use std::sync::LazyLock;
 
@@ -17,10 +17,10 @@ pub const STYLE_BYTES: usize = STYLE.len();
 /// How long the script is, in bytes.
 pub const SCRIPT_BYTES: usize = SCRIPT.len();
 
-/// So many digits of a digest stand in a name.
+/// How many digits of the digest are in a name.
 const DIGITS: usize = 16;
 
-/// They never change under their names.
+/// The content under these names never changes.
 pub(crate) const FOR_EVER: HeaderValue =
     HeaderValue::from_static("public, max-age=31536000, immutable");
 

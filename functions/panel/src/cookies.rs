@@ -11,44 +11,44 @@ use time::Duration;
 
 use crate::links::Links;
 
-/// By TLS a cookie of this name can be set by this host only, and for the whole of it (RFC 6265bis, section 4.1.3.2).
+/// With TLS, only this host can set a cookie with this prefix, and only for the whole host (RFC 6265bis, section 4.1.3.2).
 const PREFIX: &str = "__Host-";
 const SESSION: &str = "session";
 const LOGIN: &str = "login-";
-/// So many characters of an attempt's state tell it from others of the same browser.
+/// How many characters of an attempt's state distinguish it from others of the same browser.
 const STATE_CHARACTERS: usize = 8;
 /// How long somebody may take to sign in.
 const SIGNING_IN: Duration = Duration::minutes(10);
 
-/// What the browser remembers while somebody signs in.
+/// What the browser keeps during a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SigningIn {
     pub(crate) attempt: Attempt,
-    /// Where to go then.
+    /// The page to show after it.
     pub(crate) to: String,
 }
 
-/// The session that a request says it is of.
+/// The session that a request's cookie names.
 pub(crate) fn session(links: &Links, headers: &HeaderMap) -> Option<SessionSecret> {
     find(headers, &name(links, SESSION)).and_then(|text| SessionSecret::parse(&text))
 }
 
-/// What has the browser remember a session, or forget it.
+/// The header that makes the browser keep a session's cookie, or delete it.
 pub(crate) fn set_session(links: &Links, secret: Option<&SessionSecret>) -> HeaderValue {
     let value = secret.map(SessionSecret::reveal);
     set(links, name(links, SESSION), value, LONGEST)
 }
 
-/// What somebody remembers who comes back with this state.
+/// The sign-in that the browser began with this state.
 pub(crate) fn signing_in(links: &Links, headers: &HeaderMap, state: &str) -> Option<SigningIn> {
     let text = find(headers, &login_name(links, state)?)?;
     let json = URL_SAFE_NO_PAD.decode(text).ok()?;
     let signing_in: SigningIn = serde_json::from_slice(&json).ok()?;
-    // It is the browser's own: comparing it tells nobody anything.
+    // The browser wrote both, so the comparison reveals nothing.
     (signing_in.attempt.state == state).then_some(signing_in)
 }
 
-/// What has the browser remember that somebody signs in.
+/// The header that makes the browser keep a sign-in.
 pub(crate) fn set_signing_in(links: &Links, signing_in: &SigningIn) -> anyhow::Result<HeaderValue> {
     let name = login_name(links, &signing_in.attempt.state)
         .ok_or_else(|| anyhow::anyhow!("a state is long enough"))?;
@@ -56,13 +56,13 @@ pub(crate) fn set_signing_in(links: &Links, signing_in: &SigningIn) -> anyhow::R
     Ok(set(links, name, Some(&value), SIGNING_IN))
 }
 
-/// What has the browser forget that.
+/// The header that makes the browser delete a sign-in.
 pub(crate) fn forget_signing_in(links: &Links, state: &str) -> Option<HeaderValue> {
     Some(set(links, login_name(links, state)?, None, SIGNING_IN))
 }
 
-/// Strict would not be sent when somebody comes back from the issuer, nor when he follows a link of a message. A request that
-/// changes something is looked at by `guard`.
+/// `SameSite=Lax`: a strict cookie would not be sent when somebody returns from the issuer or follows a link in a message.
+/// The module `guard` checks requests that change something.
 fn set(links: &Links, name: String, value: Option<&str>, validity: Duration) -> HeaderValue {
     let cookie = Cookie::build((name, value.unwrap_or_default()))
         .path("/")
@@ -74,7 +74,7 @@ fn set(links: &Links, name: String, value: Option<&str>, validity: Duration) -> 
         } else {
             Duration::ZERO
         });
-    // Names and values are of our own making.
+    // We make the names and the values ourselves.
     HeaderValue::try_from(cookie.to_string()).unwrap_or(HeaderValue::from_static(""))
 }
 
@@ -101,7 +101,7 @@ fn name(links: &Links, name: &str) -> String {
     if links.is_secure() {
         return format!("{PREFIX}{name}");
     }
-    // Cookies know no ports, and on one machine several may be tried.
+    // Cookies ignore ports, and several stacks may run on one machine.
     match links.origin().rsplit_once(':') {
         Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
             format!("{name}-{port}")

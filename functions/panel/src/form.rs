@@ -1,4 +1,4 @@
-//! What people send: the fields of a form, `application/x-www-form-urlencoded`.
+//! Forms that people send: the fields of `application/x-www-form-urlencoded`.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::problem::Problem;
 
-/// How long a form may be, in bytes: as much as the API takes.
+/// The longest form, in bytes: as much as the API takes.
 pub(crate) const MAX_FORM_BYTES: usize = 64 * 1024;
 
-/// Names of fields that hold what is never shown again, also not to who has just typed it.
+/// The fields whose values are never shown again, not even to the person who typed them.
 const SECRETS: [&str; 3] = ["secret", "token", "header-value"];
 
 /// Whether a field holds a secret.
@@ -20,12 +20,12 @@ pub(crate) fn is_secret(name: &str) -> bool {
     SECRETS.contains(&name)
 }
 
-/// The fields of a form, in the order of the form. `Debug` does not show them.
+/// The fields of a form, in their order. `Debug` does not show them.
 #[derive(Clone, Default)]
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// The value of a field, without blanks around it; empty where there is none.
+    /// The value of a field, trimmed; empty for a missing field.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.all(name).next().unwrap_or_default().trim()
     }
@@ -41,7 +41,7 @@ impl Form {
         pairs.map(|(_, value)| value.as_str())
     }
 
-    /// The number of the form, by which the API knows it when it comes again.
+    /// The number of the form. The API takes it as the idempotency key.
     pub(crate) fn number(&self) -> String {
         let number = self.given("form").and_then(|it| Uuid::parse_str(it).ok());
         number.unwrap_or_else(Uuid::new_v4).to_string()
@@ -69,7 +69,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     }
 }
 
-/// What an address asks for. What it does not know it leaves out: addresses are kept and shared, and outlive what they ask for.
+/// The query of an address. Unknown parameters are ignored: people keep and share addresses longer than the parameters exist.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
 

@@ -1,4 +1,4 @@
-//! What every answer of the panel has, and what every request must have.
+//! What every request of the panel must have, and the headers of every answer.
 
 use std::io::Write as _;
 
@@ -16,8 +16,8 @@ use crate::links::Links;
 use crate::problem::Problem;
 use crate::view::Frame;
 
-/// No script but our own, no style but our own, nothing from elsewhere, in nobody's frame. Trusted Types: our script makes no
-/// HTML of texts.
+/// Only our own script and style, nothing from elsewhere, and no frame around the page. Trusted Types are required: our
+/// script makes no HTML from texts.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
@@ -26,17 +26,17 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const PERMISSIONS: HeaderValue = HeaderValue::from_static(
     "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()",
 );
-/// Two years, as <https://hstspreload.org> asks for. Without subdomains: the domain may be anybody's.
+/// Two years, as <https://hstspreload.org> asks. Subdomains are not included: the domain may belong to others.
 const TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=63072000");
 
-/// Fewer bytes are not worth it: they fit into one packet anyway.
+/// Smaller answers fit into one packet anyway.
 const WORTH_COMPRESSING: usize = 1024;
 
-/// A page that is shown once and must not lie compressed beside what somebody else may choose (BREACH).
+/// Marks a page that is shown once, and must not be compressed together with what somebody else may choose (BREACH).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Uncompressed;
 
-/// What is left of a page's person when something stands in the way of it.
+/// The frame of a page that a problem replaces.
 #[derive(Clone, Debug)]
 pub(crate) struct Framed(pub(crate) Frame);
 
@@ -47,7 +47,7 @@ struct ProblemPage {
     problem: Problem,
 }
 
-/// Refuses what another site's page has a browser do, makes a page of a [`Problem`], and adds the headers.
+/// Refuses requests that another site's page makes a browser send, makes a page of a [`Problem`], and adds the headers.
 pub(crate) async fn guarded(links: Links, request: Request, next: Next) -> Response {
     let takes_gzip = takes_gzip(request.headers());
     let response = if is_own(request.method(), request.headers(), &links) {
@@ -66,14 +66,15 @@ pub(crate) async fn guarded(links: Links, request: Request, next: Next) -> Respo
     response
 }
 
-/// What answers where there is no page.
+/// The answer for an address without a page.
 pub(crate) async fn nothing() -> Problem {
     Problem::not_found()
 }
 
-/// Whether a request is one of our own pages', if it may change something. Every GET is safe: links and other sites lead here.
+/// Whether a request may change something because one of our own pages sent it. Every GET is allowed, since links on other
+/// sites lead here.
 ///
-/// Browsers say where a request comes from (Fetch Metadata, `Sec-Fetch-Site`), and the older ones at least its `Origin`.
+/// Browsers say where a request comes from (Fetch Metadata, `Sec-Fetch-Site`). Older ones send its `Origin` at least.
 fn is_own(method: &Method, headers: &HeaderMap, links: &Links) -> bool {
     if matches!(*method, Method::GET | Method::HEAD) {
         return true;
@@ -111,18 +112,19 @@ fn with_page(mut response: Response, links: &Links) -> Response {
 }
 
 fn add_headers(headers: &mut HeaderMap, links: &Links) {
-    // A file of a report has a policy of its own, which is stricter but for the frame.
+    // A file of a report has a policy of its own, which is stricter except for the frame.
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
         .or_insert_with(|| POLICY);
     if headers.get(header::CONTENT_SECURITY_POLICY) == Some(&POLICY) {
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     }
-    // Nothing but the style sheet and the script: files too are for who is signed in, and a browser shows what it has kept.
+    // A browser may keep only the style sheet and the script. Other pages and files are only for a person who is signed in,
+    // and a browser shows what it has kept.
     if headers.get(header::CACHE_CONTROL) != Some(&assets::FOR_EVER) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    // With none at all, forms of our own pages would come without their origin in browsers that have nothing else to say it by
+    // With no policy at all, forms of our own pages would come without their origin in browsers that send no other sign of it
     // (Fetch, "append a request `Origin` header").
     headers
         .entry(header::REFERRER_POLICY)
@@ -144,7 +146,7 @@ fn add_headers(headers: &mut HeaderMap, links: &Links) {
     if links.is_secure() {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, TRANSPORT);
     }
-    // What the API says to scripts of other sites is not for what a cookie opens.
+    // The API's permissions for scripts of other sites do not hold for what a cookie opens.
     for name in [
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
@@ -174,10 +176,10 @@ fn is_text(headers: &HeaderMap) -> bool {
     is_text && of(header::CONTENT_ENCODING).is_none() && of(header::ACCEPT_RANGES).is_none()
 }
 
-/// API Gateway compresses nothing that is streamed.
+/// API Gateway does not compress streamed answers.
 async fn compressed(response: Response) -> Response {
     let (mut head, body) = response.into_parts();
-    // It is a page that was made at once, and of no great length.
+    // The page was made at once, and is short.
     let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };

@@ -1,25 +1,25 @@
-//! What stands for an organization in the panel's addresses.
+//! Handles: what replaces an organization's id in the panel's addresses.
 
 use std::fmt;
 
 use domain::organization::OrganizationId;
 use sha2::{Digest as _, Sha256};
 
-/// So that the digest is of nothing else.
+/// Separates the digest from digests for other purposes.
 const LABEL: &[u8] = b"sonarqube-reports panel handle\n";
-/// RFC 4648's base32, in small letters.
+/// The base32 of RFC 4648, in lower case.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const CHARACTERS: usize = 12;
 
-/// An organization's handle: twelve characters of a digest of its id. The id itself is the key to read, and addresses are shared,
-/// shown to viewers, and kept by browsers.
+/// An organization's handle: twelve characters of a digest of its id. The id gives access to reports, but addresses are
+/// shared, shown to viewers, and kept by browsers.
 ///
-/// Sixty bits tell the organizations of one person apart, and do not let anybody find a random id of 122.
+/// Sixty bits distinguish the organizations of one person. They do not let anybody find a random id of 122 bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handle(String);
 
 impl Handle {
-    /// That of an organization.
+    /// The handle of an organization.
     pub fn of(org: OrganizationId) -> Self {
         let digest = Sha256::new_with_prefix(LABEL)
             .chain_update(org.to_string())
@@ -32,7 +32,7 @@ impl Handle {
         Self(characters.collect())
     }
 
-    /// It, as it stands in an address.
+    /// The handle in an address.
     pub fn as_str(&self) -> &str {
         &self.0
     }

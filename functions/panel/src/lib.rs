@@ -1,10 +1,10 @@
 //! `/panel/…`: an organization's reports, webhooks, sources and tokens in the browser.
 //!
-//! Each page is made here, of what the API answers: the routers of three other functions run in this process, and are asked as
-//! anybody asks them, with the person's own token. So the panel decides nothing that the API does not decide. The browser holds a
-//! cookie, and nothing else; the issuer's tokens stay here, in the table of sessions.
+//! Each page is made from the API's answers. The routers of three other functions run in this process, and the panel calls
+//! them like any client, with the person's own token. So the panel decides nothing that the API does not decide. The browser
+//! holds only a cookie. The issuer's tokens stay here, in the table of sessions.
 //!
-//! Every page works without scripts, and every state of it is in its address.
+//! Every page works without scripts, and its whole state is in its address.
 
 mod api;
 mod assets;
@@ -37,14 +37,14 @@ use crate::pages::{
 };
 
 /// The stage variable that names the issuer's client as which people sign in. A variable of the function's environment would
-/// be a circle: the client names the API to which it leads back, and the API its functions.
+/// be a circular dependency: the client names the API's address, and the API names its functions.
 pub const CLIENT_VARIABLE: &str = "PanelClientId";
 
-/// Where people begin.
+/// The first page.
 pub const ROOT: &str = "/panel/";
-/// Where the issuer sends people back to.
+/// The path to which the issuer returns people after a sign-in.
 pub const CALLBACK: &str = "/panel/callback";
-/// Where the issuer sends people who have signed out.
+/// The path to which the issuer returns people after a sign-out.
 pub const SIGNED_OUT: &str = "/panel/signed-out";
 
 async fn begin(links: Links) -> Redirect {

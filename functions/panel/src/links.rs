@@ -5,7 +5,8 @@ use axum::http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use web::base::BaseUrl;
 
-/// What needs no escape in a segment of a path (RFC 3986, `pchar`), but for what HTML or a shell might take for something else.
+/// The characters that need no escape in a segment of a path (RFC 3986, `pchar`), except those that HTML or a shell may
+/// misread.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -13,16 +14,16 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b':');
 
-/// So long an address may be to which people get back, in bytes: it is kept in a cookie, which has 4,096.
+/// The longest address to return to, in bytes. It is kept in a cookie, which may have 4,096.
 const LONGEST_BACK: usize = 1500;
 
-/// Where the panel is, as it was called. Behind API Gateway a path begins with the stage, but for a domain of one's own; so every
-/// address begins with what this gives.
+/// The panel's address, as it was called. Behind API Gateway a path begins with the stage, except under a custom domain. So
+/// every address is made here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Links {
     /// The address of the API, without a slash at the end.
     pub(crate) base: String,
-    /// What stands before `/panel` in each path.
+    /// What precedes `/panel` in each path.
     prefix: String,
 }
 
@@ -36,7 +37,7 @@ impl Links {
         }
     }
 
-    /// The path of something in the panel, such as `/panel/sign-in`.
+    /// The path of a page of the panel, such as `/panel/sign-in`.
     pub(crate) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
@@ -46,18 +47,17 @@ impl Links {
         format!("{}{path}", self.base)
     }
 
-    /// What a browser calls the origin.
+    /// The origin, as a browser writes it.
     pub(crate) fn origin(&self) -> &str {
         self.base.strip_suffix(&self.prefix).unwrap_or(&self.base)
     }
 
-    /// Whether the browser comes by TLS.
+    /// Whether the browser uses TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.base.starts_with("https://")
     }
 
-    /// A path of the panel that somebody wants to get back to, if it is one: nothing else may stand in an address that leads
-    /// somewhere.
+    /// A path to return to, if it is one of the panel. No other may be in an address that redirects.
     pub(crate) fn back(&self, to: &str) -> Option<String> {
         let within = to.strip_prefix(&self.prefix)?;
         // Browsers read these as dots.
@@ -86,12 +86,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Links {
     }
 }
 
-/// A text as one segment of a path.
+/// A text, encoded as one segment of a path.
 pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
-/// A query string of what is there, with its question mark; empty where nothing is.
+/// A query string of the given pairs, with its question mark; empty when there are none.
 pub(crate) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in pairs {

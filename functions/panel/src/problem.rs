@@ -1,19 +1,19 @@
-//! What stands in the way of a page.
+//! Problems: the reasons why a page cannot be shown.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use identity::VerifyError;
 use identity::sign_in::SignInError;
 
-/// What stands in the way of a page. As a response it becomes a page of its own, once [`crate::guard`] knows how that is to look.
+/// Why a page cannot be shown. As a response it becomes a page of its own, once [`crate::guard`] adds the frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     pub(crate) title: &'static str,
     pub(crate) message: String,
-    /// The API's id of the request, to be told to us.
+    /// The API's id of the request, which the person can tell us.
     pub(crate) request_id: Option<String>,
-    /// After so many seconds it is worth trying again.
+    /// After how many seconds another attempt is useful.
     pub(crate) retry_after: Option<u64>,
 }
 
@@ -28,13 +28,13 @@ impl Problem {
         }
     }
 
-    /// There is no such thing, or it is none of the person's business.
+    /// The resource does not exist, or the person may not see it.
     pub(crate) fn not_found() -> Self {
         let message = "There is nothing at this address, or nothing that you may see. It may have been deleted.";
         Self::new(StatusCode::NOT_FOUND, "Not found", message)
     }
 
-    /// The person's role is too little.
+    /// The person's role does not allow it.
     pub(crate) fn forbidden() -> Self {
         let message = "This page is for administrators of the organization. Whoever manages its members can make you one.";
         Self::new(StatusCode::FORBIDDEN, "For administrators", message)
@@ -49,7 +49,7 @@ impl Problem {
     }
 }
 
-/// Whatever fails inside is our fault. The log has why.
+/// An error inside is our fault. The log has the cause.
 impl<E: Into<anyhow::Error>> From<E> for Problem {
     fn from(cause: E) -> Self {
         let cause = cause.into();

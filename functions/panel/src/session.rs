@@ -1,4 +1,4 @@
-//! Who has signed in: a session is looked up by its cookie, and its person vouched for by the issuer's JWT, at each request.
+//! Sessions of people. At each request, the cookie names the session, and the issuer's JWT identifies the person.
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
@@ -25,13 +25,14 @@ use crate::state::{Panel, Ready};
 use crate::view::Frame;
 use crate::{CLIENT_VARIABLE, cookies};
 
-/// A JWT that is good for less than this is renewed before a page is made with it.
+/// A JWT that expires within this time is renewed before a page is made with it.
 const RENEWED_BEFORE: Duration = Duration::MINUTE;
-/// So often, and with this pause, it is looked whether somebody else has got new tokens: for as long as an issuer is waited for.
+/// How often, and with which pause, a request looks whether another one has got new tokens. Together that is as long as an
+/// issuer may take.
 const LOOKS: u32 = 25;
 const PAUSE: StdDuration = StdDuration::from_millis(200);
 
-/// Who has signed in.
+/// A person who is signed in.
 #[derive(Clone, Debug)]
 pub(crate) struct SignedIn {
     pub(crate) session: Session,
@@ -40,10 +41,10 @@ pub(crate) struct SignedIn {
     pub(crate) now: OffsetDateTime,
 }
 
-/// What there is of the session that a request says it is of.
+/// The session that a request's cookie names.
 enum Found {
     Good(Box<(Session, Identity)>),
-    /// It is over, or there never was one.
+    /// It has ended, or never existed.
     None(Ended),
 }
 
@@ -52,14 +53,14 @@ enum Found {
 pub(crate) enum Ended {
     /// Nobody has signed in.
     Never,
-    /// It has lasted for as long as one may, or was not used.
+    /// It has reached its longest life, or was not used.
     Over,
-    /// The issuer does not vouch for the person any more.
+    /// The issuer no longer confirms the person's identity.
     Refused,
 }
 
 impl Ended {
-    /// What the sign-in page is told.
+    /// The reason, for the sign-in page.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Never => "",
@@ -80,7 +81,7 @@ struct Resend {
     sign_in: String,
 }
 
-/// Lets through who has signed in. Others are led to where they can. What they have typed is not lost: they get it back.
+/// Lets a person through who is signed in. Others are led to the sign-in. What they have typed is not lost: they get it back.
 pub(crate) async fn signed_in(
     State(panel): State<Panel>,
     links: Links,
@@ -115,7 +116,7 @@ pub(crate) async fn signed_in(
             let frame = Frame::of_path(&who, &links, request.uri().path());
             request.extensions_mut().insert(who);
             let mut response = next.run(request).await;
-            // If something stands in the way of the page, that is shown in the same frame.
+            // A problem with the page is shown in the same frame.
             response.extensions_mut().insert(Framed(frame));
             let unreadable =
                 panel.sessions.unreadable.take() + panel.listing.reports.unreadable.take();
@@ -169,7 +170,7 @@ async fn find(
     if let Found::Good(found) = &found
         && !found.0.is_use_noted(now)
     {
-        // Gone meanwhile: somebody has signed out in another window.
+        // The session is gone: the person has signed out in another window.
         if panel.sessions.note_use(&found.0, now).await? == Changed::Lost {
             return Ok(Found::None(Ended::Over));
         }
@@ -177,7 +178,7 @@ async fn find(
     Ok(found)
 }
 
-/// Has the issuer forget the refresh token of a session that has ended. One that it does not forget expires.
+/// Revokes the refresh token of a session that has ended. If that fails, the token expires by itself.
 pub(crate) async fn revoke(ready: &Ready, session: &Session) {
     let Some(token) = session.refresh_token.as_ref() else {
         return;
@@ -206,8 +207,9 @@ async fn verified(
     }
 }
 
-/// Has the issuer vouch for the person again. One request at a time asks it: some issuers give another refresh token each time, and
-/// whoever comes second with the old one ends everything. Others go on with the old JWT, or wait for the new one.
+/// Renews a session's tokens at the issuer. One request at a time holds the lease on that. Some issuers give another refresh
+/// token each time, and end everything if the old one is used again. Other requests continue with the old JWT, or wait for
+/// the new one.
 async fn renew(
     panel: &Panel,
     ready: &Ready,
@@ -219,7 +221,7 @@ async fn renew(
     let Some(refresh_token) = session.refresh_token.clone() else {
         return over_unless(panel, secret, session, old, Ended::Over).await;
     };
-    // Before the right to ask is claimed, since it takes its time.
+    // This comes before the lease is claimed, since it takes a while.
     if let Err(error) = ready.sign_in.prepare().await {
         return unavailable(session, old, error);
     }
@@ -238,11 +240,11 @@ async fn renew(
                 refreshing_until: None,
                 ..session.clone()
             };
-            // Stored before they are looked at: the old refresh token may be good no more.
+            // The tokens are stored before they are checked, since the old refresh token may be invalid now.
             if panel.sessions.refreshed(&session, &after).await? == Changed::Lost {
                 let stored = panel.sessions.get(secret).await?;
                 if stored.is_none_or(|stored| stored.id_token != after.id_token) {
-                    // Somebody has signed out meanwhile.
+                    // The person has signed out in the meantime.
                     return Ok(Found::None(Ended::Over));
                 }
             }
@@ -260,7 +262,7 @@ async fn renew(
     }
 }
 
-/// A session with new tokens, if they are of the same person.
+/// A session with new tokens, if they belong to the same person.
 async fn renewed(
     panel: &Panel,
     ready: &Ready,
@@ -287,7 +289,7 @@ async fn renewed(
     }
 }
 
-/// A session goes on with its old JWT for as long as that is good.
+/// A session continues with its old JWT while the JWT is valid.
 fn unavailable(
     session: Session,
     old: Option<Identity>,
@@ -295,7 +297,7 @@ fn unavailable(
 ) -> Result<Found, Problem> {
     match old {
         Some(identity) => {
-            tracing::warn!("a session goes on with its old JWT: {error}");
+            tracing::warn!("a session continues with its old JWT: {error}");
             Ok(Found::Good(Box::new((session, identity))))
         }
         None => Err(error.into()),
@@ -339,7 +341,7 @@ async fn renewed_by_others(
     Err(Problem::no_identity())
 }
 
-/// A page with what was typed, to be sent once more.
+/// A page with what was typed, to be sent again.
 async fn resend(
     links: &Links,
     request: Request,
@@ -351,7 +353,7 @@ async fn resend(
     let typed = read(body).await;
     let is_secret = |(name, value): &(String, String)| form::is_secret(name) && !value.is_empty();
     let has_secrets = typed.iter().any(is_secret);
-    // Their fields stay, empty, beside the others that they belong to.
+    // Their fields remain, empty, beside the fields that they belong to.
     let emptied = |(name, value): (String, String)| {
         let value = if form::is_secret(&name) {
             String::new()
@@ -380,7 +382,7 @@ async fn read(body: Body) -> Vec<(String, String)> {
     bytes.map_or_else(|_| Vec::new(), |bytes| form::pairs(&bytes))
 }
 
-/// What a response has the browser do with its cookies.
+/// Adds headers about cookies to a response.
 pub(crate) fn with_cookies(
     mut response: Response,
     cookies: impl IntoIterator<Item = HeaderValue>,

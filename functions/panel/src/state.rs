@@ -1,4 +1,4 @@
-//! What the function works with.
+//! The stores and routers of the function.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,39 +14,39 @@ use outbound::sender::Sender;
 use runtime::config::Environment;
 use store::sessions::SessionStore;
 
-/// What the function works with.
+/// The stores and routers of the function.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    /// Who has signed in.
+    /// The sessions.
     pub sessions: SessionStore,
-    /// What lists reports, to people whose part in the organization is known already.
+    /// Lists reports, for people whose role in the organization is already checked.
     pub listing: Listing,
-    /// What has their files.
+    /// Sends the files of reports.
     pub files: Files,
-    /// What the API lets administrators do.
+    /// The API for administrators.
     pub managing: Managing,
     options: IdentityOptions,
     secret: Option<ClientSecret>,
     ready: Arc<Mutex<Option<Arc<Ready>>>>,
 }
 
-/// What it takes to work for one of the issuer's clients. There is one, whose name comes with each request.
+/// What is needed for one of the issuer's clients. There is only one, and each request names it.
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) client: String,
     pub(crate) sign_in: SignIn,
     pub(crate) identity: IdentityProvider,
-    /// The API, as people of this client may call it.
+    /// The API for people of this client.
     pub(crate) api: Router,
-    /// What has files for people who are not to know the organization's id.
+    /// Sends files to people who must not learn the organization's id.
     pub(crate) anonymous: Router,
 }
 
 impl Panel {
-    /// What the function works with, of these clients and by these variables. `sender` makes test calls.
+    /// The parts of the function, from these clients and variables. `sender` makes test calls.
     ///
     /// # Errors
-    /// A variable is missing, or wrong.
+    /// A variable is missing or invalid.
     pub fn new(
         environment: &Environment,
         dynamodb: &aws_sdk_dynamodb::Client,
@@ -59,7 +59,7 @@ impl Panel {
         let objects = aws_sdk_s3::Client::from_conf(s3.clone().build());
         Ok(Self {
             sessions: SessionStore::new(dynamodb.clone(), sessions),
-            // Whoever comes here has a role in the organization.
+            // Everybody who comes here has a role in the organization.
             listing: Listing {
                 reading: Reading::Open,
                 ..Listing::new(environment, dynamodb)?
@@ -79,7 +79,7 @@ impl Panel {
         })
     }
 
-    /// What it takes to work for this client of the issuer's.
+    /// What is needed for this client of the issuer's.
     ///
     /// # Errors
     /// The stage has no client.
@@ -91,7 +91,7 @@ impl Panel {
                 crate::CLIENT_VARIABLE
             )
         })?;
-        // Nothing panics while it is held.
+        // No panic can happen while the lock is held.
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ready) = ready.as_ref().filter(|it| it.client == client) {
             return Ok(Arc::clone(ready));

@@ -9,21 +9,21 @@ pub(crate) struct Point {
     pub(crate) is_prerelease: bool,
 }
 
-/// What is drawn: in units of the picture, which grows with its place.
+/// The drawing, in units of the picture, which grows with the available space.
 #[derive(Clone, Debug)]
 pub(crate) struct Trend {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) base: u32,
     pub(crate) left: u32,
-    /// The corners of the line, as SVG has them.
+    /// The corners of the line, in SVG's form.
     pub(crate) line: String,
     pub(crate) dots: Vec<Dot>,
-    /// What the plot says to who does not see it.
+    /// What the plot says, for a person who cannot see it.
     pub(crate) sentence: String,
 }
 
-/// A version, where it is drawn.
+/// A version and its position.
 #[derive(Clone, Debug)]
 pub(crate) struct Dot {
     pub(crate) x: u32,
@@ -40,13 +40,13 @@ const LEFT: u32 = 48;
 const TOP: u32 = 30;
 const PLOT: u32 = 150;
 const BOTTOM: u32 = 30;
-/// With more versions than this only some of them are written out.
+/// With more versions than this, only some of them have texts.
 const TEXTS: usize = 12;
-/// So many characters of a version are written below it; the table has all.
+/// How many characters of a version are written below it. The table has all.
 const VERSION_CHARACTERS: usize = 11;
 
 impl Trend {
-    /// The plot of versions in their order, if there are two or more.
+    /// The plot of versions in their order; `None` for fewer than two.
     pub(crate) fn of(points: &[Point]) -> Option<Self> {
         let (first, last) = (points.first()?, points.last()?);
         if points.len() < 2 {

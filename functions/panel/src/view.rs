@@ -1,4 +1,4 @@
-//! What pages have in common.
+//! What all pages share.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use crate::problem::Problem;
 use crate::session::SignedIn;
 use crate::visit::Visit;
 
-/// Where in the panel a page is.
+/// The section of the panel that a page is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     Reports,
@@ -30,10 +30,10 @@ pub(crate) enum Section {
     None,
 }
 
-/// What is around a page.
+/// The frame around a page.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
-    /// The path of the organization's part of the panel; of the panel, where there is none.
+    /// The path of the organization's part of the panel; of the panel itself without an organization.
     pub(crate) base: String,
     /// The path of the panel, without a slash at the end.
     pub(crate) root: String,
@@ -43,7 +43,7 @@ pub(crate) struct Frame {
     pub(crate) who: Option<Who>,
 }
 
-/// Who looks at a page.
+/// The person who looks at a page.
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
     pub(crate) name: String,
@@ -51,7 +51,7 @@ pub(crate) struct Who {
     pub(crate) is_administrator: bool,
     /// Whether there are other organizations to choose.
     pub(crate) has_others: bool,
-    /// When the session ends, if that is soon and it is not renewed by itself.
+    /// When the session ends, if that is soon and it is not renewed automatically.
     pub(crate) ends_at: Option<When>,
 }
 
@@ -75,7 +75,7 @@ impl Frame {
         }
     }
 
-    /// That of somebody who has signed in, in the organization that a path names, if it is one of his.
+    /// The frame for a signed-in person, in the organization that a path names, if the person belongs to it.
     pub(crate) fn of_path(who: &SignedIn, links: &Links, path: &str) -> Self {
         let handle = path.split('/').nth(2).unwrap_or_default();
         let identity = &who.identity;
@@ -105,7 +105,7 @@ impl Frame {
         }
     }
 
-    /// That of somebody who has signed in and has not chosen an organization.
+    /// The frame for a signed-in person without an organization.
     pub(crate) fn of_person(links: &Links, name: String) -> Self {
         Self {
             who: Some(Who {
@@ -119,7 +119,7 @@ impl Frame {
         }
     }
 
-    /// What marks the current section's link.
+    /// The attribute that marks the current section's link.
     pub(crate) fn current(&self, section: Section) -> &'static str {
         if self.section == section {
             "page"
@@ -138,16 +138,16 @@ impl Frame {
     }
 }
 
-/// Before so short a time people are warned that their session ends.
+/// How long before the end of a session people are warned.
 const SOON: time::Duration = time::Duration::minutes(2);
 
-/// What a person is called here.
+/// The name that the panel shows for a person.
 pub(crate) fn name_of(identity: &Identity) -> String {
     let name = identity.email.as_ref().unwrap_or(&identity.subject);
     name.clone()
 }
 
-/// A time: for machines, and for people until the script says it in their zone.
+/// A time, for machines, and for people until the script shows it in their zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct When {
     pub(crate) iso: String,
@@ -155,7 +155,7 @@ pub(crate) struct When {
 }
 
 impl When {
-    /// What the API gives. A text that is no time stays as it is.
+    /// A time of the API's. A text that is not a time stays unchanged.
     pub(crate) fn of(text: &str) -> Self {
         match text.parse::<GivenDate>() {
             Ok(date) => Self::at(date.instant()),
@@ -185,7 +185,7 @@ impl fmt::Display for When {
     }
 }
 
-/// A state, as people are told: by a sign, a word, and a class for its colour.
+/// A state, as people see it: a sign, a word, and a class for its colour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) class: &'static str,
@@ -194,7 +194,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// That of a delivery.
+    /// The state of a delivery.
     pub(crate) fn of_delivery(state: &str) -> Self {
         let (class, sign, word) = match state {
             "delivered" => ("good", "✓", "Delivered"),
@@ -207,7 +207,7 @@ impl State {
         Self::new(class, sign, word)
     }
 
-    /// That of a quality gate.
+    /// The state of a quality gate.
     pub(crate) fn of_gate(gate: Option<&str>) -> Option<Self> {
         Some(match gate? {
             "OK" => Self::new("good", "✓", "Passed"),
@@ -226,13 +226,13 @@ impl State {
     }
 }
 
-/// An organization, as people are told: it has no name, and its id is the key to read.
+/// The name that the panel shows for an organization. It has no name of its own, and its id gives access to reports.
 pub(crate) fn organization_name(org: OrganizationId) -> String {
     let handle = Handle::of(org);
     format!("Organization {}", &handle.as_str()[..4])
 }
 
-/// A page as a response.
+/// The response with a page.
 pub(crate) fn page(template: &impl Template) -> Result<Response, Problem> {
     page_with(StatusCode::OK, template)
 }

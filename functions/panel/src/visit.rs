@@ -1,4 +1,4 @@
-//! A page's person, and in which organization.
+//! The person who looks at a page, and the organization.
 
 use std::ops::Deref;
 
@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::session::SignedIn;
 use crate::view::{Frame, Section};
 
-/// Somebody who has signed in and looks at an organization in which he has a part.
+/// A signed-in person who looks at an organization that the person belongs to.
 #[derive(Clone, Debug)]
 pub(crate) struct Visit {
     pub(crate) who: SignedIn,
@@ -23,12 +23,12 @@ pub(crate) struct Visit {
     pub(crate) role: Role,
     pub(crate) handle: Handle,
     pub(crate) links: Links,
-    /// What the API is told of how it was called.
+    /// The context of the call, for the API.
     pub(crate) context: Option<RequestContext>,
     pub(crate) host: Option<HeaderValue>,
 }
 
-/// The same, of somebody who may manage.
+/// The same for a person who may manage.
 #[derive(Clone, Debug)]
 pub(crate) struct Administrator(pub(crate) Visit);
 
@@ -46,7 +46,7 @@ impl Visit {
         Frame::of(self, section)
     }
 
-    /// The path of something of the organization's, such as `/webhooks`.
+    /// The path of a resource of the organization's, such as `/webhooks`.
     pub(crate) fn path(&self, path: &str) -> String {
         self.links.path(&format!("/panel/{}{path}", self.handle))
     }

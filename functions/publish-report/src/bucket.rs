@@ -1,4 +1,4 @@
-//! The uploads in the bucket: where publishers put files.
+//! The uploads in the bucket, where publishers put files.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ pub(crate) const PRESIGNED_VALIDITY: Duration = Duration::from_secs(15 * 60);
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: Client,
-    /// For reading what was uploaded.
+    /// The client that reads uploads.
     reading: Client,
     name: String,
 }
 
 impl Bucket {
-    /// In the bucket with this name. `client` is made of `config`.
+    /// The bucket with this name. `client` is made from `config`.
     pub fn new(
         client: Client,
         config: aws_sdk_s3::config::Builder,
@@ -42,7 +42,7 @@ impl Bucket {
         }
     }
 
-    /// A PUT of exactly this file. Its length and its SHA-256 are signed, so S3 itself refuses other bytes.
+    /// The address for a PUT of exactly this file. The length and the SHA-256 are signed, so S3 itself refuses other bytes.
     pub(crate) async fn presign(
         &self,
         upload: UploadId,
@@ -62,7 +62,7 @@ impl Bucket {
             .context("presign the upload of a file")
     }
 
-    /// Checks that every file was uploaded with the size that was declared, before any of them is read.
+    /// Checks that every file was uploaded with the declared size, before any file is read.
     ///
     /// # Errors
     /// `file_missing` or `file_size_mismatch` (409), naming the file.
@@ -136,7 +136,7 @@ impl Bucket {
         Ok(written.store().await?)
     }
 
-    /// Gives an uploaded file to the writer.
+    /// Reads an uploaded file into the writer.
     async fn read(
         &self,
         upload: UploadId,
@@ -144,7 +144,7 @@ impl Bucket {
         file: &DeclaredFile,
         writer: &mut FileWriter<'_>,
     ) -> anyhow::Result<()> {
-        // There is no range of an empty object.
+        // An empty object has no range.
         if file.size == 0 {
             return Ok(());
         }
@@ -162,7 +162,7 @@ fn conflict(code: ErrorCode, position: usize, message: String) -> ApiError {
     ApiError::new(code, message).parameter(format!("files[{position}]"))
 }
 
-/// Where a publisher puts a file.
+/// The key of a file that a publisher uploads.
 fn upload_key(upload: UploadId, position: usize) -> String {
     format!("uploads/{upload}/{position}")
 }

@@ -1,7 +1,7 @@
 //! The last step of publishing.
 //!
-//! Any number of attempts may run at once, for one upload or for several uploads of one report. The transaction that stores
-//! the revision also records that the upload is completed, so one attempt counts, and afterwards every attempt at the same
+//! Several attempts may run at once, for one upload or for several uploads of one report. The transaction that stores the
+//! revision also records that the upload is completed. So one attempt succeeds, and afterwards every attempt at the same
 //! upload gives the same answer.
 
 use domain::report::StoredFile;
@@ -13,17 +13,17 @@ use web::api::{ApiError, ErrorCode};
 use crate::state::Publishing;
 use crate::upload::{Completed, Upload, UploadId};
 
-/// How many files are read and compressed at the same time: while one waits for S3, another one computes.
+/// How many files are read and compressed at once: while one waits for S3, another one computes.
 const FILES_AT_ONCE: usize = 2;
 
-/// Completes the upload, unless it is completed already. Both answer the same.
+/// Completes the upload, unless it is completed already. The answer is the same.
 pub(crate) async fn complete(
     publishing: &Publishing,
     upload: &Upload,
     now: OffsetDateTime,
 ) -> Result<Completed, ApiError> {
     if let Some(completed) = &upload.completed {
-        // Who asks again may do so because the function died before it came to the tags.
+        // The client may ask again because the function died before it set the tags.
         let tagged = mark_again(publishing, upload, &completed.superseded);
         warn_of_rest(upload, tagged.await);
         return Ok(completed.clone());
@@ -34,7 +34,7 @@ pub(crate) async fn complete(
     Ok(completed)
 }
 
-/// Tags what the upload replaced, unless it is the report's own again: its table may have been restored as it was before.
+/// Tags the objects that the upload replaced, unless the report refers to them again because its table was restored.
 async fn mark_again(
     publishing: &Publishing,
     upload: &Upload,
@@ -53,7 +53,7 @@ async fn mark_again(
     Ok(())
 }
 
-/// Objects that nobody reads are no reason to refuse a publication.
+/// Unused objects are no reason to refuse a publication.
 fn warn_of_rest(upload: &Upload, tidied: anyhow::Result<()>) {
     if let Err(error) = tidied {
         tracing::warn!(upload = %upload.id, "some objects of upload {} remain: {error:#}", upload.id);
@@ -76,7 +76,7 @@ async fn complete_now(
     };
     let result = match committed {
         Ok(completed) if completed.attempt == attempt => return Ok(completed),
-        // If the transaction was made after all, the report refers to the objects.
+        // The transaction may have been made. Then the report refers to the objects.
         Err(CommitError::Unknown(error)) => return Err(error.into()),
         Err(CommitError::NotMade(error)) => Err(error),
         Ok(completed) => Ok(completed),
@@ -87,11 +87,11 @@ async fn complete_now(
     result
 }
 
-/// What became of a transaction that did not succeed.
+/// Why a transaction did not succeed.
 enum CommitError {
     /// It was not made.
     NotMade(ApiError),
-    /// There was no answer, or none that tells.
+    /// There was no answer, or none that says.
     Unknown(store::Error),
 }
 
@@ -119,7 +119,7 @@ async fn store_files(
                 .store(&publishing.files, upload, position, attempt)
         })
         .collect();
-    // Each to its end, even when another one has failed: what is written later would not be discarded.
+    // Each runs to its end, even if another one has failed. Otherwise what is written later would not be discarded.
     let results: Vec<_> = stream::iter(files).buffered(FILES_AT_ONCE).collect().await;
     results.into_iter().collect()
 }
@@ -150,7 +150,7 @@ async fn commit(
                 .completion(upload.id, &completed(revision))?;
             Ok(vec![completion])
         };
-        // Storing the files took its time: the revision is made now.
+        // Storing the files took a while, so the revision takes the current time.
         let now = OffsetDateTime::now_utc();
         match publishing.publisher.store(&new, completion, now).await? {
             Outcome::Stored(revision) => return Ok(completed(&revision)),

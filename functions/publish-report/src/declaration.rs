@@ -1,4 +1,4 @@
-//! What a publisher declares: the report's metadata, and which files it will upload.
+//! A publisher's declaration: the report's metadata, and the files that it will upload.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -42,15 +42,15 @@ const FILE_FIELDS: [&str; 3] = ["name", "size", "sha256"];
 
 /// How many files a report may have.
 const MAX_FILES: usize = 20;
-/// How large a file may be, in bytes.
+/// The largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 500_000_000;
-/// How long a file's name may be, in bytes: 255 on common file systems, with some room for a suffix.
+/// The longest name of a file, in bytes. Common file systems allow 255, and this leaves room for a suffix.
 const MAX_FILE_NAME_BYTES: usize = 200;
 
 /// The body of the first step.
 #[derive(Debug)]
 pub(crate) struct Declaration {
-    /// Optional, so that a publisher with many tokens notices when it takes the wrong one.
+    /// Optional, so that a publisher with several tokens notices when it uses the wrong one.
     pub(crate) org: Option<OrganizationId>,
     pub(crate) metadata: Metadata,
     pub(crate) files: Vec<DeclaredFile>,
@@ -126,7 +126,8 @@ fn rating(text: &str) -> Result<Rating, &'static str> {
     }
 }
 
-/// `"OK"`, or the object of `SonarQube`'s webhooks, of which the status counts; name and conditions are kept for its calls.
+/// The quality gate: `"OK"`, or the object of `SonarQube`'s webhooks. Only the status counts. The name and the conditions are
+/// kept for calls.
 fn quality_gate(
     fields: &mut Fields,
 ) -> Result<(Option<QualityGateStatus>, Option<Gate>), ApiError> {
@@ -152,8 +153,8 @@ fn quality_gate(
     Ok((Some(status), gate))
 }
 
-/// Name and conditions of a gate, as far as they are as `SonarQube` has them. What they are besides is nobody's mistake here: they
-/// were never looked at.
+/// The name and the conditions of a gate, if they have the form that `SonarQube` gives them. Any other form is ignored rather
+/// than refused, because earlier versions did not look at them.
 fn gate(value: &Value) -> Option<Gate> {
     let text = |value: &Value, name: &str| {
         let text = value.get(name)?.as_str()?;
@@ -177,7 +178,7 @@ fn gate(value: &Value) -> Option<Gate> {
     (gate != Gate::default()).then_some(gate)
 }
 
-/// What else `SonarQube`'s own calls say of an analysis.
+/// The further fields of an analysis that `SonarQube`'s own calls have.
 fn origin(
     fields: &mut Fields,
     gate: Option<Gate>,
@@ -300,7 +301,7 @@ fn files(value: Value) -> Result<Vec<DeclaredFile>, ApiError> {
     for (position, value) in values.into_iter().enumerate() {
         let mut fields = Fields::of(value, format!("files[{position}]."), &FILE_FIELDS)?;
         let file = file(&mut fields)?;
-        // Who unpacks an archive would keep only one of them.
+        // Whoever unpacks an archive would keep only one of them.
         if !names.insert(folded(&file.name)) {
             let message = format!("another file is called '{}' already", file.name);
             return Err(invalid(
@@ -346,7 +347,7 @@ fn file_name(name: &str) -> Result<String, String> {
         .strip_suffix(".html")
         .or_else(|| lower.strip_suffix(".pdf"))
     {
-        // In an archive dots and spaces at either end are dropped.
+        // An archive drops dots and spaces at either end.
         Some(stem) if stem.trim_matches([' ', '.']).is_empty() => {
             Err("a file's name has a letter or a digit before .html or .pdf".to_owned())
         }

@@ -1,5 +1,5 @@
-//! Publishing a report in two steps: declare it and get an address for each file, then, when the files are there,
-//! complete it.
+//! Publishing a report in two steps. The first declares it, and gives an address for each file. The second completes it,
+//! after the files are uploaded.
 
 mod bucket;
 mod completion;
@@ -39,7 +39,7 @@ pub const BEGIN_PATH: &str = "/security/report";
 /// The path of the last step.
 pub const COMPLETE_PATH: &str = "/security/report/uploads/{uploadId}/complete";
 
-/// How large the body of the first step may be, in bytes. It becomes part of an item of DynamoDB, which may have 400 KB.
+/// The largest body of the first step, in bytes. It becomes part of an item of DynamoDB, which may have 400 KB.
 const MAX_BODY_BYTES: usize = 128 * 1024;
 
 /// The routes of this function.
@@ -67,7 +67,7 @@ struct FileBody {
     name: String,
     /// Where to PUT the file.
     url: String,
-    /// What to send along, exactly.
+    /// The headers to send, exactly.
     headers: serde_json::Map<String, serde_json::Value>,
     /// Until when the address is valid.
     expires_at: String,
@@ -94,10 +94,10 @@ async fn begin(
             let upload = begin_first(&publishing, token.org, &body, &api_url, &attempt, now).await;
             attempt.settle(upload).await?
         }
-        // The addresses of the first answer are valid for minutes only, so new ones are given.
+        // The addresses of the first answer are valid for minutes only, so the repeated answer has new ones.
         Begun::Again(id) => {
             let upload = publishing.uploads.get(id).await?;
-            upload.with_context(|| format!("upload {id} was begun, and is not there"))?
+            upload.with_context(|| format!("upload {id} was begun, but does not exist"))?
         }
     };
     let body = upload_body(&publishing, &upload, now).await?;
@@ -201,7 +201,7 @@ async fn complete(
 ) -> Result<Response, ApiError> {
     let now = OffsetDateTime::now_utc();
     let token = publishing.authorize(&headers, now).await?;
-    // An upload of another organization is as if it did not exist, and so is one whose id is not even text.
+    // An upload of another organization counts as nonexistent, and so does one whose id is not even text.
     let not_found = || ApiError::new(ErrorCode::UploadNotFound, "there is no such upload");
     let id = upload_id
         .ok()

@@ -1,4 +1,4 @@
-//! What the function works with.
+//! The stores and clients of the function.
 
 use axum::http::HeaderMap;
 use domain::token::{Right, Token};
@@ -18,27 +18,27 @@ use crate::upload::{UploadLimits, UploadStore};
 /// In bytes.
 const GIGABYTE: u64 = 1_000_000_000;
 
-/// What the function works with.
+/// The stores and clients of the function.
 #[derive(Clone, Debug)]
 pub struct Publishing {
-    /// Who may publish.
+    /// Our own tokens.
     pub tokens: TokenStore,
-    /// Which uploads were begun already, and are asked for again.
+    /// The answers that are kept for repeated requests.
     pub idempotency: Idempotency,
-    /// How much of it there may be.
+    /// The daily limits of uploads.
     pub limits: UploadLimits,
-    /// Where uploads are described.
+    /// The uploads.
     pub uploads: UploadStore,
-    /// Where uploaded files are.
+    /// The bucket with uploaded files.
     pub uploaded: Bucket,
-    /// Where the files of reports go.
+    /// Where the files of reports are written.
     pub files: ReportFiles,
-    /// What stores revisions of reports, and announces them.
+    /// Stores revisions of reports, and announces them.
     pub publisher: Publisher,
 }
 
 impl Publishing {
-    /// What the function works with, of these clients and by these variables.
+    /// The stores of these clients, with the names that the variables give.
     ///
     /// # Errors
     /// A variable is missing.
@@ -71,7 +71,7 @@ impl Publishing {
         })
     }
 
-    /// The token of a request, when it is good and has the right to publish.
+    /// The token of a request, if it is valid and has the right to publish.
     ///
     /// # Errors
     /// `missing_token`, `invalid_token`, `revoked_token` or `expired_token` (401), `insufficient_right` (403).

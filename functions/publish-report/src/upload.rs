@@ -1,4 +1,4 @@
-//! Uploads: what was declared, and, once it is completed, what became of it.
+//! Uploads: what was declared, and, after completion, the result.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use store::quota::{Wanted, take};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// How long an upload can be completed. After that, table and bucket forget it.
+/// How long an upload can be completed. After that, the table and the bucket delete it.
 pub(crate) const UPLOAD_VALIDITY: Duration = Duration::days(1);
 
 domain::uuid_id! {
@@ -34,7 +34,7 @@ pub(crate) struct Upload {
     pub(crate) report_id: ReportId,
     pub(crate) metadata: Metadata,
     pub(crate) files: Vec<DeclaredFile>,
-    /// In Unix seconds, as DynamoDB wants it for its time to live. It deletes within some days, not at once.
+    /// In Unix seconds, for DynamoDB's time to live. DynamoDB deletes within some days, not at once.
     expires_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) completed: Option<Completed>,
@@ -50,19 +50,19 @@ pub(crate) struct DeclaredFile {
     pub(crate) sha256: String,
 }
 
-/// What became of an upload.
+/// The result of a completed upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Completed {
-    /// Which of the attempts to complete it did so.
+    /// The attempt that completed it.
     pub(crate) attempt: Attempt,
-    /// The revision of the report that it is.
+    /// The revision of the report that it made.
     pub(crate) revision: u64,
-    /// Whether there was no such report before, or one that was deleted.
+    /// Whether there was no such report before, or a deleted one.
     #[serde(default)]
     pub(crate) is_new: bool,
     pub(crate) upload_date: String,
-    /// The objects of the revision before, to which nothing refers any more.
+    /// The objects of the revision before. Nothing refers to them any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) superseded: Vec<SupersededObject>,
 }
@@ -103,7 +103,7 @@ impl Upload {
     }
 }
 
-/// How much an organization may begin to upload within a day (UTC), whether it completes it or not.
+/// How much an organization may begin to upload within a day (UTC), whether or not it completes it.
 #[derive(Clone, Copy, Debug)]
 pub struct UploadLimits {
     /// How many uploads.
@@ -128,8 +128,8 @@ impl UploadStore {
         }
     }
 
-    /// Counts an upload of so many bytes that is begun at `now`, if the organization's day has room for it. It is `Lost`
-    /// otherwise.
+    /// Counts an upload of this many bytes that begins at `now`, if the organization's quota for the day allows it. Otherwise
+    /// it is `Lost`.
     pub async fn count(
         &self,
         org: OrganizationId,
@@ -158,7 +158,7 @@ impl UploadStore {
             .with_context(|| format!("count an upload of organization {}", org.digest()))
     }
 
-    /// Stores an upload, and writes `alongside` in the same transaction. It is `Lost` if that cannot be written.
+    /// Stores an upload, and writes `alongside` in the same transaction. It is `Lost` if `alongside` cannot be written.
     pub(crate) async fn put(
         &self,
         upload: &Upload,
@@ -199,7 +199,7 @@ impl UploadStore {
             .with_context(|| format!("read the item of upload {id}"))
     }
 
-    /// The part of the publication's transaction that records that the upload is completed. It succeeds only once.
+    /// The part of the publication's transaction that records the completion of the upload. It succeeds only once.
     pub(crate) fn completion(
         &self,
         id: UploadId,

@@ -1,10 +1,10 @@
-//! `/events/{sourceId}`: what `SonarQube` and `CodeScoring` call when something has happened.
+//! `/events/{sourceId}`: the calls of `SonarQube` and `CodeScoring`.
 //!
-//! `SonarQube` makes each call once, waits ten seconds for an answer, and never repeats it. `CodeScoring` repeats, and forgets what
-//! happens while it has given up. So a call is stored before it is answered, together with its mark in the outbox; after that nothing
-//! loses it.
+//! `SonarQube` makes each call once, waits ten seconds for an answer, and never repeats it. `CodeScoring` repeats a call, but
+//! loses what happens after it has given up. So a call is stored before it is answered, together with its mark in the outbox.
+//! After that, nothing loses it.
 //!
-//! *Invariant:* of a call nothing is believed but that it came, by whoever knows the source's secret, and nothing in it is ever
+//! *Invariant:* a call is trusted only to have come from somebody who knows the source's secret. No address in it is ever
 //! called.
 
 use std::borrow::Cow;
@@ -34,40 +34,41 @@ use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode};
 use web::json;
 
-/// The path that a source is called by.
+/// The path of a source.
 pub const EVENTS_PATH: &str = "/events/{sourceId}";
 
-/// What API Gateway passes on: that path with a slash at the end too, as somebody may enter it, and what is no source's.
+/// The path that API Gateway passes on. It also covers that path with a slash at the end, as somebody may enter it, and paths
+/// of no source.
 const EVERY_PATH: &str = "/events/{*sourceId}";
 
-/// How large a call of `SonarQube` may be, in bytes. One has some 2 kB, and some hundred more for each condition of the quality gate
-/// and each property of the analysis.
+/// The largest call of `SonarQube`, in bytes. A usual call has some 2 kB, and some hundred bytes more for each condition of
+/// the quality gate and each property of the analysis.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
-/// The same for `CodeScoring`, whose calls have many events when they were repeated for long.
+/// The same for `CodeScoring`, whose calls have many events after repeated failures.
 pub const MAX_EVENTS_BODY_BYTES: usize = 1024 * 1024;
-/// Of a call that is no text so many bytes are kept: each may become three.
+/// How many bytes are kept of a call that is not text. Each may become three.
 const KEPT_OF_NO_TEXT: usize = MAX_BODY_BYTES;
 
-/// By which `SonarQube` signs (`WebhookCallerImpl` in its source).
+/// The header with `SonarQube`'s signature (`WebhookCallerImpl` in its source).
 const SIGNATURE: &str = "x-sonar-webhook-hmac-sha256";
 
-/// What the function works with.
+/// The stores and clients of the function.
 #[derive(Clone, Debug)]
 pub struct Receiving {
-    /// Who may call.
+    /// The sources.
     pub sources: SourceStore,
-    /// What they have said.
+    /// Their calls.
     pub calls: CallStore,
-    /// Where it goes.
+    /// The queue of deliveries to make.
     pub queue: EventsQueue,
-    /// Where it goes too, if reports are to be made of it.
+    /// The queue of sources to visit, for calls that need an import.
     pub imports: ImportsQueue,
-    /// What is counted of it.
+    /// The function's metrics.
     pub metrics: Metrics,
 }
 
 impl Receiving {
-    /// What the function works with, of these clients and by these variables.
+    /// The stores of these clients, with the names that the variables give.
     ///
     /// # Errors
     /// A variable is missing.
@@ -102,7 +103,7 @@ pub fn router(receiving: Receiving) -> Router {
         .with_state(receiving)
 }
 
-/// Counts what was not taken. There are alarms for these: whoever calls does not call again.
+/// Counts the calls that were not accepted. There are alarms for these, since the caller does not call again.
 async fn count(State(receiving): State<Receiving>, request: Request, next: Next) -> Response {
     let now = OffsetDateTime::now_utc();
     let response = next.run(request).await;
@@ -126,7 +127,7 @@ async fn receive(
     body: Body,
 ) -> Result<Response, ApiError> {
     let now = OffsetDateTime::now_utc();
-    // What is no text is no source's id.
+    // A path segment that is not text is not a source's id.
     let source = source.map(|Path(source)| source).unwrap_or_default();
     receiving.receive(&source, &headers, body, now).await
 }
@@ -171,7 +172,7 @@ impl Receiving {
             source = %source.id, call = %call.id, outcome = call.outcome.as_str(),
             "source {} was called: {}", source.id, call.outcome.as_str()
         );
-        // There is nothing to be done for a trial.
+        // A test call needs no further work.
         let status = match call.is_trial() {
             true => StatusCode::OK,
             false => StatusCode::ACCEPTED,
@@ -193,7 +194,7 @@ impl Receiving {
     /// The source, if it may be called like this.
     ///
     /// # Errors
-    /// `invalid_signature` (401), and the same where there is no such source, or it is disabled: nobody learns which.
+    /// `invalid_signature` (401). It is the same for a missing or disabled source, so that nobody learns which it is.
     async fn source(
         &self,
         id: &str,
@@ -212,7 +213,7 @@ impl Receiving {
             .ok_or_else(not_verified)
     }
 
-    /// Puts a call on the queue. If that fails, the mark is still there, and the sweep does it.
+    /// Puts a call on the queue. If that fails, the outbox's mark remains, and the sweep announces the call.
     async fn announce(&self, call: &Call) {
         let unannounced = Unannounced {
             org: call.org,
@@ -227,8 +228,8 @@ impl Receiving {
         }
     }
 
-    /// Has somebody make reports of what a call tells of, if they are to be made. If that fails, it is due still, and the hourly round
-    /// does it.
+    /// Puts the source on the queue if the call needs an import. If that fails, the import is still due, and the hourly sweep
+    /// starts it.
     async fn import(&self, call: &Call) {
         let is_due = |import: &Import| import.due_at.is_some();
         if call.import.as_ref().is_some_and(is_due)
@@ -244,7 +245,7 @@ impl Receiving {
         }
     }
 
-    /// Notes the time with the source. It is no reason to refuse a call.
+    /// Records the time of the call with the source. A failure here does not refuse the call.
     async fn note(&self, source: &Source, now: OffsetDateTime) {
         if source.is_call_to_be_noted(now)
             && let Err(error) = self.sources.note_call(source.id, now).await
@@ -254,7 +255,7 @@ impl Receiving {
     }
 }
 
-/// Whether a call is by whoever knows what the source shares with it.
+/// Whether the caller knows the source's secret or token.
 fn is_verified(source: &Source, headers: &HeaderMap, body: &[u8], now: OffsetDateTime) -> bool {
     let mut secrets = source.settings.secrets.signing(now);
     let proof = match source.kind {
@@ -270,15 +271,15 @@ fn is_verified(source: &Source, headers: &HeaderMap, body: &[u8], now: OffsetDat
     })
 }
 
-/// Through how many stacks of this product a call has come.
+/// How many stacks of this product a call came through.
 ///
 /// # Errors
-/// `loop` (403): through too many, so sources and webhooks lead in a ring.
+/// `loop` (403): it came through too many, so sources and webhooks form a ring.
 fn hops(headers: &HeaderMap) -> Result<u32, ApiError> {
     let Some(header) = headers.get(HOPS_HEADER) else {
         return Ok(0);
     };
-    // What is no number is nobody's of ours.
+    // A value that is not a number is not one of ours.
     let hops = header.to_str().ok().and_then(|it| it.trim().parse().ok());
     match hops.unwrap_or_default() {
         hops @ 0..MAX_HOPS => Ok(hops),
@@ -291,7 +292,7 @@ fn hops(headers: &HeaderMap) -> Result<u32, ApiError> {
     }
 }
 
-/// Whether it is a test call of a webhook of this product, as another stack may have it.
+/// Whether it is a test call of a webhook of this product, perhaps of another stack.
 fn is_test(headers: &HeaderMap) -> bool {
     let events = headers.get(EVENTS_HEADER);
     events.is_some_and(|it| it == TEST_EVENT)

@@ -1,9 +1,9 @@
-//! Once an hour: what is due goes back on the queue, and so does what never got there. Sources whose servers reports are made of are put on
-//! theirs.
+//! The hourly sweep. It puts due deliveries back on the queue, and announces what a crash left in the outbox
+//! ([`store::outbox`]). It also puts each source with a server on the imports queue.
 //!
-//! *Invariant:* nothing is sent from here. There is one way to a receiver, and it begins at the queue.
+//! *Invariant:* nothing is sent from here. The only way to a receiver begins at the queue.
 //!
-//! Any number of rounds may run at once: a delivery that is on the queue twice is claimed once.
+//! Several rounds may run at once: a delivery that is on the queue twice is claimed once.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,38 +29,37 @@ use store::webhooks::WebhookStore;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// How long a round works when nobody says otherwise: template.yaml gives the function 5 minutes, and [`RESERVE`] is for what
-/// has been begun.
+/// How long a round works by default. template.yaml gives the function 5 minutes, and [`RESERVE`] is for what has begun.
 pub const BUDGET: Duration = Duration::from_secs(280);
-/// So much of the function's time is kept for what has been begun, when DynamoDB and the queue are slow: a read of a webhook,
-/// or of a report, and a message; and the round's figures.
+/// How much of the function's time is reserved for what has begun, when DynamoDB and the queue are slow: a read of a webhook
+/// or a report, a message, and the round's metrics.
 pub const RESERVE: Duration = Duration::from_secs(20);
 
-/// What the function works with.
+/// The stores and clients of the function.
 #[derive(Clone, Debug)]
 pub struct Retrying {
-    /// What may not have been announced.
+    /// The reports, which are an outbox.
     pub reports: ReportStore,
-    /// The same.
+    /// The calls of sources, which are an outbox too.
     pub calls: CallStore,
-    /// Who is told.
+    /// The webhooks.
     pub webhooks: WebhookStore,
-    /// What is due.
+    /// The deliveries.
     pub deliveries: DeliveryStore,
-    /// Of whose servers reports are made.
+    /// The sources.
     pub sources: SourceStore,
-    /// Where it goes.
+    /// The queue of deliveries to make.
     pub queue: EventsQueue,
-    /// Where sources go.
+    /// The queue of sources to visit.
     pub imports: ImportsQueue,
-    /// What is counted of it.
+    /// The function's metrics.
     pub metrics: Metrics,
-    /// How long it is until the next round. What falls due by then is handed over now, where it is to be tried at its time.
+    /// The time until the next round. A delivery that falls due by then is handed over now, if it is to be tried at its time.
     pub interval: Duration,
 }
 
 impl Retrying {
-    /// What the function works with, of these clients and by these variables.
+    /// The stores of these clients, with the names that the variables give.
     ///
     /// # Errors
     /// A variable is missing.
@@ -84,30 +83,30 @@ impl Retrying {
     }
 }
 
-/// What a round did.
+/// The result of a round of the sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Round {
-    /// Changes of reports and calls of sources that were left over.
+    /// What it found in the outbox: changes of reports and calls of sources.
     pub swept: Swept,
-    /// Deliveries that are due.
+    /// How many deliveries are due.
     pub due: usize,
-    /// Deliveries that are now on the queue.
+    /// How many deliveries are on the queue now.
     pub queued: usize,
-    /// Sources whose servers are to be asked what they have not told of.
+    /// How many sources are on their queue now, to ask their servers for unreported analyses.
     pub sources: usize,
-    /// Deliveries that are due and wait for their webhook: it is disabled, or left alone because it seems to be down.
+    /// How many due deliveries wait for their webhook, because it is disabled or paused.
     pub waiting: usize,
-    /// Shards, and webhooks' deliveries, that could not be read or put on the queue. They are due still.
+    /// How many shards, and how many webhooks' deliveries, could not be read or put on the queue. They are still due.
     pub failed: usize,
-    /// Whether there was no time for all of it. What is left is due still.
+    /// Whether the time was too short for all of it. What remains is still due.
     pub is_cut_short: bool,
 }
 
-/// Makes the round of `now`. What fails does not keep the rest from being done: it is logged and counted. When `budget` is
-/// over it begins nothing new: what is left is due still.
+/// Makes one round of the sweep, at `now`. A failure is logged and counted, and does not keep the rest from being done. The
+/// round begins nothing new when `budget` is over. What remains is still due.
 pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -> Round {
     let clock = Clock::new(now, budget);
-    // Half of the time at the most: also when very much is left over, what is due comes up.
+    // At most half of the time, so that due deliveries get their turn even when the outbox is very full.
     let sweeping = Clock::new(now, budget / 2);
     let is_over = || sweeping.is_over();
     let mut swept = sweep(&retrying.reports, &retrying.queue, now, is_over).await;
@@ -117,10 +116,10 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
         is_cut_short: swept.is_cut_short,
         ..Round::default()
     };
-    // Few requests, whatever else there is to do.
+    // This takes few requests, whatever else there is to do.
     look_after_sources(retrying, &clock, &mut round).await;
     let mut webhooks = Webhooks::default();
-    // And a little more: the next one may be late.
+    // A little more, since the next round may be late.
     let until = now + retrying.interval + retrying.interval / 12;
     for shard in rotated(DUE_SHARDS, now) {
         let mut start = None;
@@ -145,7 +144,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
             }
         }
     }
-    // Also when there is nothing: a figure for each round shows that there was one.
+    // Also when there is nothing: a figure for each round shows that the round ran.
     let metrics = [
         Metric::count("DeliveriesDue", round.due),
         Metric::count("ChangesUnannounced", round.swept.found),
@@ -159,7 +158,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
         + retrying.deliveries.unreadable.take();
     retrying.metrics.record_unreadable(now, unreadable);
     if round.is_cut_short {
-        tracing::warn!("there was no time for all of the round: the next one goes on");
+        tracing::warn!("there was no time for the whole round; the next one continues");
     }
     if round == Round::default() {
         tracing::debug!("nothing is due");
@@ -181,7 +180,7 @@ pub async fn round(retrying: &Retrying, now: OffsetDateTime, budget: Duration) -
     round
 }
 
-/// Puts each source on the queue of whose server reports are made.
+/// Puts each source with a server on the imports queue.
 async fn look_after_sources(retrying: &Retrying, clock: &Clock, round: &mut Round) {
     let mut start = None;
     loop {
@@ -205,7 +204,7 @@ async fn look_after_sources(retrying: &Retrying, clock: &Clock, round: &mut Roun
             }
             Err(error) => {
                 round.failed += 1;
-                tracing::error!("sources are not looked after: {error:#}");
+                tracing::error!("sources are not put on their queue: {error:#}");
                 return;
             }
         }
@@ -219,7 +218,7 @@ async fn look_after_sources(retrying: &Retrying, clock: &Clock, round: &mut Roun
 #[derive(Default)]
 struct Webhooks {
     known: HashMap<WebhookKey, Option<Webhook>>,
-    /// Those that were down and are tried again: one message of the queue is enough for that.
+    /// The webhooks that were down and are tried again. One message on the queue is enough for each.
     tried: BTreeSet<WebhookKey>,
 }
 
@@ -266,13 +265,13 @@ async fn enqueue(
 /// Deliveries of one webhook.
 #[derive(Default)]
 struct Group {
-    /// Those that are due.
+    /// The deliveries that are due.
     due: Vec<DeliveryId>,
-    /// Those that will be before the next round, and when.
+    /// The deliveries that will be due before the next round, and their times.
     later: Vec<(DeliveryId, OffsetDateTime)>,
 }
 
-/// Puts a webhook's deliveries on the queue. Gives how many of those that are due.
+/// Puts a webhook's deliveries on the queue. Gives how many of the due ones it puts there.
 async fn enqueue_of(
     retrying: &Retrying,
     key: WebhookKey,
@@ -284,7 +283,7 @@ async fn enqueue_of(
         Entry::Occupied(known) => known.into_mut(),
         Entry::Vacant(unknown) => match retrying.webhooks.get(key).await {
             Ok(webhook) => unknown.insert(webhook),
-            // They wait for somebody to mend the webhook. It is counted each hour.
+            // They wait for somebody to repair the webhook. It is counted each hour.
             Err(error) if error.is_unreadable() => {
                 tracing::error!(webhook = %key.id, "webhook {} cannot be read: {error}", key.id);
                 return Ok(0);
@@ -298,11 +297,11 @@ async fn enqueue_of(
     let deliveries = group.due.as_slice();
     let admission = webhook.as_ref().map(|webhook| webhook.admission(now));
     let deliveries = match admission {
-        // It was deleted. Whoever takes the message forgets the deliveries.
+        // The webhook was deleted. The function that takes the message deletes the deliveries.
         None | Some(Admission::All) => deliveries,
         Some(Admission::Disabled | Admission::Paused) => &[],
-        // They are tried one after the other, until the receiver has said how it does. If it is there, all others are
-        // replayed.
+        // They are tried one after the other, until a verdict shows how the receiver does. If the receiver answers, all
+        // others are replayed.
         Some(Admission::OneByOne | Admission::Probe) if webhooks.tried.insert(key) => {
             &deliveries[..deliveries.len().min(MAX_DUE)]
         }

@@ -23,9 +23,9 @@ async fn main() -> Result<(), Error> {
     let handle = async |event: LambdaEvent<Value>| {
         let left = event.context.deadline().duration_since(SystemTime::now());
         let budget = left.unwrap_or_default().saturating_sub(RESERVE);
-        // In a box, or the compiler would have to see through the runtime and all of this at once, which is deeper than it goes.
+        // Boxed: otherwise the compiler would exceed its recursion limit on the runtime and this future together.
         let round = Box::pin(round(retrying, OffsetDateTime::now_utc(), budget)).await;
-        // An error makes Lambda try again soon, which does no harm, and shows in the function's metrics.
+        // An error makes Lambda try again soon, which does no harm. It also shows in the function's metrics.
         match round.failed + round.swept.failed {
             0 => Ok(()),
             failed => Err(Error::from(format!(

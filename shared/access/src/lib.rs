@@ -1,4 +1,4 @@
-//! Which of our own tokens may call, for functions to whom nobody comes with a JWT.
+//! Which of our own tokens may call, for functions that accept no JWT.
 
 mod reading;
 
@@ -11,7 +11,7 @@ use web::bearer::{bearer, refused};
 
 pub use crate::reading::Reading;
 
-/// The token of a request, when it is good and has this right. Its use is noted.
+/// The token of a request, if it is valid and has this right. Records its use.
 ///
 /// # Errors
 /// `missing_token`, `invalid_token`, `revoked_token` or `expired_token` (401), `insufficient_right` (403).

@@ -25,7 +25,7 @@ pub enum Reading {
 }
 
 impl Reading {
-    /// As the variable `READING` says.
+    /// The access that the variable `READING` sets.
     ///
     /// # Errors
     /// A variable is missing, or is neither `open` nor `token`.
@@ -43,12 +43,12 @@ impl Reading {
         }
     }
 
-    /// The organization that a request names, when it may read its reports.
+    /// The organization that a request names, if the request may read its reports.
     ///
-    /// A token costs one read. Its use is not noted: that would take the right to write tokens.
+    /// A token costs one read. Its use is not recorded, since that would require the right to write tokens.
     ///
     /// # Errors
-    /// `missing_parameter` or `invalid_organization` (400); where reading takes a token, also `missing_token`,
+    /// `missing_parameter` or `invalid_organization` (400). Where reading requires a token, also `missing_token`,
     /// `invalid_token`, `revoked_token` or `expired_token` (401), `insufficient_right` or `wrong_organization` (403).
     pub async fn organization(
         &self,
@@ -69,7 +69,7 @@ impl Reading {
         Err(ApiError::new(ErrorCode::WrongOrganization, message).parameter("org"))
     }
 
-    /// The routes of a path, which the scripts of any web site may call where reading is open; see [`cors::public`].
+    /// The routes of a path. Scripts of any web site may call them where reading is open; see [`cors::public`].
     pub fn routes<S: Clone + Send + Sync + 'static>(
         &self,
         routes: MethodRouter<S>,

@@ -1,4 +1,4 @@
-//! What a report says, whatever file it is shown in.
+//! The content of a report, for every kind of file.
 
 use domain::report::{QualityGateStatus, Rating};
 use findings::{
@@ -42,7 +42,7 @@ pub(crate) fn headline(assessment: &Assessment) -> String {
     }
 }
 
-/// Why the rating is what it is.
+/// The reason for the rating.
 pub(crate) fn verdict(assessment: &Assessment) -> String {
     let Some(worst) = assessment.open.worst() else {
         let [accepted, wrong, hotspots] = [
@@ -78,7 +78,7 @@ pub(crate) fn severities(assessment: &Assessment) -> Vec<(Severity, &'static str
     Severity::ALL.into_iter().map(count).collect()
 }
 
-/// The facts above the figures, in the order in which they are shown. What is not known is left out.
+/// The facts above the figures, in the order in which they are shown. Unknown ones are left out.
 pub(crate) fn facts(assessment: &Assessment) -> Vec<(&'static str, String)> {
     let subject = &assessment.subject;
     let server = match &subject.server.version {
@@ -221,7 +221,7 @@ pub(crate) fn method(assessment: &Assessment) -> Vec<String> {
     method
 }
 
-/// What stands beside the rating, where it says less than it seems to.
+/// A note beside the rating, where the rating says less than it seems to.
 pub(crate) fn caution(assessment: &Assessment) -> Option<String> {
     let all = assessment.categories.len();
     let unchecked = |category: &&Category| category.active_rules == Some(0);
@@ -233,7 +233,7 @@ pub(crate) fn caution(assessment: &Assessment) -> Option<String> {
     }
 }
 
-/// Where an A would be a lie.
+/// Categories that no rule looks for. An A there would be misleading.
 fn unchecked(assessment: &Assessment) -> Option<String> {
     if assessment
         .categories
@@ -257,7 +257,7 @@ fn unchecked(assessment: &Assessment) -> Option<String> {
     })
 }
 
-/// What is counted and not listed.
+/// What is counted but not listed.
 fn left_out(assessment: &Assessment) -> Option<String> {
     let sum = |of: fn(&Category) -> u64| assessment.categories.iter().map(of).sum::<u64>();
     let left: Vec<String> = [
@@ -308,12 +308,12 @@ pub(crate) fn rules(category: &Category) -> String {
         .map_or("?".to_owned(), |it| it.to_string())
 }
 
-/// The rating of a category, or what stands in its place.
+/// The rating of a category, or the text in its place.
 pub(crate) fn category_rating(category: &Category) -> &'static str {
     category.rating().map_or("–", letter)
 }
 
-/// What a category is called.
+/// The name of a category.
 pub(crate) fn category_name(category: &StandardCategory) -> String {
     format!("{}: {}", category.id, category.name)
 }
@@ -326,7 +326,7 @@ pub(crate) fn numbers(counts: &Counts) -> Vec<u64> {
     severities.chain([counts.total()]).collect()
 }
 
-/// Where something is.
+/// The place of a finding.
 pub(crate) fn place(finding: &Finding) -> String {
     match finding.line {
         None => finding.path.clone(),

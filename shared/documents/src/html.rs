@@ -1,4 +1,4 @@
-//! A report as one page that needs nothing beside it: no script, no other file, readable on a screen and on paper.
+//! A report as one page of HTML. It needs no script and no other file, and is readable on a screen and on paper.
 
 use std::fmt::Write as _;
 
@@ -110,7 +110,7 @@ fn summary(assessment: &Assessment) -> String {
     section("summary", "Summary", &inside)
 }
 
-/// A link, if that is one to the web; otherwise its text.
+/// A link, if the address is one of the web; otherwise its text.
 fn link(url: &str, text: &str) -> String {
     let text = escape(text);
     if url.starts_with("https://") || url.starts_with("http://") {
@@ -177,7 +177,7 @@ fn cells(rating: &str, counts: &Counts, category: Option<&Category>) -> String {
     cells
 }
 
-/// What a section lists of each category that has anything.
+/// The lists of a section, for each category that has an entry.
 fn by_category(
     assessment: &Assessment,
     listed: impl Fn(&StandardCategory, &Category) -> (usize, u64, String),
@@ -252,7 +252,7 @@ fn rule_name(assessment: &Assessment, key: &str) -> String {
     format!("{} <code>{}</code>", escape(name), escape(key))
 }
 
-/// One thing of a list. `head` is HTML.
+/// An entry of a list. `head` is HTML.
 fn item(assessment: &Assessment, head: &str, finding: &Finding) -> String {
     let comment = finding.comment.as_deref();
     let comment = comment.map(|it| format!("<p dir=\"auto\">Comment: {}</p>\n", escape(it)));
@@ -354,7 +354,7 @@ fn method(assessment: &Assessment) -> String {
     section("method", "What counts", &inside)
 }
 
-/// Makes a text safe between tags and in quoted attributes, on one line, with what nobody sees written out.
+/// Makes a text safe between tags and in quoted attributes, on one line. Invisible characters are written out.
 fn escape(text: &str) -> String {
     escaped(&pdf::visible(text))
 }

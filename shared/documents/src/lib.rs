@@ -1,7 +1,7 @@
-//! Findings as documents: a page of HTML, and PDF. Both say the same, and the same findings make the same bytes: nothing is in
-//! them that depends on when, where or how often they are made.
+//! Findings as documents: a page of HTML, and a PDF. Both have the same content. The same findings make the same bytes:
+//! nothing in them depends on when, where or how often they are made.
 //!
-//! Texts of findings come from elsewhere. They are shown as text, whatever is in them, and a character that nobody would see is
+//! The texts of findings come from others. They are shown as text, whatever they contain, and an invisible character is
 //! written as its number.
 
 mod content;
@@ -16,7 +16,7 @@ pub use pdf::Error as PdfError;
 
 use findings::Assessment;
 
-/// Both, with the names that they have in a report.
+/// Both files, with the names that they have in a report.
 ///
 /// # Errors
 /// The PDF cannot be written.

@@ -1,4 +1,4 @@
-//! What is said of a report of findings, beside its files.
+//! The metadata of a report that is made of findings.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ impl std::fmt::Display for TooMany {
 
 impl std::error::Error for TooMany {}
 
-/// What is said of a report of these findings, which were read at `now`.
+/// The metadata of a report of these findings, which were read at `now`.
 ///
 /// # Errors
 /// There are too many issues.
@@ -97,7 +97,7 @@ fn properties(assessment: &Assessment, now: OffsetDateTime) -> BTreeMap<String, 
         .collect()
 }
 
-/// A condition that failed, as a call of `SonarQube` has it.
+/// A failed condition, as a call of `SonarQube` has it.
 fn condition(condition: &Condition) -> GateCondition {
     let operator = match condition.comparator.as_str() {
         "LT" => "LESS_THAN",

@@ -20,11 +20,11 @@ const SOFT: Colour = Colour(0x56, 0x61, 0x73);
 /// The document: archivable (PDF/A-2a) and accessible (PDF/UA-1).
 ///
 /// # Errors
-/// None is known: a text that breaks a rule of these standards is written in ASCII.
+/// None is known. A text that breaks a rule of these standards is written in ASCII.
 pub fn pdf(assessment: &Assessment) -> Result<Vec<u8>, Error> {
     let fonts = Fonts::embedded()?;
     match written(assessment, &fonts, Strictness::Visible) {
-        // No report is lost to a character.
+        // A single character must not cost the report.
         Err(Error::Export(_)) => written(assessment, &fonts, Strictness::Ascii),
         other => other,
     }
@@ -192,7 +192,7 @@ fn rating(text: &'static str, rating: Option<Rating>) -> Span<'static> {
     Span::strong(text).coloured(rating.map_or(SOFT, colour))
 }
 
-/// A part that lists something of each category that has it; nothing if none has.
+/// A part with a list for each category that has an entry; nothing if none has.
 fn by_category<'a>(
     flow: &mut Flow<'_>,
     assessment: &'a Assessment,
@@ -223,7 +223,7 @@ fn by_category<'a>(
     Ok(is_begun)
 }
 
-/// A finding: what it is, the rule, what is said of it, where it is.
+/// A finding: what it is, its rule, its comment and its place.
 fn item<'a>(assessment: &'a Assessment, head: Span<'a>, finding: &'a Finding) -> Vec<Span<'a>> {
     let rule = finding.rule.as_str();
     let mut spans = vec![head, Span::plain("  ")];

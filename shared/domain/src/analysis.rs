@@ -1,4 +1,4 @@
-//! Analyses of projects, as `SonarQube` tells of them in the calls of its webhooks.
+//! Analyses of projects, as `SonarQube` reports them in its webhook calls.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::source::call::CallId;
 /// What can happen to an analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AnalysisEvent {
-    /// A background task has ended, well or not: the call has a `taskId`.
+    /// A background task has ended, whether it succeeded or failed. The call has a `taskId`.
     #[serde(rename = "analysis.completed")]
     Completed,
-    /// Somebody has changed issues, and with them the quality gate of an analysis that is done: the call has none.
+    /// Somebody has changed issues, and so the quality gate of a finished analysis. The call has no `taskId`.
     #[serde(rename = "quality_gate.changed")]
     GateChanged,
 }
@@ -36,24 +36,24 @@ impl AnalysisEvent {
     }
 }
 
-/// How many characters the key of a project has at the most (`ComponentKeys` in `SonarQube`'s source).
+/// The longest key of a project, in characters (`ComponentKeys` in `SonarQube`'s source).
 pub const MAX_KEY: usize = 400;
 
-/// What a call of `SonarQube` says of an analysis, as far as it matters here. Nothing else of it is looked at, so whatever versions
-/// add or leave out is no matter (`WebhookPayloadFactoryImpl` in its source).
+/// What a call of `SonarQube` says of an analysis. It has only the fields that are used here, so fields that a version adds
+/// or removes do not matter (`WebhookPayloadFactoryImpl` in `SonarQube`'s source).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Analysis {
-    /// The background task. A call that tells of a quality gate has none.
+    /// The background task. A call about a quality gate has none.
     #[serde(default, deserialize_with = "crate::lenient")]
     pub task_id: Option<String>,
-    /// How the task has ended: `SUCCESS` or `FAILED`.
+    /// How the task ended: `SUCCESS` or `FAILED`.
     #[serde(default, deserialize_with = "crate::lenient")]
     pub status: Option<String>,
-    /// When the analysis was made, as the call has it. A task that failed early has none.
+    /// When the analysis was made, as the call writes it. A task that failed early has no date.
     #[serde(default, deserialize_with = "crate::lenient")]
     pub analysed_at: Option<String>,
-    /// When what the call tells of happened, as it has it.
+    /// When the event happened, as the call writes it.
     #[serde(default, deserialize_with = "crate::lenient")]
     pub changed_at: Option<String>,
     /// The project.
@@ -87,27 +87,22 @@ pub struct Branch {
     pub kind: Option<String>,
 }
 
-/// Why a text is no call of `SonarQube`.
+/// Why a body is not a call of `SonarQube`.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum NoAnalysis {
-    /// It is not JSON.
     #[error("the body is not JSON: {0}")]
     NoJson(serde_json::Error),
-    /// It is about no project that there can be.
     #[error("project.key has more than {MAX_KEY} characters")]
     KeyTooLong,
-    /// It does not say which project it is about.
     #[error("the body has no project.key")]
     NoProject,
 }
 
 impl Analysis {
     /// Reads the body of a call.
-    ///
-    /// # Errors
-    /// See [`NoAnalysis`].
     pub fn read(body: &[u8]) -> Result<Self, NoAnalysis> {
-        // Of what is no UTF-8 this says so.
+        // This also refuses a body that is not UTF-8.
         let value: serde_json::Value = serde_json::from_slice(body).map_err(NoAnalysis::NoJson)?;
         let analysis: Self = serde_json::from_value(value).map_err(|_| NoAnalysis::NoProject)?;
         match analysis.project.key.as_str() {
@@ -117,7 +112,7 @@ impl Analysis {
         }
     }
 
-    /// What the call tells of.
+    /// The event that the call reports.
     pub fn event(&self) -> AnalysisEvent {
         match self.task_id {
             Some(_) => AnalysisEvent::Completed,
@@ -125,23 +120,23 @@ impl Analysis {
         }
     }
 
-    /// Whether the task has failed: then there is no analysis.
+    /// Whether the task failed. Then there is no analysis.
     pub fn has_failed(&self) -> bool {
         self.status.as_deref() == Some("FAILED")
     }
 
-    /// Whether it is of a pull request, and not of a branch.
+    /// Whether it is an analysis of a pull request rather than of a branch.
     pub fn is_of_pull_request(&self) -> bool {
         let kind = self.branch.as_ref().and_then(|it| it.kind.as_deref());
         kind == Some("PULL_REQUEST")
     }
 
-    /// When the analysis was made, if that is a date.
+    /// When the analysis was made; `None` when the text is not a date.
     pub fn date(&self) -> Option<GivenDate> {
         self.analysed_at.as_deref()?.parse().ok()
     }
 
-    /// The branch's name, unless it is the main one: so an edition that knows no branches can be asked about it too.
+    /// The branch's name; `None` for the main branch. So the question also works for an edition without branches.
     pub fn branch_unless_main(&self) -> Option<&str> {
         let is_main = self.branch.as_ref().and_then(|it| it.is_main) == Some(true);
         self.branch_name().filter(|_| !is_main)
@@ -153,24 +148,24 @@ impl Analysis {
     }
 }
 
-/// Which analysis something is about, as far as it can be known by several ways: `SonarQube`'s own call knows more of it than a
-/// report that somebody has published.
+/// What identifies an analysis, however we learn of it. `SonarQube`'s own call says more of an analysis than a report that
+/// somebody publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity<'a> {
     /// The project's key.
     pub project: &'a str,
-    /// The branch; `None` where a publisher names none.
+    /// The branch; `None` when the publisher names none.
     pub branch: Option<&'a str>,
-    /// Whether that is the main branch, which a publisher may leave unnamed.
+    /// Whether that is the main branch. A publisher may leave the main branch unnamed.
     pub is_main: bool,
     /// The background task.
     pub task: Option<&'a str>,
-    /// When it was made, in Unix seconds.
+    /// When the analysis was made, in Unix seconds.
     pub date: Option<i64>,
 }
 
 impl Identity<'_> {
-    /// What it is known by, the surest first. Two analyses of a project have none of these in common.
+    /// The keys that identify the analysis, the most reliable first. Two different analyses of a project share no key.
     pub fn keys(&self) -> Vec<String> {
         let key = |parts: &[&str]| {
             let mut digest = Sha256::new();
@@ -180,7 +175,7 @@ impl Identity<'_> {
             }
             hex::encode(&digest.finalize()[..16])
         };
-        // A task is of one branch, whatever its publisher calls that.
+        // A task belongs to one branch, whatever its publisher calls the branch.
         let mut keys: Vec<String> = self
             .task
             .map(|task| key(&["task", task]))
@@ -202,7 +197,7 @@ impl Identity<'_> {
 }
 
 impl Analysis {
-    /// Which analysis a call is about.
+    /// The identity of the analysis that a call is about.
     pub fn identity(&self) -> Identity<'_> {
         Identity {
             project: &self.project.key,
@@ -217,29 +212,29 @@ impl Analysis {
     }
 }
 
-/// A call that webhooks are to be told of.
+/// A call that webhooks are told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnalysisChange {
     /// What happened.
     pub event: AnalysisEvent,
-    /// Whose source has taken it.
+    /// The organization of the source.
     pub org: OrganizationId,
     /// The source.
     pub source: SourceId,
     /// The call.
     pub call: CallId,
-    /// When it came, in the form of [`crate::date::timestamp`].
+    /// When the call came, in the form of [`crate::date::timestamp`].
     pub received_at: String,
-    /// Through how many stacks of this product it had come.
+    /// How many stacks of this product it came through.
     pub hops: u32,
-    /// What it says.
+    /// What the call says.
     pub analysis: Analysis,
     /// The body, byte for byte as it came.
     pub payload: String,
 }
 
 impl AnalysisChange {
-    /// When it came, unless somebody has written that by hand and it is no time.
+    /// When the call came; `None` when somebody edited the stored time and it is not a time.
     pub fn stored_at(&self) -> Option<OffsetDateTime> {
         OffsetDateTime::parse(&self.received_at, &Rfc3339).ok()
     }

@@ -1,4 +1,4 @@
-//! What `CodeScoring` tells of by its webhooks (its documentation, "Webhooks").
+//! The events that `CodeScoring` reports by its webhooks (its documentation, "Webhooks").
 
 use std::time::Duration;
 
@@ -12,25 +12,26 @@ use crate::organization::OrganizationId;
 use crate::source::SourceId;
 use crate::source::call::CallId;
 
-/// The header with the token, which is all that proves who calls.
+/// The header with the token. The token alone proves who calls.
 pub const TOKEN_HEADER: &str = "x-codescoring-authentication";
-/// `CodeScoring` gathers what happens within so long into one call.
+/// `CodeScoring` gathers the events of this period into one call.
 pub const WINDOW: Duration = Duration::from_secs(5);
-/// How many events a call may have. Calls that failed are gathered into one, and 10,000 of the shortest events are a megabyte.
+/// How many events a call may have. `CodeScoring` gathers failed calls into one, and 10,000 of the shortest events are a
+/// megabyte.
 pub const MAX_EVENTS: usize = 10_000;
-/// How large an event may be, in bytes: as large as a call of `SonarQube`. One has some hundred.
+/// The largest event, in bytes: as large as a call of `SonarQube`. A usual event has some hundred bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
-/// Before the trigger, in the name of the event.
+/// What precedes the trigger in the name of the event.
 const PREFIX: &str = "codescoring.";
 /// The trigger of a test call.
 const TEST: &str = "test";
-/// What stands for a trigger whose name is none.
+/// The trigger that replaces one whose name is not valid.
 const UNKNOWN: &str = "unknown";
-/// How many characters the name of a trigger may have. The longest that is known has 43.
+/// The longest name of a trigger, in characters. The longest known name has 43.
 const MAX_TRIGGER: usize = 100;
 
-/// The triggers that are documented.
+/// The documented triggers.
 pub const TRIGGERS: [&str; 31] = [
     "sca_policy_has_been_triggered",
     "osa_policy_has_been_triggered",
@@ -65,25 +66,25 @@ pub const TRIGGERS: [&str; 31] = [
     "ml_model_user_secrets_purged",
 ];
 
-/// Something that can happen in `CodeScoring`, by its trigger. Versions of it add triggers, so there are others than those that are
-/// known.
+/// Something that can happen in `CodeScoring`, named by its trigger. New versions of `CodeScoring` add triggers, so a trigger
+/// need not be a known one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Trigger(String);
 
-/// A text is not the name of an event of `CodeScoring`.
+/// The text is not the name of an event of `CodeScoring`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it does not begin with '{PREFIX}'")]
 pub struct NoTrigger;
 
 impl Trigger {
-    /// Every trigger that is documented.
+    /// Every documented trigger.
     pub fn all() -> impl Iterator<Item = Self> {
         TRIGGERS.into_iter().map(Self::named)
     }
 
-    /// The trigger with this name: letters, digits, `_`, `-` and `.`, since it stands in a header and in lists of names. Any other
-    /// text is an unknown trigger, and no reason to lose what has happened.
+    /// The trigger with this name. A name has letters, digits, `_`, `-` and `.`, since it stands in a header and in lists of
+    /// names. Any other text becomes the trigger `unknown`, so that the event is not lost.
     pub fn named(name: &str) -> Self {
         let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let is_name = (1..=MAX_TRIGGER).contains(&name.len()) && name.chars().all(is_letter);
@@ -100,7 +101,7 @@ impl Trigger {
         self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
     }
 
-    /// Whether it tries a webhook out.
+    /// Whether it is the trigger of a test call.
     pub(crate) fn is_test(&self) -> bool {
         self.name() == TEST
     }
@@ -123,7 +124,7 @@ impl From<Trigger> for String {
     }
 }
 
-/// Which project an event is about, if it is about one: most have a name and a number, some have the number only.
+/// The project of an event, if the event has one. Most projects have a name and a number, some only a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Project {
     #[serde(rename = "project_name", default, deserialize_with = "name")]
@@ -133,12 +134,12 @@ pub struct Project {
 }
 
 impl Project {
-    /// What it is known by, the name first.
+    /// The names that identify the project, the name first.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         [&self.name, &self.id].into_iter().flatten().map(|it| &**it)
     }
 
-    /// What it is called.
+    /// The project's name.
     pub fn name(&self) -> Option<&str> {
         self.names().next()
     }
@@ -157,13 +158,13 @@ fn id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String
     }))
 }
 
-/// One that is longer can be nobody's filter, and would fill lists.
+/// Drops a longer text. It can match no filter, and would fill lists.
 fn shown(text: String) -> Option<String> {
     let is_good = !text.is_empty() && text.chars().count() <= MAX_KEY;
     is_good.then_some(text)
 }
 
-/// A number today, and perhaps not for ever.
+/// The id of a project: a number today, perhaps not always.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Id {
@@ -176,51 +177,45 @@ enum Id {
 pub struct CodescoringEvent<'a> {
     /// What happened.
     pub trigger: Trigger,
-    /// To which project.
+    /// The project.
     pub project: Project,
     /// The event as it stands in the call, a JSON object.
     pub text: &'a str,
 }
 
 impl CodescoringEvent<'_> {
-    /// Whether it tries a webhook out, and tells of nothing.
+    /// Whether it is an event of a test call, which reports nothing.
     pub fn is_test(&self) -> bool {
         self.trigger.is_test()
     }
 }
 
-/// Why a text is no call of `CodeScoring`.
+/// Why a body is not a call of `CodeScoring`.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum NoEvents {
-    /// It is not UTF-8.
     #[error("the body is not UTF-8")]
     NoText,
-    /// It is not JSON.
     #[error("the body is not JSON: {0}")]
     NoJson(serde_json::Error),
-    /// It has no array `events`.
     #[error("the body has no array 'events'")]
     NoArray,
-    /// There are more than may be.
     #[error("the body has {0} events and may have {MAX_EVENTS}")]
     TooMany(usize),
 }
 
-/// Why something in a call is no event that can be passed on. The others of the call are, since it would come with each repeat.
+/// Why an element of a call cannot be passed on as an event. The call's other events are passed on, since each repeat of the
+/// call would have the same fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum NoEvent {
-    /// See the message.
     #[error("is no object")]
     NoObject,
-    /// See the message.
     #[error("has more than {MAX_EVENT_BYTES} bytes")]
     TooLarge,
 }
 
-/// Reads the body of a call. Of an event only its trigger and its project are looked at, and they may be missing.
-///
-/// # Errors
-/// See [`NoEvents`].
+/// Reads the body of a call. Of each event it reads only the trigger and the project. Both may be missing.
 pub fn events(body: &[u8]) -> Result<Vec<Result<CodescoringEvent<'_>, NoEvent>>, NoEvents> {
     #[derive(Deserialize)]
     struct Body<'a> {
@@ -228,7 +223,7 @@ pub fn events(body: &[u8]) -> Result<Vec<Result<CodescoringEvent<'_>, NoEvent>>,
         events: Vec<&'a RawValue>,
     }
     let text = std::str::from_utf8(body).map_err(|_| NoEvents::NoText)?;
-    // An array would be taken for the fields in their order.
+    // serde would take an array for the fields in their order.
     if text.trim_start().starts_with('[') {
         return Err(NoEvents::NoArray);
     }
@@ -247,7 +242,7 @@ fn event(text: &str) -> Result<CodescoringEvent<'_>, NoEvent> {
     struct Event<'a> {
         #[serde(default, deserialize_with = "crate::lenient")]
         trigger: Option<String>,
-        // As it is: whatever stands in it, the trigger is known.
+        // The payload as it stands: whatever it holds, the trigger is known.
         #[serde(borrow)]
         payload: Option<&'a RawValue>,
     }
@@ -259,7 +254,7 @@ fn event(text: &str) -> Result<CodescoringEvent<'_>, NoEvent> {
     }
     let event: Event<'_> = serde_json::from_str(text).unwrap_or_default();
     let payload = event.payload.map(RawValue::get);
-    // An array would be taken for the fields in their order.
+    // serde would take an array for the fields in their order.
     let payload = payload.filter(|payload| payload.starts_with('{'));
     let project = payload.and_then(|payload| serde_json::from_str(payload).ok());
     Ok(CodescoringEvent {
@@ -269,31 +264,31 @@ fn event(text: &str) -> Result<CodescoringEvent<'_>, NoEvent> {
     })
 }
 
-/// An event that webhooks are to be told of.
+/// An event that webhooks are told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodescoringChange {
     /// What happened.
     pub trigger: Trigger,
-    /// To which project.
+    /// The project.
     pub project: Project,
-    /// Whose source was told.
+    /// The organization of the source.
     pub org: OrganizationId,
     /// The source.
     pub source: SourceId,
     /// The call.
     pub call: CallId,
-    /// Where the event stands in the call, from 0.
+    /// The position of the event in the call, from 0.
     pub position: u32,
     /// When the call came, in the form of [`crate::date::timestamp`].
     pub received_at: String,
-    /// Through how many stacks of this product it had come.
+    /// How many stacks of this product it came through.
     pub hops: u32,
     /// The event as it stands in the call.
     pub text: String,
 }
 
 impl CodescoringChange {
-    /// When it was stored, unless somebody has written that by hand and it is no time.
+    /// When the event was stored; `None` when somebody edited the stored time and it is not a time.
     pub fn stored_at(&self) -> Option<OffsetDateTime> {
         OffsetDateTime::parse(&self.received_at, &Rfc3339).ok()
     }

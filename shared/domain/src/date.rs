@@ -1,4 +1,4 @@
-//! Points in time: as given by others, and our own.
+//! Points in time: dates that others give, and our own timestamps.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,8 @@ use time::{OffsetDateTime, UtcOffset};
 
 /// A date with a time and an offset, kept exactly as it was given.
 ///
-/// RFC 3339 with any number of fractional digits up to nine, and also with the offset as `SonarQube` writes it, without a
-/// colon (`2022-05-15T16:45:31+0000`).
+/// The format is RFC 3339 with up to nine fractional digits. The offset may also be without a colon, as `SonarQube` writes it
+/// (`2022-05-15T16:45:31+0000`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GivenDate {
@@ -25,7 +25,7 @@ impl GivenDate {
         &self.text
     }
 
-    /// The point in time that it means, in UTC.
+    /// The point in time that the text means, in UTC.
     pub fn instant(&self) -> OffsetDateTime {
         self.instant
     }
@@ -34,10 +34,10 @@ impl GivenDate {
 /// Why a text is not a date.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDate {
-    /// There is a date and a time, and the offset from UTC is missing.
+    /// The text has a date and a time, but no offset from UTC.
     #[error("it has no offset from UTC; append 'Z' or for example '+02:00'")]
     NoOffset,
-    /// Anything else.
+    /// Any other fault.
     #[error("a date looks like 2025-12-17T09:05:48.5946432+00:00")]
     NotADate,
 }
@@ -46,7 +46,7 @@ impl FromStr for GivenDate {
     type Err = InvalidDate;
 
     fn from_str(text: &str) -> Result<Self, InvalidDate> {
-        // `time` is more lenient than the format in some places; this is the shape that is accepted.
+        // `time` accepts more than the format in some places. This is the shape that is accepted here.
         let bytes = text.as_bytes();
         let shape_of =
             |range: std::ops::Range<usize>| bytes.get(range).map(shape).unwrap_or_default();
@@ -74,7 +74,7 @@ impl FromStr for GivenDate {
         let instant =
             OffsetDateTime::parse(&format!("{}{fraction}{offset}", &text[..19]), &Rfc3339)
                 .map_err(|_| InvalidDate::NotADate)?;
-        // At the end of the year 9999 an offset can lead beyond what is a date in UTC.
+        // Near the end of the year 9999 an offset can lead beyond the last date in UTC.
         let instant = instant
             .checked_to_offset(UtcOffset::UTC)
             .ok_or(InvalidDate::NotADate)?;
@@ -119,7 +119,7 @@ impl From<GivenDate> for String {
     }
 }
 
-/// A point in time of our own as text: UTC, seven fractional digits. Of fixed width, so texts order as times do.
+/// One of our own times as text: UTC, with seven fractional digits. The width is fixed, so the texts sort as the times do.
 pub fn timestamp(at: OffsetDateTime) -> String {
     const FORMAT: &[time::format_description::BorrowedFormatItem<'_>] = format_description!(
         "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]+00:00"
@@ -129,7 +129,7 @@ pub fn timestamp(at: OffsetDateTime) -> String {
         .expect("every component of the format is part of a date with a time")
 }
 
-/// A time as `SonarQube` writes it: in seconds, and without a colon in the offset.
+/// A time as `SonarQube` writes it: in whole seconds, and without a colon in the offset.
 pub fn sonar_date(time: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+0000");
     time.to_offset(UtcOffset::UTC)

@@ -20,30 +20,32 @@ use crate::id::{milliseconds, time_ordered, time_ordered_of};
 use crate::organization::OrganizationId;
 use crate::webhook::{WebhookId, WebhookKey};
 
-/// How long deliveries and their attempts are kept (`SonarQube` keeps its records as long).
+/// How long deliveries and their attempts are kept. `SonarQube` keeps its records as long.
 pub const RETENTION: Duration = Duration::days(30);
 
 crate::uuid_id! {
-    /// The id of a delivery: a version 7 UUID (RFC 9562), so that ids are in the order of time, that of the newest change that
-    /// it tells of. It is also the message's `webhook-id`: the idempotency key by which a receiver knows a message that came
-    /// twice.
+    /// The id of a delivery: a version 7 UUID (RFC 9562), so that ids sort by time. The time is that of the newest change in
+    /// the message.
+    ///
+    /// It is also the message's `webhook-id`, which is the idempotency key for the receiver: a message that comes twice has
+    /// the same one.
     #[derive(Debug)]
     DeliveryId
 }
 
 impl DeliveryId {
-    /// Lies before every id.
+    /// Precedes every id.
     pub const FIRST: Self = Self(Uuid::nil());
-    /// Lies behind every id.
+    /// Follows every id.
     pub const LAST: Self = Self(Uuid::max());
 
-    /// A new id at this time.
+    /// A new id with this time.
     pub fn at(now: OffsetDateTime) -> Self {
         Self(time_ordered(now))
     }
 
-    /// The id by which a webhook is told of this change, if it is told of nothing that is newer with it: it follows from both,
-    /// so that a change that comes again comes upon its delivery. Its time is that of the change.
+    /// The id of the delivery that tells the webhook of this change and of no newer one. It is derived from the webhook and
+    /// the change, so a repeated change leads to the same delivery. Its time is that of the change.
     pub fn telling(webhook: WebhookId, change: &Change) -> Self {
         let mut digest = Sha256::new();
         digest.update(webhook.uuid());
@@ -54,24 +56,24 @@ impl DeliveryId {
         Self(time_ordered_of(time, bits))
     }
 
-    /// The first id that can have been made at this time.
+    /// The first id that can have this time.
     pub fn first_at(time: OffsetDateTime) -> Self {
         Self(Uuid::from_u128(u128::from(milliseconds(time)) << 80))
     }
 
-    /// The last id that can have been made before this time.
+    /// The last id that can precede this time.
     pub fn last_before(time: OffsetDateTime) -> Self {
         Self(Uuid::from_u128(
             (u128::from(milliseconds(time)) << 80).saturating_sub(1),
         ))
     }
 
-    /// The id before this one in order.
+    /// The id before this one.
     pub fn previous(self) -> Self {
         Self(Uuid::from_u128(self.0.as_u128().saturating_sub(1)))
     }
 
-    /// The next id in order.
+    /// The id after this one.
     pub fn next(self) -> Self {
         Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
     }
@@ -85,19 +87,19 @@ pub struct DeliveryKey {
     pub id: DeliveryId,
 }
 
-/// What has become of a delivery.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryState {
-    /// It has not been tried yet, or is to be delivered once more.
+    /// It has not been tried yet, or somebody has asked for another delivery.
     Pending,
-    /// It was tried in vain, and will be tried again.
+    /// Its attempts failed. It is tried again, unless its schedule has given it up.
     Failed,
-    /// It was made while the webhook was disabled, and waits until the webhook is enabled.
+    /// It was created while the webhook was disabled, and waits until the webhook is enabled.
     Held,
-    /// The receiver has answered with a 2xx.
+    /// The receiver answered 2xx.
     Delivered,
-    /// The receiver has said several times that it has no use for it. It is tried again only at somebody's wish.
+    /// The receiver refused this message several times as not wanted. It is tried again only on request.
     Rejected,
 }
 
@@ -110,7 +112,7 @@ impl DeliveryState {
         Self::Delivered,
         Self::Rejected,
     ];
-    /// The states of what has not arrived, and still may.
+    /// The states of deliveries that have not arrived, and still may.
     pub const UNDELIVERED: [Self; 3] = [Self::Pending, Self::Failed, Self::Held];
 
     /// The state's name.
@@ -125,7 +127,7 @@ impl DeliveryState {
     }
 }
 
-/// What a message tells of.
+/// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "these are events of Event")]
 pub enum About {
@@ -138,54 +140,55 @@ pub enum About {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    /// To whom it goes.
+    /// The webhook that it goes to.
     pub webhook: WebhookId,
     /// Its id.
     pub id: DeliveryId,
-    /// Whose webhook that is.
+    /// The organization of the webhook.
     pub org: OrganizationId,
-    /// What has become of it.
+    /// Its state.
     pub state: DeliveryState,
     /// The events in its message.
     pub events: BTreeSet<Event>,
-    /// How many changes its message tells of; of what, [`Delivery::about`] says.
+    /// How many changes its message has. [`Delivery::about`] says of which kind.
     #[serde(rename = "reports")]
     pub changes: u32,
-    /// Through how many stacks of this product what it tells of has come before.
+    /// How many stacks of this product the changes came through before.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub hops: u32,
-    /// The key of the project, when all of it is of one.
+    /// The key of the project, when the whole message is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// The background task of `SonarQube`'s that it tells of, when it is of one.
+    /// `SonarQube`'s background task, when the message is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// When the newest change of its message was stored, in the form of [`timestamp`]: the time that is in its id.
+    /// When the newest change of its message was stored, in the form of [`timestamp`]. Its id has the same time.
     pub created_at: String,
-    /// How often it was tried.
+    /// How many attempts there were.
     pub attempts: u32,
-    /// How often it has failed since it was made, or since somebody has wished for it: so far it is in its webhook's schedule.
+    /// How many attempts failed since its creation, or since the last request for it. This is its position in the webhook's
+    /// schedule.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub failures: u32,
-    /// How often its receiver has said of this very message that it has no use for it, counted as the failures are.
+    /// How many attempts the receiver refused as not wanted. It is counted over the same time as the failures.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub unwanted: u32,
     /// The latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<AttemptSummary>,
-    /// Until it is delivered: from when on somebody may try it. While somebody does, it is the time at which others may
-    /// take over, in the form of [`timestamp`].
+    /// From when on the delivery may be tried, in the form of [`timestamp`]; `None` when no attempt is to come. During an
+    /// attempt it is the end of the lease, when others may take over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<String>,
-    /// The lease of whoever is trying it.
+    /// The lease of the function that is trying it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// When it is forgotten, in Unix seconds, as DynamoDB wants it for its time to live.
+    /// When it expires, in Unix seconds, for DynamoDB's time to live.
     pub expires_at: i64,
 }
 
 impl Delivery {
-    /// A new delivery of a message, that may be tried from `due_at` on.
+    /// A new delivery of a message. It may be tried from `due_at` on.
     pub fn new(
         webhook: WebhookKey,
         message: &Message,
@@ -219,7 +222,7 @@ impl Delivery {
         }
     }
 
-    /// What its message tells of: none tells of two kinds of things.
+    /// What its message is about. A message has changes of one kind only.
     pub fn about(&self) -> About {
         match self.events.first() {
             Some(Event::Analysis(_)) => About::Analyses,
@@ -228,9 +231,9 @@ impl Delivery {
         }
     }
 
-    /// Whether the newest change of its message lies so far back at `now`.
+    /// Whether the newest change of its message is at least `age` old at `now`.
     pub fn is_older_than(&self, age: Duration, now: OffsetDateTime) -> bool {
-        // A time that somebody has written by hand is long ago.
+        // A time that somebody has edited and that cannot be read counts as long ago.
         let created = OffsetDateTime::parse(&self.created_at, &Rfc3339);
         created.map_or(true, |at| now - at >= age)
     }
@@ -252,24 +255,24 @@ impl Delivery {
                 .is_some_and(|due_at| *due_at > timestamp(now))
     }
 
-    /// Whether its time is over, though DynamoDB may not have deleted it yet.
+    /// Whether it has expired. DynamoDB deletes expired items only later.
     pub fn is_expired(&self, now: OffsetDateTime) -> bool {
         self.expires_at <= now.unix_timestamp()
     }
 }
 
-/// A lease: the right to try a delivery, until its `due_at`.
+/// A lease: the exclusive right to try a delivery, until its `due_at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Lease(Uuid);
 
 impl Lease {
-    /// A lease that nobody else has.
+    /// A new lease that nobody else has.
     pub fn new() -> Self {
         Self(Uuid::new_v4())
     }
 
-    /// Its text.
+    /// The lease as a UUID.
     pub fn uuid(self) -> Uuid {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What webhooks are told of.
+//! The events that webhooks are told of.
 
 use std::collections::BTreeSet;
 
@@ -17,23 +17,23 @@ use crate::source::call::CallId;
 /// The event of a test call. No webhook filters it.
 pub const TEST_EVENT: &str = "report.test";
 
-/// The header of a message with the names of the events that it tells of, comma-separated.
+/// The header of a message that names its events, separated by commas.
 pub const EVENTS_HEADER: &str = "x-webhook-event";
 
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Event {
-    /// To a report.
+    /// An event of a report.
     Report(ReportEvent),
-    /// To an analysis.
+    /// An event of an analysis.
     Analysis(AnalysisEvent),
-    /// In `CodeScoring`.
+    /// An event of `CodeScoring`.
     Codescoring(Trigger),
 }
 
 impl Event {
-    /// Every event that is known.
+    /// Every known event.
     pub fn all() -> impl Iterator<Item = Self> {
         let reports = ReportEvent::ALL.into_iter().map(Self::Report);
         let analyses = AnalysisEvent::ALL.into_iter().map(Self::Analysis);
@@ -51,18 +51,18 @@ impl Event {
     }
 }
 
-/// Something that happened, with all that is said of it.
+/// Something that happened, with all that messages say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// To a report.
+    /// A change of a report.
     Report(Box<ReportChange>),
-    /// To an analysis.
+    /// A change of an analysis.
     Analysis(Box<AnalysisChange>),
-    /// In `CodeScoring`.
+    /// An event of `CodeScoring`.
     Codescoring(Box<CodescoringChange>),
 }
 
-/// What tells one change from another.
+/// The identity of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the fields are those of the changes")]
 pub enum ChangeKey {
@@ -74,7 +74,7 @@ pub enum ChangeKey {
     },
     /// A call of a source.
     Call { source: SourceId, call: CallId },
-    /// An event of a call that may have several, by its position.
+    /// An event of a call that may have several, by its position in the call.
     Event {
         source: SourceId,
         call: CallId,
@@ -83,7 +83,7 @@ pub enum ChangeKey {
 }
 
 impl ChangeKey {
-    /// The same as bytes, of a length for each kind, so that none of one kind is one of the other.
+    /// The key as bytes. Each kind has a length of its own, so keys of two kinds are never equal.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let of = |id: Uuid| id.into_bytes().to_vec();
         match *self {
@@ -133,7 +133,7 @@ impl Change {
         }
     }
 
-    /// Whose it is.
+    /// The organization that it belongs to.
     pub fn org(&self) -> OrganizationId {
         match self {
             Self::Report(change) => change.org,
@@ -142,7 +142,7 @@ impl Change {
         }
     }
 
-    /// The project that it concerns, if it concerns one: its key, or what `CodeScoring` calls it.
+    /// The project that it concerns, if any: its key, or `CodeScoring`'s name of it.
     pub fn project(&self) -> Option<&str> {
         match self {
             Self::Report(change) => Some(&change.details.project_key),
@@ -151,7 +151,7 @@ impl Change {
         }
     }
 
-    /// Whether it concerns one of these projects, under any name that it is known by.
+    /// Whether it concerns one of these projects, under any of its names.
     pub fn is_of(&self, projects: &BTreeSet<String>) -> bool {
         match self {
             Self::Codescoring(change) => change.project.names().any(|it| projects.contains(it)),
@@ -159,7 +159,7 @@ impl Change {
         }
     }
 
-    /// When it was stored, unless somebody has written that by hand and it is no time.
+    /// When it was stored; `None` when somebody edited the stored time and it is not a time.
     pub fn stored_at(&self) -> Option<OffsetDateTime> {
         match self {
             Self::Report(change) => change.stored_at(),
@@ -168,7 +168,7 @@ impl Change {
         }
     }
 
-    /// Whether it is of a report that was made here of what a server had found.
+    /// Whether it is of a report that was imported from a server's analysis.
     pub fn is_imported(&self) -> bool {
         match self {
             Self::Report(change) => change.origin.as_ref().is_some_and(|it| it.is_imported),
@@ -176,7 +176,7 @@ impl Change {
         }
     }
 
-    /// Through how many stacks of this product it has come.
+    /// How many stacks of this product it came through.
     pub fn hops(&self) -> u32 {
         match self {
             Self::Report(_) => 0,
@@ -185,7 +185,7 @@ impl Change {
         }
     }
 
-    /// What tells it from others.
+    /// The identity of the change.
     pub fn key(&self) -> ChangeKey {
         match self {
             Self::Report(change) => ChangeKey::Report {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 #[error("a UUID looks like 00000000-0000-0000-0000-000000000001")]
 pub struct InvalidUuid;
 
-/// Parses the form with hyphens only: the `uuid` crate also reads three others, and one id should have one spelling.
+/// Parses the hyphenated form only. The `uuid` crate also reads three other forms, but one id should have one spelling.
 pub fn parse_uuid(text: &str) -> Result<Uuid, InvalidUuid> {
     if text.len() != uuid::fmt::Hyphenated::LENGTH {
         return Err(InvalidUuid);
@@ -16,14 +16,14 @@ pub fn parse_uuid(text: &str) -> Result<Uuid, InvalidUuid> {
     Uuid::try_parse(text).map_err(|_| InvalidUuid)
 }
 
-/// A new version 7 UUID (RFC 9562): those of one kind are in the order of their times, to the millisecond.
+/// A new version 7 UUID (RFC 9562). Such ids sort by time, to the millisecond.
 pub fn time_ordered(now: OffsetDateTime) -> Uuid {
     let random = Uuid::new_v4().into_bytes();
     time_ordered_of(now, random.last_chunk().expect("it is longer"))
 }
 
-/// The version 7 UUID of a time that has these bits instead of random ones, but for the first twelve: they are the fraction of
-/// the millisecond, so that ids are in the order of times that lie close together too (RFC 9562, section 6.2, method 3).
+/// The version 7 UUID of this time, with these bits instead of random ones. The first twelve bits hold the fraction of the
+/// millisecond, so that ids of close times sort by time too (RFC 9562, section 6.2, method 3).
 pub fn time_ordered_of(time: OffsetDateTime, bits: &[u8; 10]) -> Uuid {
     const MILLISECOND: i128 = 1_000_000;
     let nanoseconds = time.unix_timestamp_nanos().rem_euclid(MILLISECOND);
@@ -33,15 +33,15 @@ pub fn time_ordered_of(time: OffsetDateTime, bits: &[u8; 10]) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(milliseconds(time), &bits).into_uuid()
 }
 
-/// Unix milliseconds within the 48 bits that such an id has for them; times outside are moved to the nearest one inside.
+/// Unix milliseconds, within the 48 bits that such an id has for them. A time outside is moved to the nearest one inside.
 pub fn milliseconds(time: OffsetDateTime) -> u64 {
     const MAX: i128 = (1 << 48) - 1;
     let milliseconds = time.unix_timestamp_nanos().div_euclid(1_000_000);
     u64::try_from(milliseconds.clamp(0, MAX)).unwrap_or_default()
 }
 
-/// Defines the id of one kind of thing, so that it is not taken for that of another kind. How `Debug` shows it is for each to
-/// say.
+/// Defines the id type of one kind of thing, so that ids of two kinds cannot be confused. Each type says for itself what
+/// `Debug` shows.
 #[macro_export]
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -1,10 +1,10 @@
 //! The domain: reports and their versions, webhooks and the health of their receivers, deliveries, tokens.
 //!
-//! Types and rules only. Nothing here does input or output, and nothing depends on HTTP, AWS or a queue. Identifiers are types
-//! of their own, made by parsing, so past the edge no plain string is an organization or a version.
+//! It has types and rules only. It does no input or output, and does not depend on HTTP, AWS or a queue. Identifiers are
+//! types of their own, made by parsing, so beyond the edge no plain string stands for an organization or a version.
 //!
-//! Modules know each other in one direction: deliveries know webhooks, webhooks know events, and these reports and the calls of
-//! sources, which know organizations.
+//! Modules depend on each other in one direction. Deliveries depend on webhooks, and webhooks on events. Events depend on
+//! reports and on the calls of sources, and these on organizations.
 
 pub mod analysis;
 pub mod codescoring;
@@ -23,7 +23,7 @@ pub mod token;
 pub mod version;
 pub mod webhook;
 
-/// A field that is as it should be, or is taken for absent: what is not looked at any further must not lose a call.
+/// Reads a field, and takes a malformed one for absent. A field that is not needed must not make a call fail.
 pub(crate) fn lenient<'de, D: serde::Deserializer<'de>, T: serde::de::DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

@@ -1,14 +1,14 @@
-//! Names of files and folders, as the file systems compare them on which an archive is unpacked.
+//! Names of files and folders, compared as the file systems compare them on which an archive is unpacked.
 
 use icu_casemap::CaseMapper;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The same text for names that are one name on some system.
+/// The same text for all names that are one name on some file system.
 ///
-/// Those of macOS and Windows do not tell letter case apart, and macOS no composed characters from decomposed ones. This is
-/// what Unicode calls a canonical caseless match (The Unicode Standard, 3.13, D145): full case folding, in which `ß` is `ss`
-/// and `ﬁ` is `fi`. Neither lower nor upper case is that: `ẞ` has no other upper case, and its lower case is `ß`. What is
-/// decomposed before folds alike in whichever form it came.
+/// The file systems of macOS and Windows ignore letter case, and that of macOS does not distinguish composed from decomposed
+/// characters. Unicode calls this a canonical caseless match (The Unicode Standard, 3.13, D145). It uses full case folding,
+/// in which `ß` is `ss` and `ﬁ` is `fi`. Neither lower nor upper case does that: `ẞ` has no other upper case, and its lower
+/// case is `ß`. The name is decomposed first, so that composed and decomposed forms fold alike.
 pub fn folded(name: &str) -> String {
     let decomposed: String = name.nfd().collect();
     CaseMapper::new().fold_string(&decomposed).nfd().collect()

@@ -1,4 +1,4 @@
-//! Who owns reports.
+//! Organizations, which own reports.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,13 +8,13 @@ use sha2::{Digest as _, Sha256};
 crate::uuid_id! {
     /// The id of an organization. Whoever knows it may list and download the organization's reports.
     ///
-    /// So it stands in no log: [`OrganizationId::digest`] does, and `Debug` shows no more than that.
+    /// So it is a secret, and must not appear in logs. `Debug` and the logs show [`OrganizationId::digest`] instead.
     OrganizationId
 }
 
 impl OrganizationId {
-    /// The first eight hexadecimal digits of the id's SHA-256, by which logs tell organizations apart. It opens nothing: of
-    /// the 122 random bits of an id it leaves 90 to be guessed.
+    /// The first eight hexadecimal digits of the id's SHA-256. Logs use them to distinguish organizations. They give no
+    /// access: 90 of the 122 random bits of an id remain to be guessed.
     pub fn digest(self) -> String {
         const BYTES: usize = 4;
         hex::encode(&Sha256::digest(self.to_string())[..BYTES])
@@ -27,14 +27,13 @@ impl fmt::Debug for OrganizationId {
     }
 }
 
-/// The prefix of the keys of reports' objects; behind it stands the organization.
+/// The prefix of the keys of reports' objects. The organization's id follows it.
 pub const REPORTS_PREFIX: &str = "reports/";
 
-/// Behind each of these a key of an object, or of an item that counts, has an organization's id.
+/// The prefixes after which a key of an object, or of a counter's item, has an organization's id.
 const BEFORE_IDS: [&str; 4] = [REPORTS_PREFIX, "~day/", "~count/", "~tests/"];
 
-/// The text for a log: where it has a key with an organization's id, the digest stands in place of that. S3 too names keys in its
-/// errors.
+/// The text for a log: the digest replaces each organization's id in a key. Errors of S3 contain keys too.
 pub fn loggable(text: &str) -> Cow<'_, str> {
     let mut shown = Cow::Borrowed(text);
     for prefix in BEFORE_IDS {

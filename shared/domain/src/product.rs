@@ -1,4 +1,4 @@
-//! Products: what an organization has reports of, and where each of them stands.
+//! Products: the projects that an organization has reports of, and the latest state of each.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -9,13 +9,13 @@ use crate::report::{QualityGateStatus, Report, ReportId};
 
 /// How many branches a product names.
 pub const MAX_BRANCHES: usize = 50;
-/// How many of the reports that were stored last a product remembers. An index may not have them yet.
+/// How many of the latest stored reports a product remembers. An index may not have them yet.
 const MAX_RECENT: usize = 8;
 
-/// A product as it is stored: there is one as long as there is a report of it.
+/// A product as it is stored. It exists as long as it has a report.
 ///
-/// It changes in the transaction that stores or deletes a report, so it is what its reports make of it, with one exception:
-/// what is left after a deletion is read of an index that may be behind by a moment.
+/// It changes in the transaction that stores or deletes a report, so it agrees with its reports. There is one exception:
+/// after a deletion, the remaining reports are read from an index that may lag behind by a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Product {
@@ -23,13 +23,13 @@ pub struct Product {
     pub org: OrganizationId,
     /// `SonarQube`'s key of the project.
     pub key: String,
-    /// Where it stands: of the reports of the highest version, the one that was published last for the first time.
+    /// Its latest report. Of the reports of the highest version it is the one whose first publication is the latest.
     pub latest: Latest,
-    /// The branches that have reports, the one that was published last first, at most [`MAX_BRANCHES`] of them.
+    /// The branches that have reports, the latest published first; at most [`MAX_BRANCHES`].
     pub branches: Vec<Branch>,
-    /// The reports that were stored last, the last one first. Some may be deleted.
+    /// The reports that were stored last, the latest first. Some may be deleted.
     pub recent: Vec<ReportId>,
-    /// Another one with each change.
+    /// A new UUID with each change, for conditional writes.
     pub state: Uuid,
 }
 
@@ -51,18 +51,18 @@ pub struct Latest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Branch {
-    /// As its publishers call it.
+    /// Its name, as its publishers write it.
     pub name: String,
-    /// When a report of it was published last, in the form of [`timestamp`](crate::date::timestamp).
+    /// When a report of it was last published, in the form of [`timestamp`](crate::date::timestamp).
     pub upload_date: String,
 }
 
-/// What is left of a product without one of its reports.
+/// What remains of a product without one of its reports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rest {
-    /// The report that is its latest now.
+    /// The report that is the latest now.
     pub latest: Report,
-    /// Whether there is another one of the same branch.
+    /// Whether the same branch has another report.
     pub has_branch: bool,
 }
 
@@ -76,7 +76,7 @@ impl Latest {
         }
     }
 
-    /// By what the reports of a product are in order: as a list has them.
+    /// What the reports of a product are sorted by, as in a list.
     fn rank(&self) -> (&str, &str, ReportId) {
         let version = self.summary.project_version.sort_key();
         (version, &self.first_upload_date, self.summary.id)
@@ -84,7 +84,7 @@ impl Latest {
 }
 
 impl Product {
-    /// A product of which there is one report.
+    /// A product with this one report.
     pub fn of(report: &Report) -> Self {
         let mut product = Self {
             org: report.org,
@@ -98,7 +98,7 @@ impl Product {
         product
     }
 
-    /// The product once this report of it is stored, as a new one or as an update.
+    /// The product after this report is stored, whether it is new or an update.
     #[must_use]
     pub fn with(mut self, report: &Report) -> Self {
         let latest = Latest::of(report);
@@ -124,7 +124,7 @@ impl Product {
         }
     }
 
-    /// The product once this report of it is deleted, and `rest` is left.
+    /// The product after this report is deleted, when `rest` remains.
     #[must_use]
     pub fn without(mut self, report: &Report, rest: &Rest) -> Self {
         self.recent.retain(|id| *id != report.id);

@@ -1,4 +1,4 @@
-//! Security reports: what is known of one, and where its files are.
+//! Security reports: what is known of each, and where its files are.
 
 pub mod change;
 pub mod limits;
@@ -16,8 +16,10 @@ use crate::organization::OrganizationId;
 use crate::report::change::ReportEvent;
 use crate::version::Version;
 
-/// A report as it is stored: one item of the table, one revision of the report. One that was deleted is stored too, as a
-/// *tombstone*: by it the next revision has the next number, and its deletion is announced as surely as a publication.
+/// A report as it is stored: one revision of the report in one item of the table.
+///
+/// A deleted report remains as a *tombstone*. It lets the next revision have the next number, and its deletion is announced
+/// as reliably as a publication.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -25,18 +27,20 @@ pub struct Report {
     pub org: OrganizationId,
     /// Derived from what identifies the report, see [`ReportId::of`].
     pub id: ReportId,
-    /// What its publisher said of it.
+    /// What its publisher says of it.
     #[serde(flatten)]
     pub metadata: Metadata,
-    /// 1 when published first; every further publication adds 1, and so does deleting it.
+    /// 1 for the first publication. Each further publication and each deletion adds 1.
     pub revision: u64,
-    /// What this revision is announced as; see [`Report::event`]. Revisions of former versions of the product have none.
+    /// The event that announces this revision; see [`Report::event`]. Revisions stored by earlier versions of the product
+    /// have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<ReportEvent>,
-    /// The latest revision whose event is known to be on the queue; 0 for none.
+    /// The latest revision whose event is known to be on the queue; 0 for none. A greater [`Self::revision`] is still in the
+    /// outbox.
     pub announced_revision: u64,
-    /// When the report was deleted, in the form of [`timestamp`], if it was: it is a tombstone then. What else it has is from
-    /// the revision before, also its files, which expire.
+    /// When the report was deleted, in the form of [`timestamp`]; then this is a tombstone. The other fields are those of the
+    /// revision before, including its files, which expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
     /// When the files were completed, in the same form.
@@ -79,16 +83,17 @@ pub struct Metadata {
     /// The revision of the source code that was analysed, usually a commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scm_revision: Option<String>,
-    /// The branch that was analysed, as its publisher calls it, if at all.
+    /// The branch that was analysed, as its publisher names it; `None` when it names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// What else `SonarQube` says of the analysis in its own calls, as far as it was passed on.
+    /// What else `SonarQube`'s own calls say of the analysis, as far as the publisher passed it on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Box<Origin>>,
 }
 
 impl Metadata {
-    /// What answers and archives have of it: [`Self::origin`] is for calls that are made of the report, and for nobody else.
+    /// The metadata for answers and archives, without [`Self::origin`]. That is only for the calls that are made of the
+    /// report.
     #[must_use]
     pub fn public(&self) -> Self {
         Self {
@@ -98,30 +103,30 @@ impl Metadata {
     }
 }
 
-/// What a call of `SonarQube` has of an analysis besides, to make such a call of a report.
+/// The further fields of an analysis that a call of `SonarQube` has. They allow such a call to be made of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origin {
-    /// The address of the server; of a report that names none, that of this API.
+    /// The address of the server; `None` stands for that of this API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_url: Option<String>,
-    /// The address of the project on it.
+    /// The address of the project on the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project_url: Option<String>,
-    /// When the analysis was made, if that is not the report's date.
+    /// When the analysis was made, if that differs from the report's date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysed_at: Option<GivenDate>,
-    /// What the branch is: `BRANCH` or `PULL_REQUEST`.
+    /// The kind of branch: `BRANCH` or `PULL_REQUEST`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch_type: Option<String>,
     /// Whether it is the main branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_main: Option<bool>,
-    /// The quality gate, but for its status.
+    /// The quality gate, without its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
-    /// Whether the report was made here of an analysis of which a server has told: then that tells others itself, and no call is made of
-    /// the report.
+    /// Whether the report was imported from an analysis that a server has reported. That server's own call tells of the
+    /// analysis, so no call is made of the report.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_imported: bool,
 }
@@ -154,8 +159,8 @@ pub struct GateCondition {
 
 /// A file of a report as it lies in the bucket.
 ///
-/// HTML is stored as a gzip member, PDF as it is. Both hold, at `payload_offset`, exactly the bytes that a ZIP entry
-/// holds, so a download copies them and computes nothing.
+/// HTML is stored as a gzip member, and PDF unchanged. Both have, at `payload_offset`, exactly the bytes that a ZIP entry
+/// holds. So a download copies them and computes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredFile {
@@ -163,7 +168,7 @@ pub struct StoredFile {
     pub name: String,
     /// The object's key.
     pub key: String,
-    /// The object's version in a bucket that keeps versions.
+    /// The object's version, in a bucket that keeps versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
     /// How the payload is compressed.
@@ -184,7 +189,7 @@ pub struct StoredFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// As they are.
+    /// Unchanged.
     Stored,
     /// As a raw deflate stream (RFC 1951).
     Deflated,
@@ -213,7 +218,7 @@ impl Report {
         }
     }
 
-    /// What this revision, and with it every earlier one that was not announced, is announced as.
+    /// The event that announces this revision, together with every earlier one that is not announced.
     pub fn event(&self) -> ReportEvent {
         self.event.unwrap_or(if self.announced_revision == 0 {
             ReportEvent::Published
@@ -222,7 +227,7 @@ impl Report {
         })
     }
 
-    /// Whether it is announced already.
+    /// Whether this revision is announced.
     pub fn is_announced(&self) -> bool {
         self.announced_revision >= self.revision
     }
@@ -237,14 +242,14 @@ impl Report {
         self.deleted_at.as_ref().unwrap_or(&self.upload_date)
     }
 
-    /// When a further revision is stored at `now`, in the same form. Clocks differ, and a later revision must not look older
-    /// than this one to who asks for what is new.
+    /// The time for a further revision stored at `now`, in the same form. Clocks differ, but a later revision must not look
+    /// older than this one to a reader who asks for changes.
     pub fn next_stored_at(&self, now: OffsetDateTime) -> String {
         timestamp(now).max(self.stored_at().to_owned())
     }
 
-    /// The event of a publication that follows this revision. What is not announced yet is announced with it, so the report
-    /// may still have to be told as a new one.
+    /// The event of a publication after this revision. It also announces what is not announced yet, so the report may still
+    /// have to be announced as new.
     pub fn event_of_next(&self) -> ReportEvent {
         match self.event() {
             ReportEvent::Deleted => ReportEvent::Published,
@@ -253,15 +258,15 @@ impl Report {
         }
     }
 
-    /// Whether it is sure that the report was deleted after this revision, seeing a later one that is not deleted: what was
-    /// announced is announced as new again only then.
+    /// Whether the report was certainly deleted after this revision, judging by a later revision that is not deleted. Only
+    /// then is an announced report announced as new again.
     pub fn was_deleted_before(&self, later: &Self) -> bool {
         later.revision > self.revision + 1
             && self.is_announced()
             && later.event() == ReportEvent::Published
     }
 
-    /// Its tombstone, when it is deleted at `now`.
+    /// Its tombstone, for a deletion at `now`.
     pub fn deleted(&self, now: OffsetDateTime) -> Self {
         Self {
             revision: self.revision + 1,
@@ -273,11 +278,11 @@ impl Report {
 }
 
 impl ReportId {
-    /// The id of the report that `metadata` identifies within `org`: a version 5 UUID (RFC 9562) in the organization's
+    /// The id of the report that `metadata` identifies within `org`. It is a version 5 UUID (RFC 9562) in the organization's
     /// namespace over project key, project version, branch, report type and report version.
     ///
-    /// Publishing under the same five again is an update. The version counts as it is written: `1.0` and `1.0.0` are two
-    /// reports of the same precedence.
+    /// A publication with the same five is an update. The version counts as it is written: `1.0` and `1.0.0` are two reports
+    /// of the same precedence.
     pub fn of(org: OrganizationId, metadata: &Metadata) -> Self {
         // A JSON array keeps the parts apart whatever characters they hold.
         let name = serde_json::json!([

@@ -1,4 +1,4 @@
-//! Sessions: somebody who has signed in with a browser, known to us by a hash.
+//! Sessions: people who have signed in with a browser. We know a session by a hash.
 
 use std::fmt;
 
@@ -12,17 +12,17 @@ use time::{Duration, OffsetDateTime};
 /// As many bytes as the hash has.
 const RANDOM_BYTES: usize = 32;
 
-/// How long a session lasts at the most: as long as the refresh token of the stack's own user pool, a working day.
+/// The longest life of a session, a working day: as long as the refresh token of the stack's own user pool.
 pub const LONGEST: Duration = Duration::hours(10);
-/// After so much time without a request it has ended: somebody has gone, and left the browser open.
+/// A session ends after this time without a request. The person has gone, and has left the browser open.
 pub const IDLE: Duration = Duration::hours(1);
-/// A further request within this time is not noted: not every page should cost a write.
+/// A further use within this time is not recorded, so that not every page costs a write.
 pub const USE_PRECISION: Duration = Duration::minutes(1);
-/// For how long whoever asks the issuer for new tokens has the right to, alone: an issuer is waited for 5 seconds for the tokens, and as
-/// long for the keys to verify them, twice.
+/// How long the lease on asking the issuer for new tokens lasts. The issuer has 5 seconds to give the tokens, and twice 5
+/// seconds to give the keys that verify them.
 pub const REFRESHING: Duration = Duration::seconds(30);
 
-/// What the browser holds: the session's cookie. `Debug` does not show it.
+/// What the browser holds: the value of the session's cookie. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionSecret(String);
 
@@ -37,7 +37,7 @@ impl SessionSecret {
         Ok(Self(URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Reads what [`SessionSecret::reveal`] gave, `None` for any other text.
+    /// Reads what [`SessionSecret::reveal`] gives; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         (bytes.len() == RANDOM_BYTES).then(|| Self(text.to_owned()))
@@ -48,8 +48,8 @@ impl SessionSecret {
         &self.0
     }
 
-    /// What is stored of it: its SHA-256 in hexadecimal digits. 256 random bits cannot be guessed, so a fast hash without salt
-    /// is right here.
+    /// The stored form of the secret: its SHA-256 in hexadecimal digits. 256 random bits cannot be guessed, so a fast hash
+    /// without salt is enough.
     pub fn sha256(&self) -> String {
         hex::encode(Sha256::digest(self.0.as_bytes()))
     }
@@ -65,30 +65,30 @@ impl fmt::Debug for SessionSecret {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// See [`SessionSecret::sha256`].
+    /// The hash by which the session is stored ([`SessionSecret::sha256`]).
     pub sha256: String,
-    /// The issuer's JWT. By it everything is decided, at each request anew: a session is worth no more.
+    /// The issuer's JWT. It decides every request anew: the session itself grants no rights.
     pub id_token: String,
-    /// By which there is a new one, if the issuer gives any.
+    /// The refresh token, if the issuer gives one. It gets a new JWT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
-    /// Who it is, as the issuer calls the person. New tokens are of the same.
+    /// The issuer's subject, which identifies the person. New tokens must have the same.
     pub subject: String,
-    /// The issuer's client as which it was begun. Tokens of another one are of no use.
+    /// The issuer's client that began the session. Tokens of another client are useless.
     pub client: String,
-    /// When it began, in seconds since 1970, as the others are.
+    /// When it began, in Unix seconds, as are the other times.
     pub created_at: i64,
-    /// When it was used last, to within [`USE_PRECISION`].
+    /// When it was last used, to within [`USE_PRECISION`].
     pub used_at: i64,
-    /// Until when somebody asks the issuer for new tokens.
+    /// The end of the lease on asking the issuer for new tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refreshing_until: Option<i64>,
-    /// When `DynamoDB` may forget it.
+    /// When it expires, for DynamoDB's time to live.
     pub expires_at: i64,
 }
 
 impl Session {
-    /// A session that begins.
+    /// A new session.
     pub fn new(
         secret: &SessionSecret,
         (id_token, refresh_token): (String, Option<String>),
@@ -109,23 +109,23 @@ impl Session {
         }
     }
 
-    /// Whether it has ended, by its age or since nobody has used it.
+    /// Whether it has ended, because of its age or because nobody uses it.
     pub fn has_ended(&self, now: OffsetDateTime) -> bool {
         let now = now.unix_timestamp();
         now >= self.ends_at() || now >= self.used_at + IDLE.whole_seconds()
     }
 
-    /// When it ends at the latest, in seconds since 1970.
+    /// When it ends at the latest, in Unix seconds.
     pub fn ends_at(&self) -> i64 {
         self.created_at + LONGEST.whole_seconds()
     }
 
-    /// Whether a request now is worth to be noted.
+    /// Whether a use now is recorded.
     pub fn is_use_noted(&self, now: OffsetDateTime) -> bool {
         now.unix_timestamp() < self.used_at + USE_PRECISION.whole_seconds()
     }
 
-    /// Whether somebody asks for new tokens.
+    /// Whether somebody is asking the issuer for new tokens.
     pub fn is_refreshing(&self, now: OffsetDateTime) -> bool {
         let now = now.unix_timestamp();
         self.refreshing_until.is_some_and(|until| now < until)

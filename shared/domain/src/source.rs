@@ -1,4 +1,4 @@
-//! Sources: who may tell us that something has happened.
+//! Sources: the servers that may tell us of events.
 
 pub mod call;
 pub mod import;
@@ -12,20 +12,20 @@ use crate::source::import::ImportSettings;
 use crate::webhook::secret::Secrets;
 use crate::webhook::url::WebhookUrl;
 
-/// How many sources an organization may have. One server of `SonarQube` needs one.
+/// How many sources an organization may have. One `SonarQube` server needs one.
 pub const MAX_SOURCES: u64 = 100;
-/// How many patterns of projects a source may have.
+/// How many project patterns a source may have.
 pub const MAX_PATTERNS: usize = 100;
-/// The time of the last call is noted so often: each note is a write.
+/// The precision of the time of the last call. Each recorded time costs a write.
 const LAST_CALL_PRECISION: Duration = Duration::MINUTE;
 
 crate::uuid_id! {
-    /// The id of a source: 122 random bits. It is in the address that is called, and opens nothing without the secret.
+    /// The id of a source: 122 random bits. It is part of the address that is called, and grants nothing without the secret.
     #[derive(Debug)]
     SourceId
 }
 
-/// What calls a source.
+/// What kind of server calls a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
@@ -55,11 +55,11 @@ impl SourceKind {
 pub struct Source {
     /// Its id.
     pub id: SourceId,
-    /// Whose it is.
+    /// The organization that it belongs to.
     pub org: OrganizationId,
-    /// Counts the changes that administrators make.
+    /// Counts the changes by administrators.
     pub revision: u64,
-    /// What calls it.
+    /// The kind of server that calls it.
     pub kind: SourceKind,
     /// What administrators set.
     #[serde(flatten)]
@@ -68,7 +68,7 @@ pub struct Source {
     pub created_at: String,
     /// When its revision was made, in the same form.
     pub updated_at: String,
-    /// When it was called last, in the same form, to within a minute.
+    /// When it was last called, in the same form, to within a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_call_at: Option<String>,
 }
@@ -79,47 +79,47 @@ pub struct Source {
 pub struct SourceSettings {
     /// Its name for a reader.
     pub name: String,
-    /// The projects whose calls count, by their keys or as `CodeScoring` calls them; one that ends with `*` stands for all that begin like it. Without any,
-    /// all do.
+    /// The projects whose calls are accepted, by their keys or by `CodeScoring`'s names. A pattern that ends with `*` stands
+    /// for all projects that begin with it. An empty list accepts all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<String>,
-    /// Whether calls are taken.
+    /// Whether calls are accepted.
     pub enabled: bool,
-    /// What its calls are signed with, or the tokens that `CodeScoring` sends.
+    /// The secrets that sign its calls, or the tokens that `CodeScoring` sends.
     #[serde(flatten)]
     pub secrets: Secrets,
-    /// The server of which reports are made, if they are.
+    /// The server from which reports are imported, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<ImportSettings>,
 }
 
 impl SourceSettings {
-    /// The address of the server of which reports are made.
+    /// The address of the server from which reports are imported.
     pub fn server(&self) -> Option<&WebhookUrl> {
         self.import.as_ref().map(|it| &it.base_url)
     }
 }
 
 impl Source {
-    /// The server of which reports are made now.
+    /// The server from which reports are imported now; `None` for a disabled source.
     pub fn importing(&self) -> Option<&ImportSettings> {
         let import = self.settings.import.as_ref();
         import.filter(|_| self.settings.enabled)
     }
 
-    /// Whether a call about this project counts.
+    /// Whether a call about this project is accepted.
     pub fn includes(&self, project: &str) -> bool {
         self.includes_any([project])
     }
 
-    /// Whether a call about a project with these names counts. One about no project counts if all do.
+    /// Whether a call about a project with these names is accepted. A call without a project is accepted if all projects are.
     pub fn includes_any<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
         let projects = &self.settings.projects;
         let is_included = |name| projects.iter().any(|pattern| matches(pattern, name));
         projects.is_empty() || names.into_iter().any(is_included)
     }
 
-    /// Whether a call at `now` is to be noted with the source.
+    /// Whether the time of a call at `now` is recorded.
     pub fn is_call_to_be_noted(&self, now: OffsetDateTime) -> bool {
         let noted = timestamp(now - LAST_CALL_PRECISION);
         self.last_call_at.as_ref().is_none_or(|at| *at < noted)

@@ -1,5 +1,5 @@
-//! Our own access tokens: random, bound to one organization, known to us by their hash. The answer that shows one is kept for a
-//! day where its client wants to be able to ask again.
+//! Our own access tokens. They are random, belong to one organization, and are known to us by their hash. The answer that
+//! shows a token is kept for a day if the client sends an idempotency key.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,12 +15,12 @@ use crate::date::timestamp;
 use crate::id::time_ordered;
 use crate::organization::OrganizationId;
 
-/// By this a token is recognized, by people and by secret scanners.
+/// The prefix by which people and secret scanners recognize a token.
 const PREFIX: &str = "srt_";
-/// 256 bits, as many as the hash has: nothing shorter to guess than the hash itself.
+/// 256 bits, as many as the hash has, so that the token is no easier to guess than the hash.
 const RANDOM_BYTES: usize = 32;
 
-/// A further use of a token within this time is not noted: not every request should cost a write.
+/// A further use of a token within this time is not recorded, so that not every request costs a write.
 pub const LAST_USE_PRECISION: Duration = Duration::minutes(10);
 
 /// The secret itself, as its owner holds it. `Debug` does not show it.
@@ -35,25 +35,25 @@ impl TokenSecret {
         Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
     }
 
-    /// The secret, to be shown once to who asked for it.
+    /// The secret, to show once to whoever asked for it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What is stored of the secret: its SHA-256 in hexadecimal digits.
+    /// The stored form of the secret: its SHA-256 in hexadecimal digits.
     ///
-    /// A fast hash without salt is right here: 256 random bits cannot be guessed, unlike a password.
+    /// A fast hash without salt is enough here. Unlike a password, 256 random bits cannot be guessed.
     pub fn sha256(&self) -> String {
         hex::encode(Sha256::digest(self.0.as_bytes()))
     }
 
-    /// Reads what [`TokenSecret::reveal`] gave, `None` for any other text.
+    /// Reads what [`TokenSecret::reveal`] gives; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
         (bytes.len() == RANDOM_BYTES).then(|| Self(text.to_owned()))
     }
 
-    /// Whether a text means to be one of ours.
+    /// Whether a text is meant to be one of our tokens.
     pub fn looks_like(text: &str) -> bool {
         text.starts_with(PREFIX)
     }
@@ -75,11 +75,11 @@ pub enum Right {
     ManageWebhooks,
     /// To read deliveries, without what was sent and answered.
     ReadDeliveries,
-    /// To list and download reports, where that takes a token.
+    /// To list and download reports, where a token is required.
     ReadReports,
     /// To delete reports.
     DeleteReports,
-    /// To manage sources, and to read what they were told.
+    /// To manage sources, and to read their calls.
     ManageSources,
 }
 
@@ -108,7 +108,7 @@ impl Right {
 }
 
 crate::uuid_id! {
-    /// The id of a token, by which it is managed. It is no secret.
+    /// The id by which a token is managed. It is not a secret.
     #[derive(Debug)]
     TokenId
 }
@@ -117,9 +117,9 @@ crate::uuid_id! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Token {
-    /// See [`TokenSecret::sha256`].
+    /// The hash by which the token is stored ([`TokenSecret::sha256`]).
     pub sha256: String,
-    /// Its id; ids are in the order of time.
+    /// Its id. Ids sort by time.
     pub id: TokenId,
     /// The organization that the token is for.
     pub org: OrganizationId,
@@ -129,19 +129,19 @@ pub struct Token {
     pub rights: BTreeSet<Right>,
     /// When it was made, in the form of [`timestamp`].
     pub created_at: String,
-    /// From when on it is refused, in the form of [`timestamp`].
+    /// When it expires, in the form of [`timestamp`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
     /// When it was revoked, in the form of [`timestamp`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<String>,
-    /// When it was used last, in the same form, to within [`LAST_USE_PRECISION`].
+    /// When it was last used, in the same form, to within [`LAST_USE_PRECISION`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<String>,
 }
 
 impl Token {
-    /// A new token, and its secret.
+    /// A new token and its secret.
     pub fn new(
         org: OrganizationId,
         name: impl Into<String>,
@@ -164,7 +164,7 @@ impl Token {
         Ok((token, secret))
     }
 
-    /// Checks that the token is good at `now`.
+    /// Checks that the token is valid at `now`.
     pub fn check(&self, now: OffsetDateTime) -> Result<(), TokenRefused> {
         if let Some(at) = &self.revoked_at {
             return Err(TokenRefused::Revoked(at.clone()));
@@ -184,7 +184,7 @@ impl Token {
         }
     }
 
-    /// Whether a use at `now` is to be noted.
+    /// Whether a use at `now` is recorded.
     pub fn is_use_to_be_noted(&self, now: OffsetDateTime) -> bool {
         let noted = timestamp(now - LAST_USE_PRECISION);
         self.last_used_at.as_ref().is_none_or(|at| *at < noted)
@@ -194,16 +194,16 @@ impl Token {
 /// Why a token is refused. The messages are for whoever sent it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefused {
-    /// Nobody has this secret.
+    /// No token has this secret.
     #[error("the bearer token is not one of ours")]
     Unknown,
     /// It was revoked at this time, in the form of [`timestamp`].
     #[error("the bearer token was revoked at {0}")]
     Revoked(String),
-    /// Its time was over at this time, in the same form.
+    /// It expired at this time, in the same form.
     #[error("the bearer token expired at {0}")]
     Expired(String),
-    /// It is good, and does not allow the call.
+    /// It is valid, but does not allow the call.
     #[error("the bearer token does not have the right '{}'", .0.as_str())]
     Right(Right),
 }

@@ -1,9 +1,10 @@
-//! Versions of projects: lenient to read, ordered by the precedence of Semantic Versioning 2.0.
+//! Versions of projects: read leniently, and ordered by the precedence of Semantic Versioning 2.0.
 //!
-//! Real projects call their versions `1.0`, `v1.2.3`, `2024-01-05`, `1.2.3.4`, `24.7.0rc1` or `5.3.1.RELEASE`, so reading
-//! accepts what can be ordered without a guess; `docs/versions.md` is the order for a reader. The text is kept as it was
-//! given. For the order there is [`Version::sort_key`]: a string whose byte order is the precedence, so that a range of
-//! versions is one range of keys in `DynamoDB`. These keys are stored with reports: whoever changes one loses what lies there.
+//! Real projects call their versions `1.0`, `v1.2.3`, `2024-01-05`, `1.2.3.4`, `24.7.0rc1` or `5.3.1.RELEASE`. So reading
+//! accepts whatever can be ordered without a guess. `docs/versions.md` explains the order to a reader. The text is kept as it
+//! was given. [`Version::sort_key`] gives the order: a string whose byte order is the precedence, so that a range of versions
+//! is one range of keys in DynamoDB. These keys are stored with reports: a change of the keys loses the reports that are
+//! stored under the old ones.
 
 mod qualifier;
 
@@ -19,14 +20,14 @@ use time::macros::format_description;
 /// The longest version in characters. `SonarQube` stores no longer project version either.
 pub const MAX_LENGTH: usize = 100;
 
-/// How many numbers a version may begin with. The fourth is what Windows and .NET call the revision.
+/// How many numbers a version may begin with. Windows and .NET call the fourth number the revision.
 const MAX_NUMBERS: usize = 4;
 
-/// What follows the numbers in the key of a release. What precedes the release begins with a smaller character, and what
-/// comes after it with a larger one.
+/// What follows the numbers in the key of a release. Versions before the release continue with a smaller character, and
+/// versions after it with a larger one.
 const RELEASE: &str = "3";
 
-/// A version as it was given, and what it means.
+/// A version as it was given, and its place in the order.
 ///
 /// Two versions are equal (`==`) when neither precedes the other: `v1.0` equals `1.0.0+build.7` and `1.0.Final`. The texts
 /// may differ.
@@ -45,9 +46,10 @@ impl Version {
 
     /// A string whose byte order is the precedence of versions.
     ///
-    /// Equal versions have equal keys, and no key is the beginning of another one, so whatever is appended to keys orders
+    /// Equal versions have equal keys, and no key is the beginning of another one. So whatever is appended to keys orders
     /// only among equal versions. The parts, in order:
     ///
+    /// - the four numbers, each as two digits that count its digits, and these: 9 is `019`, 10 is `0210`;
     /// - the four numbers, each as two digits that count its digits, and these: 9 is `019`, 10 is `0210`;
     /// - `3` for a release. For a pre-release of SemVer instead each identifier, then `0`, so a shorter list of identifiers
     ///   precedes a longer one that begins like it. A numeric identifier is `1` and the number as above; any other is `2`,
@@ -64,37 +66,37 @@ pub enum InvalidVersion {
     /// There is no text.
     #[error("it is empty")]
     Empty,
-    /// More than [`MAX_LENGTH`] characters.
+    /// It has more than [`MAX_LENGTH`] characters.
     #[error("it has more than {MAX_LENGTH} characters")]
     TooLong,
-    /// Something other than a number at the beginning.
+    /// It begins with something other than a number.
     #[error(
         "it does not begin with a number: give the version that was analysed, such as 1.4.0, 24.7.0rc1 or 2024.01.05"
     )]
     NoNumber,
-    /// What Python calls an epoch. It would have to precede the numbers of all versions.
+    /// It has what Python calls an epoch, which would have to precede the numbers of all versions.
     #[error("its epoch '{0}!' has no place among versions without one: leave it out")]
     Epoch(String),
-    /// Something other than digits where a number is expected.
+    /// It has something other than digits where a number is expected.
     #[error("'{0}' is not a number")]
     NotANumber(String),
-    /// A number that 64 bits do not hold.
+    /// It has a number that does not fit into 64 bits.
     #[error("the number {0} is larger than {max}", max = u64::MAX)]
     NumberTooLarge(String),
-    /// More than four numbers.
+    /// It has more than four numbers.
     #[error("it has more than {MAX_NUMBERS} numbers")]
     TooManyNumbers,
-    /// What follows the numbers in the ways of Python and Maven.
+    /// The text after the numbers, which follows neither Python's nor Maven's ways.
     #[error(
         "'{0}' is no ending whose place is known, such as rc1, .dev1, .Final and .post1: write it behind a '-' as a pre-release, or behind a '+' as build metadata"
     )]
     Qualifier(String),
-    /// What follows the first `-`.
+    /// The text after the first `-`.
     #[error(
         "'{0}' is not a pre-release: identifiers are letters, digits and '-', separated by dots"
     )]
     Prerelease(String),
-    /// What follows the first `+`.
+    /// The text after the first `+`.
     #[error(
         "'{0}' is not build metadata: identifiers are letters, digits and '-', separated by dots"
     )]
@@ -125,7 +127,7 @@ impl FromStr for Version {
     }
 }
 
-/// The key of what is between `v` and the build metadata.
+/// The key of the part between `v` and the build metadata.
 fn sort_key(version: &str) -> Result<String, InvalidVersion> {
     if is_date(version) {
         return sort_key(&version.replace('-', "."));
@@ -138,7 +140,7 @@ fn sort_key(version: &str) -> Result<String, InvalidVersion> {
     if suffix.is_empty() {
         return Ok(key_of_numbers(numbers)? + RELEASE);
     }
-    // A '-' behind the numbers is SemVer's, whatever follows.
+    // A '-' after the numbers is SemVer's, whatever follows.
     if let Some(prerelease) = suffix.strip_prefix('-') {
         return Ok(key_of_numbers(numbers)? + &key_of_prerelease(prerelease)?);
     }
@@ -154,7 +156,7 @@ fn sort_key(version: &str) -> Result<String, InvalidVersion> {
     Ok(key_of_numbers(numbers)? + &qualifiers)
 }
 
-/// Whether this is a day as ISO 8601 writes it. SemVer would read a pre-release of the year.
+/// Whether this is a day as ISO 8601 writes it. SemVer would read it as a pre-release of the year.
 fn is_date(text: &str) -> bool {
     let is_shape =
         text.len() == "YYYY-MM-DD".len() && text.starts_with(|char: char| char.is_ascii_digit());
@@ -208,7 +210,7 @@ fn key_of_prerelease(text: &str) -> Result<String, InvalidVersion> {
     Ok(key)
 }
 
-/// Appends a number without leading zeros: two digits that count its digits, and these.
+/// Appends a number without leading zeros: two digits that count its digits, then the digits.
 fn push_number(key: &mut String, digits: &str) {
     debug_assert!(
         digits.len() < MAX_LENGTH,
@@ -218,7 +220,7 @@ fn push_number(key: &mut String, digits: &str) {
     key.push_str(digits);
 }
 
-/// SemVer forbids `rc.01`; projects write it all the same, and mean 1.
+/// SemVer forbids `rc.01`. Projects write it all the same, and mean 1.
 fn without_leading_zeros(identifier: &str) -> &str {
     if !is_numeric(identifier) {
         return identifier;
@@ -271,7 +273,7 @@ impl From<Version> for String {
     }
 }
 
-/// The versions from `lowest` to `highest`, both included. A missing bound bounds nothing.
+/// The versions from `lowest` to `highest`, both included. A missing bound is no limit.
 #[derive(Clone, Debug, Default)]
 pub struct VersionRange {
     lowest: Option<Version>,
@@ -285,22 +287,22 @@ impl VersionRange {
         highest: None,
     };
 
-    /// This range without what precedes `version`.
+    /// This range without the versions that precede `version`.
     #[must_use]
     pub fn at_least(self, version: Version) -> Self {
         let lowest = self.lowest.into_iter().chain([version]).max();
         Self { lowest, ..self }
     }
 
-    /// This range without what `version` precedes.
+    /// This range without the versions that `version` precedes.
     #[must_use]
     pub fn at_most(self, version: Version) -> Self {
         let highest = self.highest.into_iter().chain([version]).min();
         Self { highest, ..self }
     }
 
-    /// The smallest and the largest key of the range, both included, when keys may have a further part appended that
-    /// begins below `~`; `None` when no version lies in the range.
+    /// The smallest and the largest key of the range, both included; `None` when the range has no version. A key may have a
+    /// further part appended that begins below `~`.
     pub fn key_bounds(&self) -> Option<(String, String)> {
         if let (Some(lowest), Some(highest)) = (&self.lowest, &self.highest)
             && lowest > highest

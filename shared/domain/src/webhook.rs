@@ -1,4 +1,4 @@
-//! Webhooks: who is told of which reports, and how.
+//! Webhooks: who is told of which events, and how.
 
 pub mod format;
 pub mod health;
@@ -22,10 +22,10 @@ use crate::webhook::secret::{Secrets, WebhookSecret};
 use crate::webhook::url::WebhookUrl;
 use crate::webhook::wanted::Wanted;
 
-/// The clocks of two functions differ by less: what was stored so long before counts as after. Lambda keeps its clocks in time
-/// by the Amazon Time Sync Service, to within milliseconds.
+/// The clocks of two functions differ by less than this. A change that was stored this long before a time counts as stored
+/// after it. Lambda keeps its clocks correct to within milliseconds, by the Amazon Time Sync Service.
 const CLOCKS: Duration = Duration::SECOND;
-/// How many former settings are remembered: those of changes that may still be on their way.
+/// How many former settings are kept, for changes that may still be on their way.
 pub const MAX_FORMER: usize = 20;
 
 crate::uuid_id! {
@@ -46,11 +46,11 @@ pub struct WebhookKey {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Webhook {
-    /// Whose it is.
+    /// The organization that it belongs to.
     pub org: OrganizationId,
     /// Its id.
     pub id: WebhookId,
-    /// 1 at first; every change by an administrator, and being disabled, adds 1.
+    /// 1 at first. Each change by an administrator adds 1, and so does disabling it.
     pub revision: u64,
     /// What administrators set.
     #[serde(flatten)]
@@ -65,7 +65,7 @@ pub struct Webhook {
     /// What it was told of before, the oldest first; at most [`MAX_FORMER`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<Former>,
-    /// How its receiver does.
+    /// The health of its receiver.
     #[serde(flatten)]
     pub health: Health,
 }
@@ -78,13 +78,13 @@ pub struct Settings {
     pub name: String,
     /// Where its messages go.
     pub url: WebhookUrl,
-    /// What its messages are signed with.
+    /// The secrets that sign its messages.
     #[serde(flatten)]
     pub secrets: Secrets,
-    /// What its messages say in [`TOKEN_HEADER`](crate::codescoring::TOKEN_HEADER), in the format that has it.
+    /// The value of [`TOKEN_HEADER`](crate::codescoring::TOKEN_HEADER) in its messages, for a format with that header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<WebhookSecret>,
-    /// What it is told of, and in which form.
+    /// What it is told of, and in which format.
     #[serde(flatten)]
     pub wanted: Wanted,
     /// Headers that its messages carry besides ours.
@@ -114,12 +114,12 @@ pub struct Disabled {
     pub at: String,
 }
 
-/// A header of an administrator's own, for example one that authenticates us.
+/// A header that an administrator sets, for example to authenticate us.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnHeader {
     /// The name, in lower case: a token (RFC 9110, section 5.6.2).
     pub name: String,
-    /// The value, of visible ASCII characters, spaces and tabs: a secret.
+    /// The value, of visible ASCII characters, spaces and tabs. It is a secret.
     pub value: String,
 }
 
@@ -148,14 +148,14 @@ impl Webhook {
         admission(self.is_enabled(), &self.health, now)
     }
 
-    /// Whether it is to be told of this change: its settings include it, and those did that it had when the change was stored.
-    /// A change may come long after that, from the sweep or out of the dead-letter queue.
+    /// Whether it is to be told of this change. Its present settings must include the change, and so must the settings of the
+    /// time when the change was stored. A change may arrive long after that, from the sweep or from the dead-letter queue.
     pub fn wants(&self, change: &Change) -> bool {
         let parse = |time: &str| OffsetDateTime::parse(time, &Rfc3339);
         if !self.settings.wanted.includes(change) {
             return false;
         }
-        // A time that cannot be read is none: it is worse to be told too little than too much.
+        // A time that cannot be read does not exclude the change: it is worse to tell too little than too much.
         let Some(stored) = change.stored_at() else {
             return true;
         };
@@ -171,7 +171,7 @@ impl Webhook {
             && (was_included(stored) || was_included(stored + CLOCKS))
     }
 
-    /// Takes note that it has had other settings up to `now`, if they were about other changes.
+    /// Records that it had other settings up to `now`, if they included other changes.
     pub fn note_former(&mut self, before: &Settings, now: OffsetDateTime) {
         if before.wanted == self.settings.wanted {
             return;
@@ -186,7 +186,7 @@ impl Webhook {
 }
 
 impl Settings {
-    /// Whether messages reach the same receiver, and are the same to it.
+    /// Whether both settings send the same messages to the same receiver.
     pub fn is_same_receiver(&self, other: &Self) -> bool {
         self.url == other.url
             && self.headers == other.headers

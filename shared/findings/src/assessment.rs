@@ -1,4 +1,4 @@
-//! One analysis, seen through one standard.
+//! An analysis, seen through one standard.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use domain::version::Version;
 
 use crate::{Severity, Standard};
 
-/// What an analysis found of one standard.
+/// What an analysis found, by the categories of one standard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
     /// The standard.
@@ -22,13 +22,13 @@ pub struct Assessment {
     pub open: Counts,
     /// Hotspots, counted in the same way.
     pub hotspots: Reviews,
-    /// Issues that somebody accepted, counted in the same way.
+    /// Issues that somebody accepted, counted the same way.
     pub accepted: u64,
-    /// Issues that somebody took for false positives, counted in the same way.
+    /// Issues that somebody marked as false positives, counted the same way.
     pub false_positives: u64,
-    /// Issues in a sandbox, which waits for somebody to look at them; `None` where the server has none or does not tell.
+    /// Issues in a sandbox, which wait for somebody to look at them; `None` if the server has no sandbox or does not tell.
     pub sandboxed: Option<u64>,
-    /// What rules say, by their keys: those of all that is listed.
+    /// The rules of everything that is listed, by their keys.
     pub rules: BTreeMap<String, Rule>,
 }
 
@@ -47,7 +47,7 @@ pub struct Subject {
     pub is_main_branch: bool,
     /// The version that the report is about.
     pub version: Version,
-    /// What the analysis itself called its version, where the report could not take it.
+    /// The analysis' own version, if the report could not use it.
     pub unusable_version: Option<String>,
     /// The analysis.
     pub analysis: Analysis,
@@ -55,7 +55,7 @@ pub struct Subject {
     pub server: Server,
     /// How the server rates issues.
     pub mode: Mode,
-    /// The quality gate, if the server has said.
+    /// The quality gate, if the server tells it.
     pub gate: Option<Gate>,
     /// The project's own figures.
     pub measures: Measures,
@@ -92,7 +92,7 @@ pub enum Mode {
     Mqr,
 }
 
-/// A quality gate, and what of it failed.
+/// A quality gate, and its failed conditions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gate {
     /// Its status.
@@ -108,30 +108,30 @@ pub struct Condition {
     pub metric: String,
     /// `LT` or `GT`: the condition fails when the metric's value is less or greater.
     pub comparator: String,
-    /// Than this.
+    /// The threshold.
     pub threshold: Option<String>,
     /// The metric's value.
     pub actual: Option<String>,
 }
 
-/// Figures that the project has beside those of any standard. `None` is what this server does not know.
+/// The project's figures, independent of any standard. `None` is a figure that this server does not have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measures {
-    /// Open issues of all kinds that count, in categories or not.
+    /// Open issues of all kinds that count, whether or not a category has them.
     pub open: Option<u64>,
-    /// The rating by these.
+    /// The rating by these issues.
     pub security_rating: Option<Rating>,
-    /// Hotspots that are to be reviewed.
+    /// Hotspots to review.
     pub hotspots_to_review: Option<u64>,
-    /// How many of all hotspots were reviewed, in percent.
+    /// The share of reviewed hotspots, in percent.
     pub hotspots_reviewed: Option<f64>,
-    /// The rating by that.
+    /// The rating by that share.
     pub review_rating: Option<Rating>,
     /// Lines of code.
     pub lines: Option<u64>,
 }
 
-/// A category of the standard, and what is in it. An issue may be in several.
+/// A category of the standard, and its findings. An issue may be in several categories.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Category {
     /// Open issues.
@@ -140,15 +140,15 @@ pub struct Category {
     pub hotspots: Reviews,
     /// Issues that somebody accepted.
     pub accepted: u64,
-    /// Issues that somebody took for false positives.
+    /// Issues that somebody marked as false positives.
     pub false_positives: u64,
-    /// How many rules look for it in the project's quality profiles; `None` when that is not known.
+    /// How many rules of the project's quality profiles look for it; `None` when that is not known.
     pub active_rules: Option<u64>,
     /// Open issues, the worst first. There may be fewer than are counted.
     pub vulnerabilities: Vec<Vulnerability>,
-    /// Hotspots, what is to be reviewed first. There may be fewer than are counted.
+    /// Hotspots, those to review first. There may be fewer than are counted.
     pub listed_hotspots: Vec<Hotspot>,
-    /// Issues that were accepted or taken for false positives. There may be fewer than are counted.
+    /// Issues that were accepted or marked as false positives. There may be fewer than are counted.
     pub dismissed: Vec<Vulnerability>,
 }
 
@@ -179,15 +179,15 @@ pub struct Finding {
     pub message: String,
     /// Its key on the server.
     pub key: String,
-    /// The day on which it was found first, such as `2026-01-31`.
+    /// The day on which it was first found, such as `2026-01-31`.
     pub found: String,
     /// Where a reader finds it.
     pub url: String,
-    /// What somebody last said of it.
+    /// The latest comment on it.
     pub comment: Option<String>,
 }
 
-/// An issue that counts, or counted until somebody said that it does not.
+/// An issue that counts, or that counted until somebody accepted or dismissed it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Vulnerability {
     /// How bad it is.
@@ -201,16 +201,16 @@ pub struct Vulnerability {
 /// Why an issue does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resolution {
-    /// It is there, and will stay.
+    /// It is a problem, and will stay.
     Accepted,
-    /// It is none.
+    /// It is not a problem.
     FalsePositive,
 }
 
 /// Code that somebody should look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hotspot {
-    /// What became of it.
+    /// The result of its review.
     pub review: Review,
     /// How likely it is a vulnerability.
     pub probability: Probability,
@@ -218,16 +218,16 @@ pub struct Hotspot {
     pub finding: Finding,
 }
 
-/// What became of a hotspot.
+/// The result of the review of a hotspot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Review {
-    /// Nobody has decided.
+    /// Nobody has decided yet.
     ToReview,
     /// It is a risk, and stays for now.
     Acknowledged,
-    /// It was one.
+    /// It was a risk, and is fixed.
     Fixed,
-    /// It is none.
+    /// It is not a risk.
     Safe,
 }
 
@@ -240,12 +240,12 @@ pub enum Probability {
     Low,
 }
 
-/// What a rule says.
+/// The description of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// Its name.
     pub name: String,
-    /// Why there is a problem, and how it is solved. Empty where the server does not tell.
+    /// Why there is a problem, and how to solve it. Empty if the server does not tell.
     pub text: Vec<Block>,
 }
 
@@ -274,7 +274,7 @@ pub struct Printed {
 }
 
 impl Printed {
-    /// What is still of use to a reader, and takes a bounded time and memory to print.
+    /// So many that the rest is of no use to a reader, and that the time and memory to print them are bounded.
     pub const DEFAULT: Self = Self {
         of_each_category: 50,
         open: 2000,
@@ -283,25 +283,25 @@ impl Printed {
 }
 
 impl Assessment {
-    /// The rating of what is open, A if nothing is.
+    /// The rating of the open issues; A if there are none.
     pub fn rating(&self) -> Rating {
         self.open.rating()
     }
 
-    /// Open issues as the categories count them together: more than there are, where one is in several.
+    /// Open issues, summed over the categories. An issue in several categories counts several times.
     pub fn occurrences(&self) -> u64 {
         self.categories.iter().map(|it| it.open.total()).sum()
     }
 
-    /// Category by category, with what the standard says of it.
+    /// The categories, with the standard's description of each.
     pub fn by_category(
         &self,
     ) -> impl Iterator<Item = (&'static crate::StandardCategory, &Category)> {
         self.standard.categories.iter().zip(&self.categories)
     }
 
-    /// Keeps only so many findings as a report lists: of each category its worst ones first, then the worst of all. Counts
-    /// stay.
+    /// Keeps only as many findings as a report lists: first the worst ones of each category, then the worst of all. The
+    /// counts do not change.
     #[must_use]
     pub fn limited_to(mut self, printed: &Printed) -> Self {
         for category in &mut self.categories {
@@ -334,7 +334,7 @@ impl Assessment {
         self
     }
 
-    /// All that is listed, of every kind; what is in several categories, several times.
+    /// All listed findings of every kind. A finding in several categories appears several times.
     pub fn listed(&self) -> impl Iterator<Item = &Finding> {
         self.categories.iter().flat_map(|category| {
             let issues = category.vulnerabilities.iter().chain(&category.dismissed);
@@ -343,7 +343,7 @@ impl Assessment {
         })
     }
 
-    /// The same, to change it.
+    /// The same, mutable.
     pub fn listed_mut(&mut self) -> impl Iterator<Item = &mut Finding> {
         self.categories.iter_mut().flat_map(|category| {
             let issues = category.vulnerabilities.iter_mut();
@@ -356,7 +356,7 @@ impl Assessment {
     }
 }
 
-/// Keeps of each category's list what is worst: `of_each`, and then what is worst of all, until there are `most` in all.
+/// Keeps the worst of each category's list: `of_each`, and then the worst of all, until there are `most` in total.
 fn keep<T>(
     categories: &mut [Category],
     of_each: usize,
@@ -373,7 +373,7 @@ fn keep<T>(
     }
 }
 
-/// How many of each list are kept, when each has its worst first, by their ranks.
+/// How many of each list are kept. Each list has its worst first, given by their ranks.
 fn shares(ranks: &[Vec<usize>], of_each: usize, most: usize) -> Vec<usize> {
     let mut left = most;
     let mut kept: Vec<usize> = ranks
@@ -397,7 +397,7 @@ fn shares(ranks: &[Vec<usize>], of_each: usize, most: usize) -> Vec<usize> {
 }
 
 impl Category {
-    /// The rating of what is open. `None` when nothing is and no rule looks for it: then it is not known to be absent.
+    /// The rating of the open issues; `None` when there are none and no rule looks for them, since then they may exist.
     pub fn rating(&self) -> Option<Rating> {
         let is_unchecked = self.active_rules == Some(0) && self.open.total() == 0;
         (!is_unchecked).then(|| self.open.rating())
@@ -410,22 +410,22 @@ impl Counts {
         self.0[severity as usize] += count;
     }
 
-    /// Of this severity.
+    /// The count of this severity.
     pub fn of(&self, severity: Severity) -> u64 {
         self.0[severity as usize]
     }
 
-    /// Of all.
+    /// The count of all.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// The worst that is open.
+    /// The worst open severity.
     pub fn worst(&self) -> Option<Severity> {
         Severity::ALL.into_iter().find(|it| self.of(*it) > 0)
     }
 
-    /// The rating that follows: how many there are does not matter.
+    /// The rating of the worst one: how many there are does not matter.
     pub fn rating(&self) -> Rating {
         self.worst().map_or(Rating::A, Severity::rating)
     }
@@ -447,9 +447,9 @@ impl Reviews {
         self.to_review + self.acknowledged + self.fixed + self.safe
     }
 
-    /// The rating as `SonarSource`'s own security reports have it (`SecurityReviewRating` in its source): by how many of those
-    /// that are fixed or to be reviewed are fixed, from 80, 70, 50 and 30 percent on; A when there are none. The project's measure
-    /// counts whatever was reviewed.
+    /// The rating, as `SonarSource`'s own security reports compute it (`SecurityReviewRating` in its source). Of the hotspots
+    /// that are fixed or to be reviewed, it takes the share of fixed ones. The limits are 80, 70, 50 and 30 percent, and the
+    /// rating is A when there are none. The project's own measure counts whatever was reviewed.
     pub fn rating(&self) -> Rating {
         let all = self.to_review + self.fixed;
         if all == 0 {

@@ -1,7 +1,7 @@
-//! What `SonarQube` has found in one analysis, seen through a security standard.
+//! What `SonarQube` found in one analysis, seen through a security standard.
 //!
-//! The crate `sonarqube` fills it, the crate `documents` prints it, and neither knows the other. All that a report says follows
-//! from it, and nothing else: the same findings make the same bytes.
+//! The crate `sonarqube` makes it, and the crate `documents` prints it. Neither depends on the other. A report follows from
+//! it and from nothing else: the same findings make the same bytes.
 
 mod assessment;
 mod severity;

@@ -1,10 +1,10 @@
-//! How bad a finding is.
+//! The severity of a finding.
 
 use domain::report::Rating;
 
 use crate::Mode;
 
-/// The severity of an issue, the worst first. `SonarQube`'s two modes have five each, which match one by one.
+/// The severity of an issue, the worst first. Each of `SonarQube`'s two modes has five, which correspond one to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Blocker in both modes.
@@ -29,7 +29,7 @@ impl Severity {
         Self::Info,
     ];
 
-    /// As `SonarQube` calls it in this mode.
+    /// Its name in this mode, as `SonarQube` shows it.
     pub const fn name(self, mode: Mode) -> &'static str {
         let names = match mode {
             Mode::Standard => ["Blocker", "Critical", "Major", "Minor", "Info"],
@@ -47,7 +47,7 @@ impl Severity {
         keys[self as usize]
     }
 
-    /// What a key of the Web API means, of whichever mode.
+    /// The severity that a key of the Web API means, in either mode.
     pub fn of_key(key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|severity| {
             [Mode::Standard, Mode::Mqr]
@@ -56,8 +56,8 @@ impl Severity {
         })
     }
 
-    /// The security rating of what has this as its worst open issue (`SonarQube`'s user guide, "Metric definitions"): E for a
-    /// blocker, and A while there is only what informs.
+    /// The security rating when this is the worst open issue (`SonarQube`'s user guide, "Metric definitions"): E for a
+    /// blocker, and A if there is only information.
     pub const fn rating(self) -> Rating {
         match self {
             Self::Blocker => Rating::E,

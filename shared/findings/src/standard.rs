@@ -1,4 +1,4 @@
-//! Security standards: which categories a report has, and how `SonarQube` is asked for each.
+//! Security standards: the categories of a report, and how `SonarQube` is asked for each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ const FILES: &[&str] = include!(concat!(env!("OUT_DIR"), "/standards.rs"));
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Standard {
-    /// What it is called on the command line, such as `cwe-top-25-2024`.
+    /// Its name on the command line, such as `cwe-top-25-2024`.
     pub id: String,
     /// The `reportType` of its reports.
     pub report_type: String,
@@ -48,7 +48,7 @@ pub struct StandardCategory {
 pub struct UnknownStandard(String);
 
 impl Standard {
-    /// All that there are, by type and edition.
+    /// All standards, by type and edition.
     pub fn all() -> &'static [Self] {
         static ALL: LazyLock<Vec<Standard>> = LazyLock::new(|| {
             let read = |text: &&str| serde_json::from_str(text).expect("a test reads all of them");
@@ -62,7 +62,7 @@ impl Standard {
         &ALL
     }
 
-    /// The newest edition of each.
+    /// The newest edition of each standard.
     pub fn newest() -> Vec<&'static Self> {
         let all = Self::all();
         let is_newest = |index: &usize| {

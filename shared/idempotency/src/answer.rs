@@ -1,4 +1,4 @@
-//! Answers that can be given again.
+//! Answers that can be repeated.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use web::api::ApiError;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     status: u16,
-    /// Besides the type of the body.
+    /// The headers besides `Content-Type`.
     headers: Vec<(String, String)>,
     body: String,
 }
@@ -27,7 +27,7 @@ impl Answer {
         })
     }
 
-    /// The same with a further header.
+    /// The answer with a further header.
     #[must_use]
     pub fn with(mut self, name: &HeaderName, value: String) -> Self {
         self.headers.push((name.as_str().to_owned(), value));

@@ -1,12 +1,12 @@
-//! Requests that a client may send again: `Idempotency-Key`.
+//! Idempotency keys: requests that a client may repeat, by the header `Idempotency-Key`.
 //!
-//! Whoever creates something and gets no answer cannot know whether it was created. With a key of its own choice it asks again:
-//! the same key with the same body gets the same answer, for [`VALIDITY`]. The meaning is that of the IETF's draft
-//! `draft-ietf-httpapi-idempotency-key-header-07`. There the key is a string in quotes; most clients send it without, so both
-//! are a key, each as it stands.
+//! A client that creates something and gets no answer cannot know whether it was created. With an idempotency key of its own
+//! choice, the client can repeat the request: the same key with the same body gets the same answer, for [`VALIDITY`]. The
+//! meaning is that of the IETF's draft `draft-ietf-httpapi-idempotency-key-header-07`. There the key is a string in quotes,
+//! but most clients send it without. Both forms are keys here, each as it stands.
 //!
-//! Only what has made something is kept. What was refused, or has failed, may be asked for again with any body; where the first
-//! request has died, with the same body.
+//! Only the answer of a request that made something is kept. A refused or failed request may be repeated with any body. A
+//! request that died may be repeated with the same body.
 
 mod answer;
 
@@ -30,21 +30,21 @@ use web::api::{ApiError, ErrorCode};
 pub use crate::answer::Answer;
 pub use store::idempotency::VALIDITY;
 
-/// The header.
+/// The header with the idempotency key.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The header of an answer that was kept: the request had been carried out before. Stripe calls its own `Idempotent-Replayed`.
+/// The header of a repeated answer: the request was carried out before. Stripe calls its own `Idempotent-Replayed`.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// The longest key in bytes: several times what a UUID takes, which the draft recommends.
+/// The longest idempotency key, in bytes: several times the length of a UUID, which the draft recommends.
 pub const MAX_KEY: usize = 255;
 
-/// Knows which requests were made before.
+/// Recognizes repeated requests by their idempotency keys.
 #[derive(Clone, Debug)]
 pub struct Idempotency(IdempotencyStore);
 
-/// What a request says of whether it was made before, besides its body.
+/// The idempotency key of a request, and the request's path.
 #[derive(Clone, Debug)]
 pub struct Keyed {
-    /// Of a header that stands twice, both.
+    /// Both values of a repeated header.
     keys: Vec<HeaderValue>,
     path: String,
 }
@@ -61,30 +61,30 @@ impl<S: Sync> FromRequestParts<S> for Keyed {
     }
 }
 
-/// Who makes a request.
+/// The caller of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
-    /// In which organization.
+    /// The organization.
     pub org: OrganizationId,
-    /// As whom: what no two callers have in common.
+    /// The caller. No two callers have the same text.
     pub caller: &'a str,
 }
 
-/// What there is of a request.
+/// The result of beginning a request.
 #[derive(Debug)]
 pub enum Begun<A> {
-    /// It is to be carried out. What it makes is made together with [`Attempt::keeping`].
+    /// The request is new: the caller carries it out, in one transaction with [`Attempt::keeping`].
     First(Attempt),
-    /// It was, and this was kept.
+    /// The request was carried out before, and this is the kept answer.
     Again(A),
 }
 
-/// A request that is being carried out, by a key or without one.
+/// A request that is being carried out, with an idempotency key or without.
 #[derive(Clone, Debug)]
 pub struct Attempt(Option<(IdempotencyStore, table::Attempt)>);
 
 impl Idempotency {
-    /// In the table that the variable `IDEMPOTENCY_TABLE` names.
+    /// Uses the table that the variable `IDEMPOTENCY_TABLE` names.
     ///
     /// # Errors
     /// The variable is missing.
@@ -96,11 +96,11 @@ impl Idempotency {
         Ok(Self(IdempotencyStore::new(dynamodb.clone(), table)))
     }
 
-    /// Begins a request with this body. One without a key has never been made before.
+    /// Begins a request with this body. A request without an idempotency key is always new.
     ///
     /// # Errors
-    /// `invalid_idempotency_key` (400), `idempotency_key_in_use` (409) while the first one is being carried out,
-    /// `idempotency_key_reused` (422) when that had another body.
+    /// `invalid_idempotency_key` (400), `idempotency_key_in_use` (409) while the first request is being carried out, or
+    /// `idempotency_key_reused` (422) when the first request had another body.
     pub async fn begin<A: DeserializeOwned>(
         &self,
         scope: Scope<'_>,
@@ -123,13 +123,13 @@ impl Idempotency {
                 Ok(Begun::First(Attempt(Some((self.0.clone(), attempt)))))
             }
             table::Begun::Answered(answer) => {
-                // It may have a secret in it.
+                // The answer may hold a secret.
                 tracing::info!(
                     caller = scope.caller,
                     "a request of {} was answered as before",
                     scope.caller
                 );
-                // What serde says might repeat a part of it.
+                // The message of serde might repeat a part of the answer.
                 let kept = serde_json::from_str(&answer.0).ok();
                 Ok(Begun::Again(
                     kept.context("the answer that was kept cannot be read")?,
@@ -150,10 +150,10 @@ impl Idempotency {
         }
     }
 
-    /// Carries a request out, once: `first` gives the answer, having kept it.
+    /// Carries a request out once. `first` makes the answer and keeps it.
     ///
     /// # Errors
-    /// Those of [`Idempotency::begin`], and those of `first`.
+    /// Those of [`Idempotency::begin`] and those of `first`.
     pub async fn once<F: Future<Output = Result<Answer, ApiError>>>(
         &self,
         scope: Scope<'_>,
@@ -173,7 +173,7 @@ impl Idempotency {
 }
 
 impl Attempt {
-    /// What keeps the answer, in the transaction that makes what it tells of. Without a key there is nothing to keep.
+    /// The part of the transaction that keeps the answer; `None` for a request without an idempotency key.
     pub fn keeping<A: Serialize>(&self, answer: &A) -> anyhow::Result<Option<TransactWriteItem>> {
         let Some((store, attempt)) = &self.0 else {
             return Ok(None);
@@ -183,20 +183,20 @@ impl Attempt {
         ))
     }
 
-    /// Somebody else carries the request out, since this one has taken too long.
+    /// The error when another call carries the request out, because this one took too long.
     pub fn lost(&self) -> ApiError {
         let message = "Idempotency-Key: another request with this key is being carried out";
         refused(ErrorCode::IdempotencyKeyInUse, message)
             .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// Ends the request. When it came to nothing, the key is free again.
+    /// Ends the request. If it made nothing, the key is free again.
     pub async fn settle<T>(self, result: Result<T, ApiError>) -> Result<T, ApiError> {
         if result.is_err()
             && let Some((store, attempt)) = &self.0
             && let Err(error) = store.release(attempt).await
         {
-            // It is free by itself in half a minute.
+            // The lease ends by itself after half a minute.
             tracing::warn!("a request that came to nothing is not released: {error}");
         }
         result

@@ -1,4 +1,4 @@
-//! What a JWT says, once its signature is known to be good.
+//! The claims of a JWT whose signature is verified.
 
 use std::collections::BTreeMap;
 
@@ -14,30 +14,30 @@ use crate::person::{Identity, Role};
 /// The claim in which Cognito gives a person's groups.
 pub const COGNITO_GROUPS: &str = "cognito:groups";
 
-/// Whom to believe.
+/// The issuer to trust, and what its tokens must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityOptions {
     /// The issuer, spelled exactly as in its tokens' `iss`.
     pub issuer: String,
-    /// What a token's `aud` must have.
+    /// The value that a token's `aud` must contain.
     pub audience: String,
-    /// The claim that has the roles, such as [`COGNITO_GROUPS`].
+    /// The claim with the roles, such as [`COGNITO_GROUPS`].
     pub roles_claim: String,
 }
 
-/// How far the issuer's clock may be from ours, in seconds. RFC 7519, section 4.1.4: "a few minutes" at most.
+/// How far the issuer's clock may differ from ours, in seconds. RFC 7519, section 4.1.4, allows "a few minutes" at most.
 const LEEWAY_SECONDS: i64 = 60;
 
-/// How long an e-mail address may be. RFC 5321, section 4.5.3.1.3: a path has 256 octets, with two brackets.
+/// The longest e-mail address, in characters. RFC 5321, section 4.5.3.1.3: a path has 256 octets, with two brackets.
 const MAX_EMAIL_CHARACTERS: usize = 254;
 
-/// What comes after every date that is one.
+/// A date after every real one.
 const FAR_FUTURE: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
 
-/// How long a subject may be. OIDC Core 1.0, section 2.
+/// The longest subject, in characters (OIDC Core 1.0, section 2).
 const MAX_SUBJECT_CHARACTERS: usize = 255;
 
-/// Whether the claims answer the request with this nonce (OIDC Core 1.0, section 3.1.3.7).
+/// Checks that the claims answer the request with this nonce (OIDC Core 1.0, section 3.1.3.7).
 pub(super) fn answers(claims: &Map<String, Value>, nonce: &str) -> Result<(), VerifyError> {
     if claims.get("nonce").and_then(Value::as_str) == Some(nonce) {
         return Ok(());
@@ -90,7 +90,7 @@ pub(super) fn identity(
                 "the JWT has no 'sub' of 1 to {MAX_SUBJECT_CHARACTERS} characters"
             ))
         })?;
-    // It stands in lines of the log, and must not begin one.
+    // The subject appears in lines of the log, and must not begin a new one.
     if subject.contains(line::is_broken_by) {
         return Err(invalid(
             "the JWT's 'sub' has a line break or another control character",
@@ -100,7 +100,7 @@ pub(super) fn identity(
     let email = email.filter(|it| {
         it.chars().count() <= MAX_EMAIL_CHARACTERS && !it.contains(line::is_broken_by)
     });
-    // Whoever is in the far future stays there.
+    // A date beyond the representable ones stays in the far future.
     let expires_at = OffsetDateTime::from_unix_timestamp(exp).unwrap_or(FAR_FUTURE);
     Ok(Identity {
         subject: subject.to_owned(),
@@ -110,7 +110,7 @@ pub(super) fn identity(
     })
 }
 
-/// The highest role in each organization. What is not of our form is a group that others use, and no error.
+/// The highest role in each organization. A text of another form is a group that others use, and not an error.
 fn roles(claim: Option<&Value>) -> BTreeMap<OrganizationId, Role> {
     let mut roles = BTreeMap::new();
     for (org, role) in texts(claim).filter_map(membership) {
@@ -136,9 +136,9 @@ fn texts(claim: Option<&Value>) -> impl Iterator<Item = &str> {
     values.iter().filter_map(Value::as_str)
 }
 
-/// A `NumericDate`: seconds since 1970, maybe with a fraction, which is cut off.
+/// A `NumericDate`: seconds since 1970, perhaps with a fraction, which is cut off.
 fn seconds(value: &Value) -> Option<i64> {
-    // Casting a float saturates, so the far future stays the far future.
+    // A cast of a float saturates, so the far future stays the far future.
     value
         .as_i64()
         .or_else(|| value.as_f64().map(|seconds| seconds as i64))

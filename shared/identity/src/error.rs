@@ -1,16 +1,16 @@
-//! Why there is no identity.
+//! Why a token gives no identity.
 
-/// Why there is no identity.
+/// Why a token gives no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The token is not good. The reason may be shown to whoever sent it: it says what was expected, and nothing of the
-    /// token.
+    /// The token is not valid. The reason may be shown to whoever sent the token: it says what was expected, and nothing of
+    /// the token.
     #[error("{0}")]
     Invalid(String),
-    /// The token was good, and is over.
+    /// The token was valid, but has expired.
     #[error("the JWT has expired")]
     Expired,
-    /// The issuer could not be asked for its keys. That is no fault of the caller.
+    /// The issuer could not be asked for its keys. That is not the caller's fault.
     #[error("the issuer's keys are not known")]
     Unavailable(#[source] anyhow::Error),
 }

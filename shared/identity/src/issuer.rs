@@ -1,4 +1,4 @@
-//! Asking an issuer for its keys (OIDC Discovery 1.0, and the key sets of RFC 7517).
+//! Asks an issuer for its keys (OIDC Discovery 1.0, and the key sets of RFC 7517).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// How long an answer may take from connecting to its last byte. Somebody waits for it, and API Gateway for 29 s at most.
+/// How long an answer may take, from connecting to its last byte. A caller waits for it, and API Gateway waits 29 s at most.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How many bytes an answer may have. Key sets have some 2 KB; with certificates in them, some 10 KB.
+/// The most bytes of an answer. Key sets have some 2 KB, and some 10 KB with certificates.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 /// A key that may have signed a token.
@@ -30,13 +30,13 @@ pub(super) struct Key {
     pub(super) key: DecodingKey,
 }
 
-/// Where the keys are.
+/// An issuer: where its keys are.
 #[derive(Debug)]
 pub(super) struct Issuer {
     client: Client,
     name: String,
     discovery: Url,
-    /// Whether the issuer is on this machine and does without TLS.
+    /// Whether the issuer is on this machine and uses no TLS.
     plain: bool,
 }
 
@@ -68,7 +68,7 @@ impl Issuer {
     /// Where the issuer says that its keys are.
     pub(super) async fn jwks_uri(&self) -> anyhow::Result<Url> {
         let discovered: Discovered = self.get(&self.discovery).await?;
-        // Section 4.3: otherwise one issuer could hand out the keys for another's tokens.
+        // Section 4.3: otherwise one issuer could give out the keys for another's tokens.
         anyhow::ensure!(
             discovered.issuer == self.name,
             "{} is of the issuer '{}', not of '{}'",
@@ -91,13 +91,13 @@ impl Issuer {
         let given = set.keys.len();
         let keys: Vec<_> = set.keys.into_iter().filter_map(key).map(Arc::new).collect();
         if keys.is_empty() {
-            // No error: an issuer that took its keys back did so on purpose.
+            // This is not an error: an issuer that withdrew its keys did so on purpose.
             tracing::warn!("none of the {given} keys of {jwks_uri} is for RS256 or ES256");
         }
         Ok(keys)
     }
 
-    /// Where people sign in and out.
+    /// The addresses at which people sign in and out.
     pub(super) async fn endpoints(&self) -> anyhow::Result<Endpoints> {
         let discovered: Value = self.get(&self.discovery).await?;
         let endpoint = |name: &str| -> anyhow::Result<Option<Url>> {
@@ -139,7 +139,8 @@ impl Issuer {
         answer.await.with_context(|| format!("GET {url}"))
     }
 
-    /// Sends a form, with a login where there is one (RFC 6749, section 2.3.1). Gives the status and the body, whatever they are.
+    /// Sends a form, with the client's credentials if there are any (RFC 6749, section 2.3.1). Gives the status and the body,
+    /// whatever they are.
     pub(super) async fn post(
         &self,
         url: &Url,
@@ -165,7 +166,7 @@ impl Issuer {
     }
 }
 
-/// Where people sign in and out.
+/// The addresses at which people sign in and out.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoints {
     pub(super) authorization: Url,
@@ -192,17 +193,17 @@ fn client(plain: bool) -> anyhow::Result<Client> {
         .tls_backend_preconfigured(tls::client_config()?)
         .timeout(DEADLINE)
         .https_only(!plain)
-        // The keys are believed because of the address that they come from, so nothing may lead elsewhere.
+        // The keys are trusted because of the address that they come from, so nothing may lead elsewhere.
         .redirect(redirect::Policy::none())
         .no_proxy()
-        // Requests are an hour apart, and Lambda freezes the function meanwhile: what was kept would be dead.
+        // Requests are an hour apart, and Lambda freezes the function in between. A kept connection would be dead.
         .pool_max_idle_per_host(0)
         .build()?;
     Ok(client)
 }
 
-/// Plain http is for the local stack, whose issuer has no certificate. What stays on this machine cannot be replaced on
-/// its way; anywhere else, whoever is between could give us keys of their own.
+/// Whether a URL is plain http on loopback, for the local stack, whose issuer has no certificate. Nobody can replace what
+/// stays on this machine. Anywhere else, somebody on the way could give us keys of their own.
 fn is_plain_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
@@ -218,12 +219,12 @@ struct Discovered {
 
 #[derive(Deserialize)]
 struct KeySet {
-    /// Read one by one, so that a key of a new kind does not take the others with it.
+    /// Each key is read separately, so that a key of a new kind does not make the others unreadable.
     keys: Vec<Value>,
 }
 
-/// A key that may sign, by an algorithm that is accepted. What it is for is taken from the key itself: a token's header is
-/// written by whoever made the token.
+/// A key that may sign, by an accepted algorithm. The key itself says what it is for. A token's header cannot: whoever made
+/// the token wrote it.
 fn key(jwk: Value) -> Option<Key> {
     let Jwk { common, algorithm } = serde_json::from_value(jwk).ok()?;
     let may_verify = common

@@ -1,4 +1,4 @@
-//! The keys of an issuer, kept so that the issuer is asked rarely and may be down for a while.
+//! A cache of an issuer's keys, so that the issuer is asked rarely and may be down for a while.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,23 +9,23 @@ use time::{Duration, OffsetDateTime};
 use crate::error::{VerifyError, invalid};
 use crate::issuer::{Issuer, Key};
 
-/// After this the keys are fetched again, so that a key that the issuer took back is refused.
+/// After this time the keys are fetched again, so that a key that the issuer withdrew is refused.
 const FRESH: Duration = Duration::hours(1);
 
-/// For so long the keys are used if the issuer cannot be asked for newer ones.
+/// How long the keys are used if the issuer cannot be asked for newer ones.
 const USABLE: Duration = Duration::hours(24);
 
-/// The issuer is asked no more often than this while there are keys. Otherwise anybody could have us ask for every request,
-/// by a key id that does not exist.
+/// The least time between two fetches while there are keys. Otherwise anybody could cause a fetch with every request, by a
+/// key id that does not exist.
 const PAUSE: Duration = Duration::minutes(1);
 
-/// The keys of an issuer. Every clock is the `now` of a call.
+/// The keys of an issuer. The only clock is the `now` of each call.
 #[derive(Debug)]
 pub(super) struct KeyCache {
     issuer: Issuer,
     known: Mutex<Known>,
-    /// Held during a fetch, so that there is one at a time. Only its first request and those without a key wait for it.
-    /// It has the place of the keys, once the issuer told it.
+    /// Held during a fetch, so that there is one at a time. Only its first request waits for it, and requests without a key.
+    /// It holds the address of the keys, once the issuer has told it.
     fetching: tokio::sync::Mutex<Option<Url>>,
 }
 
@@ -35,9 +35,9 @@ struct Known {
     keys: Option<Keys>,
     /// When a fetch last began.
     asked_at: Option<OffsetDateTime>,
-    /// How many fetches have ended, well or not.
+    /// How many fetches have ended, successfully or not.
     answers: u64,
-    /// Why the last fetch that ended brought nothing.
+    /// Why the last fetch failed, if it did.
     failure: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl KeyCache {
         }
     }
 
-    /// The key that a token says it is signed with.
+    /// The key that a token names as its signer.
     pub(super) async fn find(
         &self,
         kid: Option<&str>,
@@ -66,8 +66,8 @@ impl KeyCache {
         let mut known = self.known().clone();
         if !known.has(kid, now) || (known.is_old(now) && known.may_ask(now)) {
             let mut jwks_uri = self.fetching.lock().await;
-            // A fetch that ended meanwhile serves everybody who waited for it, even when it failed: one after the other
-            // they would all wait for an issuer that does not answer.
+            // A fetch that ended in the meantime serves everybody who waited for it, even if it failed. Otherwise they would
+            // wait, one after the other, for an issuer that does not answer.
             let current = self.known().clone();
             if current.answers == known.answers && current.may_ask(now) {
                 self.fetch(&mut jwks_uri, now).await;
@@ -78,7 +78,7 @@ impl KeyCache {
     }
 
     async fn fetch(&self, jwks_uri: &mut Option<Url>, now: OffsetDateTime) {
-        // Noted before, since a caller who goes away ends the fetch at any point.
+        // This is set before the fetch, since a caller who goes away ends the fetch at any point.
         self.known().asked_at = Some(now);
         let result = self.keys(jwks_uri).await;
         let mut known = self.known();
@@ -99,7 +99,7 @@ impl KeyCache {
     }
 
     async fn keys(&self, jwks_uri: &mut Option<Url>) -> anyhow::Result<Vec<Arc<Key>>> {
-        // Taken out: if the keys are not there any more, the next fetch asks where they are.
+        // The address is taken out. If the keys are not there any more, the next fetch asks for the address again.
         let url = match jwks_uri.take() {
             Some(url) => url,
             None => self.issuer.jwks_uri().await?,
@@ -110,13 +110,13 @@ impl KeyCache {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics halfway through a change, so what a panic left behind is whole.
+        // No panic can happen halfway through a change, so what a panic leaves behind is consistent.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Known {
-    /// Whether there are keys that a token may mean.
+    /// Whether there is a key that the token may mean.
     fn has(&self, kid: Option<&str>, now: OffsetDateTime) -> bool {
         self.usable(now).is_some_and(|keys| match kid {
             Some(_) => keys.all.iter().any(|key| key.id.as_deref() == kid),
@@ -124,14 +124,14 @@ impl Known {
         })
     }
 
-    /// Whether newer keys should be asked for.
+    /// Whether the keys should be fetched again.
     fn is_old(&self, now: OffsetDateTime) -> bool {
         self.keys
             .as_ref()
             .is_none_or(|keys| now - keys.fetched_at >= FRESH)
     }
 
-    /// Whether the issuer may be asked already.
+    /// Whether the issuer may be asked again yet.
     fn may_ask(&self, now: OffsetDateTime) -> bool {
         self.usable(now).is_none() || self.asked_at.is_none_or(|at| now - at >= PAUSE)
     }
@@ -153,7 +153,7 @@ impl Known {
             .collect();
         match (kid, named.as_slice()) {
             (_, []) => Err(match &self.failure {
-                // The key may be one that the issuer made since.
+                // The key may be one that the issuer has made since.
                 Some(failure) => unavailable(failure),
                 None => invalid("the JWT is signed with a key that the issuer does not have"),
             }),

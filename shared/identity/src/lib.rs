@@ -1,4 +1,4 @@
-//! Who is calling: a person whom an OIDC issuer vouches for by a JWT (RFC 7519). And how such a person signs in.
+//! Who is calling: a person whose identity an OIDC issuer asserts by a JWT (RFC 7519). Also how such a person signs in.
 
 mod claims;
 mod error;

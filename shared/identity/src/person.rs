@@ -1,4 +1,4 @@
-//! A person, and what it is in which organizations.
+//! A person, and the person's roles in organizations.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,14 +7,15 @@ use std::str::FromStr;
 use domain::organization::OrganizationId;
 use time::OffsetDateTime;
 
-/// A person whom the issuer vouched for.
+/// A person whose identity the issuer asserts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The issuer's id of the person, from the claim `sub`.
     pub subject: String,
-    /// The person's e-mail address, from the claim of this name, if the issuer gives it. It is to be shown, and proves nothing.
+    /// The person's e-mail address, from the claim `email`, if the issuer gives it. It is for display only, and proves
+    /// nothing.
     pub email: Option<String>,
-    /// Until when the issuer vouches for that.
+    /// When the issuer's assertion expires.
     pub expires_at: OffsetDateTime,
     /// The highest role in each organization.
     pub(crate) roles: BTreeMap<OrganizationId, Role>,
@@ -32,14 +33,14 @@ impl Identity {
     }
 }
 
-/// What somebody is in an organization. A higher role may do whatever a lower one may.
+/// A role in an organization. A higher role may do whatever a lower one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Looks.
+    /// Reads.
     Viewer,
     /// Changes reports.
     Editor,
-    /// Changes how the organization works, its webhooks among that.
+    /// Changes how the organization works, including its webhooks.
     Administrator,
     /// Owns the organization.
     Owner,

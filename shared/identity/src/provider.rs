@@ -13,11 +13,10 @@ use crate::issuer::Issuer;
 use crate::keys::KeyCache;
 use crate::person::Identity;
 
-/// How long a JWT may be, in bytes. API Gateway lets through no more than 10,240 bytes of all headers together, so no
-/// token that is meant for us is longer.
+/// The longest JWT, in bytes. API Gateway allows 10,240 bytes for all headers together, so no valid token is longer.
 const MAX_JWT_BYTES: usize = 16 * 1024;
 
-/// Verifies JWTs of one issuer. Clones share what is known of the issuer's keys.
+/// Verifies JWTs of one issuer. Clones share the cache of the issuer's keys.
 #[derive(Clone, Debug)]
 pub struct IdentityProvider {
     shared: Arc<Shared>,
@@ -30,10 +29,10 @@ struct Shared {
 }
 
 impl IdentityProvider {
-    /// A provider that has not asked its issuer yet: it does when the first token comes.
+    /// A provider that has not asked its issuer yet. It does so when the first token comes.
     ///
     /// # Errors
-    /// An issuer that is not an https URL (or http on loopback), an empty audience or roles claim.
+    /// The issuer is not an https URL (or http on loopback), or the audience or the roles claim is empty.
     pub fn new(options: IdentityOptions) -> anyhow::Result<Self> {
         anyhow::ensure!(!options.audience.is_empty(), "the audience is empty");
         anyhow::ensure!(
@@ -46,19 +45,13 @@ impl IdentityProvider {
         })
     }
 
-    /// The person behind a JWT.
-    ///
-    /// # Errors
-    /// See [`VerifyError`].
+    /// The person whom a JWT identifies.
     pub async fn verify(&self, jwt: &str, now: OffsetDateTime) -> Result<Identity, VerifyError> {
         let claims = self.claims(jwt, now).await?;
         claims::identity(&claims, &self.shared.options, now)
     }
 
-    /// The person behind a JWT that the issuer gave in answer to the request with this nonce.
-    ///
-    /// # Errors
-    /// See [`VerifyError`].
+    /// The person whom a JWT identifies. The issuer gave the JWT in answer to the request with this nonce.
     pub async fn verify_answer(
         &self,
         jwt: &str,
@@ -70,7 +63,7 @@ impl IdentityProvider {
         claims::identity(&claims, &self.shared.options, now)
     }
 
-    /// What a JWT says, when its signature is the issuer's. The rest of it is not looked at.
+    /// The claims of a JWT with a valid signature of the issuer's. Nothing else is checked.
     async fn claims(
         &self,
         jwt: &str,
@@ -82,12 +75,12 @@ impl IdentityProvider {
             )));
         }
         let header = jsonwebtoken::decode_header(jwt).map_err(|_| not_a_jwt())?;
-        // The header is not verified yet, so it only narrows what is accepted. Refused here, it costs no request to
-        // the issuer.
+        // The header is not verified yet, so it can only narrow what is accepted. A refusal here costs no request to the
+        // issuer.
         if !ALGORITHMS.contains(&header.alg) {
             return Err(not_a_jwt());
         }
-        // RFC 7515, section 4.1.11: whoever does not understand what is critical must refuse. Nothing is understood.
+        // RFC 7515, section 4.1.11: a critical header that is not understood must be refused. None is understood here.
         if header.crit.is_some() {
             return Err(invalid("the JWT has the header 'crit'"));
         }
@@ -103,7 +96,7 @@ impl IdentityProvider {
                     ErrorKind::InvalidSignature => {
                         invalid("the JWT's signature is not the issuer's")
                     }
-                    // The header could be read above.
+                    // The header has been parsed above.
                     ErrorKind::Json(_) => {
                         invalid("the JWT's claims are not of the form of RFC 7519")
                     }
@@ -113,11 +106,11 @@ impl IdentityProvider {
     }
 }
 
-/// The algorithms that may sign: the ones that issuers use. Neither can be mistaken for one with a shared secret.
+/// The accepted signature algorithms: the ones that issuers use. Neither can be confused with one that uses a shared secret.
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::RS256, Algorithm::ES256];
 
-/// Only the signature, by the one algorithm that the key is for. The library reads claims by its own clock and accepts an
-/// `iss` that is a list, so they are looked at in `claims`.
+/// Validates the signature only, by the one algorithm that the key is for. The library would check claims by its own clock,
+/// and accepts an `iss` that is a list, so `claims` checks them.
 fn signature_by(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();

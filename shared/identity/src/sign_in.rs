@@ -1,6 +1,6 @@
-//! Signing in with an issuer: the authorization code flow of OIDC Core 1.0, section 3.1, with PKCE (RFC 7636).
+//! Sign-in with an issuer: the authorization code flow of OIDC Core 1.0, section 3.1, with PKCE (RFC 7636).
 //!
-//! Nothing is kept here. What a request for a sign-in has to remember is [`Attempt`], and what came of it [`Tokens`].
+//! Nothing is stored here. [`Attempt`] is what a request for a sign-in has to remember, and [`Tokens`] are its result.
 
 use std::fmt;
 
@@ -14,12 +14,12 @@ use tokio::sync::OnceCell;
 
 use crate::issuer::{Endpoints, Issuer};
 
-/// As many random bits as a session's.
+/// As many random bits as a session's secret has.
 const RANDOM_BYTES: usize = 32;
-/// The scopes that are asked for. A refresh token comes with them where the issuer gives one to this client.
+/// The requested scopes. A refresh token comes with them if the issuer gives one to this client.
 const SCOPE: &str = "openid email";
 
-/// One of an issuer's clients, as which people sign in.
+/// A client of the issuer, as which people sign in.
 #[derive(Debug)]
 pub struct SignIn {
     issuer: Issuer,
@@ -39,14 +39,14 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-/// What a request for a sign-in has to remember until its answer comes: it is the browser's that asked.
+/// What a request for a sign-in has to remember until its answer comes. The browser that made the request keeps it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Comes back with the code, so that an answer that nobody asked for is noticed.
+    /// Comes back with the code, so that an unrequested answer is noticed.
     pub state: String,
     /// Comes back in the ID token.
     pub nonce: String,
-    /// Shows the token endpoint that it is who has asked (RFC 7636).
+    /// Proves to the token endpoint that the same client made the request (RFC 7636).
     pub verifier: String,
 }
 
@@ -56,12 +56,12 @@ impl fmt::Debug for Attempt {
     }
 }
 
-/// What the issuer gives for a code, or for a refresh token. `Debug` does not show it.
+/// What the issuer gives for a code or for a refresh token. `Debug` does not show it.
 #[derive(Clone, Deserialize)]
 pub struct Tokens {
-    /// Who it is, as a JWT that is still to be verified.
+    /// The person, as a JWT that is not verified yet.
     pub id_token: String,
-    /// By which there is another one, if the issuer gives any.
+    /// The refresh token, if the issuer gives one.
     #[serde(default)]
     pub refresh_token: Option<String>,
 }
@@ -75,10 +75,10 @@ impl fmt::Debug for Tokens {
 /// Why there are no tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    /// The issuer says that the code or the refresh token is not good, or not any more.
+    /// The issuer says that the code or the refresh token is not valid, or not any more.
     #[error("the issuer refuses it: {0}")]
     Refused(String),
-    /// The issuer cannot be asked, or answers something else.
+    /// The issuer cannot be reached, or gives an unexpected answer.
     #[error("the issuer cannot be asked")]
     Unavailable(#[source] anyhow::Error),
 }
@@ -89,7 +89,7 @@ struct Refusal {
 }
 
 impl Attempt {
-    /// A new one.
+    /// A new attempt with random values.
     ///
     /// # Errors
     /// The operating system gives no random bytes.
@@ -103,10 +103,10 @@ impl Attempt {
 }
 
 impl SignIn {
-    /// Signing in with this issuer as this client. It is asked where people sign in when the first of them wants to.
+    /// Sign-in with this issuer as this client. The issuer is asked for its endpoints when somebody first signs in.
     ///
     /// # Errors
-    /// See [`IdentityProvider::new`](crate::IdentityProvider::new).
+    /// The issuer is not an https URL (or http on loopback).
     pub fn new(
         issuer: &str,
         client: impl Into<String>,
@@ -121,7 +121,7 @@ impl SignIn {
         })
     }
 
-    /// Learns where the issuer is asked, which takes a request the first time.
+    /// Asks the issuer for its endpoints, which takes a request the first time.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -129,7 +129,7 @@ impl SignIn {
         self.endpoints().await.map(|_| ())
     }
 
-    /// The address at which a person signs in. From there the browser comes to `redirect_uri`.
+    /// The address at which a person signs in. From there the browser goes to `redirect_uri`.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -149,9 +149,6 @@ impl SignIn {
     }
 
     /// The tokens for a code.
-    ///
-    /// # Errors
-    /// See [`SignInError`].
     pub async fn redeem(
         &self,
         code: &str,
@@ -167,10 +164,7 @@ impl SignIn {
         .await
     }
 
-    /// New tokens. Some issuers give another refresh token each time, after which the one before is not good any more.
-    ///
-    /// # Errors
-    /// See [`SignInError`].
+    /// New tokens. Some issuers give another refresh token each time, which invalidates the one before.
     pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, SignInError> {
         self.tokens(&[
             ("grant_type", "refresh_token"),
@@ -179,7 +173,7 @@ impl SignIn {
         .await
     }
 
-    /// Has the issuer forget a refresh token (RFC 7009). One without such an endpoint lets it expire.
+    /// Revokes a refresh token at the issuer (RFC 7009). At an issuer without such an endpoint the token expires by itself.
     ///
     /// # Errors
     /// `Unavailable`.
@@ -199,8 +193,8 @@ impl SignIn {
         Err(SignInError::Unavailable(error))
     }
 
-    /// The address at which the person signs out of the issuer too, and from which the browser comes to `back`; `None` where the
-    /// issuer has none (OIDC RP-Initiated Logout 1.0).
+    /// The address at which the person also signs out of the issuer. From there the browser goes to `back`. `None` if the
+    /// issuer has no such address (OIDC RP-Initiated Logout 1.0).
     ///
     /// # Errors
     /// `Unavailable`.
@@ -214,7 +208,7 @@ impl SignIn {
         if self.is_cognito() {
             query.append_pair("logout_uri", back);
         } else {
-            // Without `id_token_hint`: the token names the person's organizations, and an address is kept by the browser.
+            // Without `id_token_hint`: the token names the person's organizations, and the browser keeps addresses.
             query.append_pair("post_logout_redirect_uri", back);
         }
         drop(query);
@@ -235,14 +229,14 @@ impl SignIn {
         let (status, body) = self.post(url, form).await?;
         let read = || -> anyhow::Result<Tokens> {
             anyhow::ensure!(status.is_success(), "the answer is {status}");
-            // What serde says might repeat a part of a token.
+            // The message of serde might repeat a part of a token.
             let tokens = serde_json::from_slice(&body).ok();
             tokens.context("the answer has no ID token")
         };
         let refusal: Option<Refusal> = serde_json::from_slice(&body).ok();
         let refused = refusal.filter(|_| matches!(status.as_u16(), 400 | 401));
         match refused {
-            // That is about us, not about the person: the client's secret is another one.
+            // This is our fault and not the person's: the client's secret is wrong.
             Some(Refusal { error }) if error == "invalid_client" => {
                 let error = anyhow::anyhow!("POST {url}: the issuer does not know the client");
                 return Err(SignInError::Unavailable(error));

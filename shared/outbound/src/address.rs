@@ -1,7 +1,7 @@
-//! Which addresses a request may go to.
+//! The addresses that a request may go to.
 //!
-//! An administrator chooses the URL and we are the ones who call it. Without this check, a URL could make us call what
-//! only we can reach: the machine itself, its neighbours, a cloud's metadata service.
+//! An administrator chooses the URL, and we call it. Without this check, a URL could make us call what only we can reach: the
+//! machine itself, its neighbours, a cloud's metadata service.
 
 use std::error::Error;
 use std::fmt;
@@ -13,9 +13,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Whether the address belongs to the public Internet.
 ///
-/// Of IPv4 that is everything but the special blocks and one address. Of IPv6 it is only what is handed out as global
-/// unicast, so every form that carries an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) is refused without
-/// being unpacked.
+/// Of IPv4, every address is public except the special blocks and one further address. Of IPv6, only addresses assigned as
+/// global unicast are. So every form that carries an IPv4 address (mapped, compatible, NAT64, 6to4, Teredo) is refused
+/// without being unpacked.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| block.contains(&address)),
@@ -26,8 +26,8 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The blocks that are not public, of IANA's registry of special-purpose IPv4 addresses and its registry of the whole
-/// space. 192.0.0.0/24 has two public anycast addresses, neither of them of web servers.
+/// The blocks that are not public, from IANA's registry of special-purpose IPv4 addresses and its registry of the whole
+/// space. 192.0.0.0/24 has two public anycast addresses, but neither is a web server's.
 ///
 /// The last one is no block of IANA's: 168.63.129.16 lies among public addresses, and on every machine of Azure it is the
 /// machine's own host, which hands out its configuration
@@ -77,8 +77,8 @@ const fn v6(first: Ipv6Addr, prefix: u8) -> Ipv6Net {
 pub enum AddressPolicy {
     /// Public addresses only.
     Public,
-    /// Also 127.0.0.0/8 and `::1`. For the local stack and for tests only, and chosen by an argument in code: what
-    /// configuration can switch on, a mistake in configuration switches on too.
+    /// Also 127.0.0.0/8 and `::1`. This is only for the local stack and for tests. An argument in code chooses it, since a
+    /// mistake in configuration could switch on what configuration can.
     PublicAndLoopback,
 }
 
@@ -89,7 +89,7 @@ impl AddressPolicy {
     }
 }
 
-/// A name has addresses, and none of them may be called.
+/// A name has addresses, but none of them may be called.
 #[derive(Debug, thiserror::Error)]
 #[error("{host} has no public address")]
 pub struct AddressRefused {
@@ -97,7 +97,7 @@ pub struct AddressRefused {
     pub host: String,
 }
 
-/// A name has no address, or it could not be asked for.
+/// A name has no address, or the resolver could not be asked.
 #[derive(Debug, thiserror::Error)]
 #[error("{host} does not resolve: {reason}")]
 pub struct NotResolved {
@@ -105,22 +105,22 @@ pub struct NotResolved {
     pub host: String,
     /// What the resolver said.
     pub reason: String,
-    /// The resolver's own error. It tells when this machine has too few open files to ask.
+    /// The resolver's own error. It shows when this machine has too few file descriptors to ask.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 /// Resolves names to allowed addresses only.
 ///
-/// As the resolver of an HTTP client it has the last word: the client connects to the very addresses that were checked,
-/// so a name that answers otherwise the next time it is asked gains nothing.
+/// It is the resolver of the HTTP client, which connects to the very addresses that were checked. So a name that resolves
+/// differently the next time gains nothing.
 pub struct GuardedResolver {
     inner: Arc<dyn Resolve>,
     policy: AddressPolicy,
 }
 
 impl GuardedResolver {
-    /// Lets through what `policy` allows of the answers of `inner`.
+    /// Passes on those of `inner`'s answers that `policy` allows.
     pub fn new(inner: Arc<dyn Resolve>, policy: AddressPolicy) -> Self {
         Self { inner, policy }
     }
@@ -156,7 +156,7 @@ impl Resolve for GuardedResolver {
             let allowed: Vec<SocketAddr> = found
                 .into_iter()
                 .filter(|address| policy.allows(address.ip()))
-                // 0 stands for the URL's port, which no answer about a name may change.
+                // 0 stands for the URL's port. No answer about a name may change it.
                 .map(|address| SocketAddr::new(address.ip(), 0))
                 .collect();
             if allowed.is_empty() {
@@ -175,7 +175,7 @@ impl fmt::Debug for GuardedResolver {
     }
 }
 
-/// Asks the operating system.
+/// Asks the operating system to resolve names.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemResolver;
 

@@ -1,4 +1,4 @@
-//! What messages look like: their bodies by format, and the headers that every attempt gets.
+//! The messages: their bodies by format, and the headers of every attempt.
 
 pub mod batch;
 pub mod codescoring;
@@ -31,7 +31,7 @@ const SONAR_PROJECT: HeaderName = HeaderName::from_static("x-sonarqube-project")
 const PRODUCT: &str = "SonarQube-Reports/";
 const USER_AGENT: &str = concat!("SonarQube-Reports/", env!("CARGO_PKG_VERSION"));
 
-/// Messages of a format that tell of these changes, in their order; as few as its limits allow.
+/// The messages of a format that tell of these changes, in their order. There are as few as the format's limits allow.
 pub fn messages(
     format: Format,
     org: OrganizationId,
@@ -44,16 +44,16 @@ pub fn messages(
     }
 }
 
-/// A message on its way.
+/// A message to send.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// The `webhook-id`: the same in every attempt.
+    /// The `webhook-id`, which is the same in every attempt: the receiver's idempotency key.
     pub id: String,
     /// The `X-Webhook-Event`.
     pub events: String,
     /// The `X-SonarQube-Project`.
     pub project: Option<String>,
-    /// Through how many stacks of this product what it tells of has come before.
+    /// How many stacks of this product the changes came through before.
     pub hops: u32,
     /// The body.
     pub body: Bytes,
@@ -85,10 +85,11 @@ impl Outgoing {
 
     /// The headers of an attempt at this time, signed with every secret that signs then.
     ///
-    /// Ours win over the administrator's own, which are refused before they could be named like one of ours.
+    /// Our headers override the administrator's own. A header of an administrator's that is named like one of ours is refused
+    /// when it is set.
     pub fn headers(&self, settings: &Settings, now: OffsetDateTime) -> anyhow::Result<HeaderMap> {
         let seconds = now.unix_timestamp();
-        // CodeScoring's receivers know nothing of SonarQube.
+        // Receivers of CodeScoring's calls do not know SonarQube.
         let is_sonar = settings.wanted.format != Format::Codescoring;
         let signatures: Vec<String> = settings
             .secrets
@@ -106,7 +107,7 @@ impl Outgoing {
         if let Some(secret) = &settings.secrets.secret {
             headers.insert(WEBHOOK_SIGNATURE, signatures.join(" ").parse()?);
             if is_sonar {
-                // This header has room for one signature only, so it is that of the current secret.
+                // This header has room for one signature only, so the current secret signs it.
                 headers.insert(SONAR_SIGNATURE, secret.sign_body(&self.body).parse()?);
             }
         }
@@ -115,7 +116,7 @@ impl Outgoing {
             value.set_sensitive(true);
             headers.insert(TOKEN_HEADER, value);
         }
-        // SonarQube's keys fit into a header; what else somebody may call one does not.
+        // SonarQube's keys fit into a header. Other names of a project may not.
         if is_sonar && let Some(Ok(project)) = self.project.as_ref().map(|it| it.parse()) {
             headers.insert(SONAR_PROJECT, project);
         }
@@ -130,11 +131,11 @@ impl Outgoing {
     }
 }
 
-/// Whether a header is ours to set, or would change how the message is understood on its way.
+/// Whether only we may set a header, or whether it would change how the message is understood on its way.
 ///
 /// The name is in lower case.
 pub fn is_reserved(name: &str) -> bool {
-    // CGI and what came after it know `-` and `_` as one and the same (RFC 3875, section 4.1.18).
+    // CGI and its successors treat `-` and `_` alike (RFC 3875, section 4.1.18).
     let name = name.replace('_', "-");
     RESERVED.contains(&name.as_str())
         || RESERVED_PREFIXES
@@ -142,9 +143,9 @@ pub fn is_reserved(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// Whole names, by why they are reserved.
+/// Reserved names, grouped by the reason.
 const RESERVED: &[&str] = &[
-    // The connection and the framing of the message, which are the client's (RFC 9110, sections 7.6.1, 7.7 and 10.1).
+    // The connection and the framing of the message, which belong to the client (RFC 9110, sections 7.6.1, 7.7 and 10.1).
     "connection",
     "date",
     "expect",
@@ -154,16 +155,16 @@ const RESERVED: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-    // What we say of ourselves. By the last one we also know our own messages when they come back to us.
+    // What we say of ourselves. By the last one we also recognize our own messages when they come back to us.
     "accept-encoding",
     "from",
     "range",
     HOPS_HEADER,
     "user-agent",
-    // The state of a browser, which we are not; the second one belongs into answers.
+    // The state of a browser, which we are not. The second one belongs in answers.
     "cookie",
     "set-cookie",
-    // Who called before: proxies and the servers behind them believe it, and may let in whom it names (RFC 7239).
+    // Who called before. Proxies and the servers behind them believe it, and may admit whoever it names (RFC 7239).
     "client-ip",
     "do-connecting-ip",
     "fastly-client-ip",
@@ -181,15 +182,15 @@ const RESERVED: &[&str] = &[
     "x-remote-addr",
     "x-remote-ip",
     "x-true-client-ip",
-    // Whom a proxy has let in, as it tells the server behind it.
+    // Whom a proxy has admitted, as it tells the server behind it.
     "remote-user",
     "x-remote-user",
-    // Another path or method than the request line's, past whatever has checked that one.
+    // Another path or method than the request line's, which bypasses a check of the request line.
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
     "x-rewrite-url",
-    // By these, networks for delivery and tracing find loops and follow requests (RFC 8586, W3C Trace Context).
+    // Delivery and tracing networks find loops and follow requests by these (RFC 8586, W3C Trace Context).
     "b3",
     "baggage",
     "cdn-loop",
@@ -197,19 +198,20 @@ const RESERVED: &[&str] = &[
     "tracestate",
 ];
 
-/// Beginnings of names, by why they are reserved.
+/// Reserved prefixes of names, grouped by the reason.
 const RESERVED_PREFIXES: &[&str] = &[
     // The body is ours.
     "content-",
-    // For the next proxy, and for what only browsers say (RFC 9110, section 11.7; Fetch, "Forbidden request-header").
+    // Headers for the next proxy, and headers that only browsers send (RFC 9110, section 11.7; Fetch, "Forbidden
+    // request-header").
     "access-control-",
     "proxy-",
     "sec-",
-    // Ours, and those of SonarQube that we set.
+    // Our headers, and those of SonarQube that we set.
     "webhook-",
     "x-sonar",
     "x-webhook-",
-    // What proxies and clouds add, and what stands behind them believes.
+    // What proxies and clouds add, and the servers behind them believe.
     "cf-",
     "cloudfront-",
     "ssl-client-",
@@ -234,8 +236,8 @@ const RESERVED_PREFIXES: &[&str] = &[
     "x-webauth-",
 ];
 
-/// Whether a request came from one of us: a message that a webhook sends, also where its own headers or what stands between
-/// have changed a part of them.
+/// Whether a request is a message of a webhook of ours. It is recognized even if the webhook's own headers or a proxy have
+/// changed a part of it.
 pub fn is_ours(headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
     headers.contains_key(WEBHOOK_ID)
@@ -243,13 +245,13 @@ pub fn is_ours(headers: &HeaderMap) -> bool {
         || agent.is_some_and(|agent| agent.starts_with(PRODUCT.as_bytes()))
 }
 
-/// The names of events as they stand in `X-Webhook-Event`: a list (RFC 9110, section 5.6.1), almost always of one.
+/// The names of events for `X-Webhook-Event`: a list (RFC 9110, section 5.6.1), almost always of one name.
 pub fn event_names(events: &BTreeSet<Event>) -> String {
     let names: Vec<&str> = events.iter().map(Event::as_str).collect();
     names.join(", ")
 }
 
-/// Headers as they may be shown: what is a secret is masked.
+/// Headers in a form that may be shown: secrets are masked.
 pub(crate) fn shown(headers: &HeaderMap) -> BTreeMap<String, String> {
     headers
         .iter()

@@ -1,5 +1,5 @@
-//! The one way to an address that somebody else chose: which addresses are allowed, the client that calls no others, and
-//! what is sent there.
+//! The only way to an address that somebody else chose: the addresses that are allowed, the client that calls no others, and
+//! the messages.
 
 pub mod address;
 pub mod format;

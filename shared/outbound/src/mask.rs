@@ -1,10 +1,10 @@
-//! Hides in an answer what of the request is secret: many a receiver shows in its error page what it was sent, and more
-//! people may read that than may know the secret.
+//! Masks in an answer the secrets of the request. Many receivers show in an error page what they received, and more people
+//! may read that page than may know the secret.
 //!
-//! A secret is found as it was sent, and as a receiver writes it into JSON, HTML, a URL or a form, also when one of these
-//! stands within another. So the text is read in several ways, each with other escapes undone, instead of being searched
-//! for each way to write a secret: of those there are many, as an escape may be written in several ways, and as every
-//! program has its own view of what needs one.
+//! A secret is found in the form in which it was sent. It is also found as a receiver writes it into JSON, HTML, a URL or a
+//! form, even if one of these is within another. The text is read in several ways, each with other escapes decoded. The
+//! alternative, a search for each spelling of a secret, has too many spellings: an escape may be written in several ways, and
+//! every program has its own view of what needs one.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,16 +14,16 @@ use domain::webhook::url::{MASK, WebhookUrl};
 use memchr::memmem;
 use reqwest::Request;
 
-/// In bytes. What is shorter occurs in texts that have nothing to do with it.
+/// In bytes. A shorter text occurs in answers that have nothing to do with it.
 const SHORTEST: usize = 6;
-/// How many escapes one within the other are undone: a page or a document within another is common, and no more than that.
+/// How many nested escapes are decoded. A document within another is common, but not more than that.
 const LAYERS: usize = 2;
 
-/// What of a request is secret. `Debug` does not show it.
+/// The secrets of a request. `Debug` does not show them.
 pub(crate) struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// The values of headers that are marked as secret, what is secret in the URL, and what the message is signed with.
+    /// The values of headers that are marked as secret, the secrets in the URL, and the secrets that sign the message.
     pub(crate) fn of<'a>(
         request: &Request,
         url: &WebhookUrl,
@@ -32,10 +32,11 @@ impl Secrets {
         let headers = request.headers().values();
         let headers = headers.filter(|value| value.is_sensitive());
         let headers = headers.filter_map(|value| value.to_str().ok());
-        // Whole, and without its first word: a receiver may repeat a token without its scheme, which is no secret.
+        // Whole, and without its first word: a receiver may repeat a token without its scheme, and the scheme is not a
+        // secret.
         let without_scheme = |value| str::split_once(value, ' ').map(|(_, rest)| rest);
         let headers = headers.flat_map(|value| std::iter::once(value).chain(without_scheme(value)));
-        // A user without a password is taken for a token.
+        // A user without a password may be a token.
         let of_url = url.basic_auth().map(
             |(user, password)| {
                 if password.is_empty() { user } else { password }
@@ -48,7 +49,7 @@ impl Secrets {
         Self(all.filter(|secret| secret.len() >= SHORTEST).collect())
     }
 
-    /// The text with `***` in place of each secret, and of the beginning of one where the text was cut in its midst.
+    /// The text with `***` in place of each secret, and in place of the beginning of a secret that the end of the text cuts.
     pub(crate) fn mask(&self, text: &str) -> String {
         let mut hidden = Vec::new();
         Reading::of(text).search(&self.0, LAYERS, &mut hidden);
@@ -62,7 +63,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// The text with [`MASK`] in place of what is in these ranges. Of secrets that overlap all is hidden.
+/// The text with [`MASK`] in place of these ranges. Ranges that overlap are hidden as one.
 fn without(text: &str, mut hidden: Vec<Range<usize>>) -> String {
     hidden.sort_by_key(|range| range.start);
     let mut masked = String::with_capacity(text.len());
@@ -78,20 +79,20 @@ fn without(text: &str, mut hidden: Vec<Range<usize>>) -> String {
     masked
 }
 
-/// A text with some escapes undone.
+/// A text with some escapes decoded.
 struct Reading {
-    /// Not always UTF-8: a percent escape stands for one byte.
+    /// It is not always UTF-8: a percent escape stands for one byte.
     bytes: Vec<u8>,
-    /// Where in the text that begins which each byte was made of; and at last, where that of the last one ends.
+    /// Where each byte comes from in the original text, and last where the source of the last byte ends.
     origins: Vec<usize>,
     /// Where the text ends. An escape that is cut there is not in `bytes`.
     end: usize,
 }
 
 impl Reading {
-    /// The text as it is.
+    /// The text without decoding.
     fn of(text: &str) -> Self {
-        // What was cut within a character.
+        // It was cut within a character.
         let whole = text.strip_suffix(char::REPLACEMENT_CHARACTER);
         let bytes = whole.unwrap_or(text).as_bytes();
         Self {
@@ -101,7 +102,7 @@ impl Reading {
         }
     }
 
-    /// Finds secrets in this reading, and in those with up to `layers` more escapes undone.
+    /// Finds secrets in this reading, and in readings with up to `layers` more escapes decoded.
     fn search(&self, secrets: &[String], layers: usize, hidden: &mut Vec<Range<usize>>) {
         for secret in secrets {
             self.find(secret.as_bytes(), hidden);
@@ -152,10 +153,10 @@ impl Reading {
     }
 }
 
-/// Undoes the escape that some bytes begin with: appends what it stands for, and gives its length.
+/// Decodes the escape at the beginning of some bytes: appends what it stands for, and gives its length.
 type Escape = fn(&[u8], &mut Vec<u8>) -> Result<usize, Not>;
 
-/// Each with a byte without which there is none of them.
+/// Each with a byte that all its escapes begin with.
 const ESCAPES: [(u8, Escape); 4] = [
     (b'\\', backslash),
     (b'&', entity),
@@ -163,16 +164,16 @@ const ESCAPES: [(u8, Escape); 4] = [
     (b'+', form),
 ];
 
-/// What bytes are.
+/// What the bytes are, if not an escape.
 #[derive(Debug)]
 enum Not {
     AnEscape,
-    /// They may begin one, and end before it does.
+    /// They may begin an escape, but end before it does.
     AllOfIt,
 }
 
-/// As in JSON (RFC 8259, section 7), also as PHP writes it, with `\/`; and as in JavaScript, with `\'` and `\x2f`. Those
-/// for control characters, such as `\n`, are in no secret.
+/// Escapes of JSON (RFC 8259, section 7), including PHP's `\/`, and of JavaScript, with `\'` and `\x2f`. Escapes for control
+/// characters, such as `\n`, are left: no secret has control characters.
 fn backslash(bytes: &[u8], decoded: &mut Vec<u8>) -> Result<usize, Not> {
     let escaped = after(b"\\", bytes)?;
     match escaped {
@@ -183,7 +184,7 @@ fn backslash(bytes: &[u8], decoded: &mut Vec<u8>) -> Result<usize, Not> {
                 push(char::from_u32(first), decoded)?;
                 return Ok(6);
             }
-            // What needs more than 16 bits is written as two (RFC 8259, section 7).
+            // A character that needs more than 16 bits is written as two escapes (RFC 8259, section 7).
             let second = hexadecimal(after(b"\\u", &digits[4..])?, 4)?;
             let units = [first, second].map(|unit| unit as u16);
             let char = char::decode_utf16(units).next();
@@ -202,9 +203,9 @@ fn backslash(bytes: &[u8], decoded: &mut Vec<u8>) -> Result<usize, Not> {
     }
 }
 
-/// As in HTML and XML: by number, and by the names that both have.
+/// Escapes of HTML and XML: by number, and by the names that both have.
 fn entity(bytes: &[u8], decoded: &mut Vec<u8>) -> Result<usize, Not> {
-    /// Of what stands between `&` and `;`, in bytes: room for some zeros before the largest number.
+    /// The longest text between `&` and `;`, in bytes, with room for some zeros before the largest number.
     const LONGEST: usize = 12;
     let name = after(b"&", bytes)?;
     let name = &name[..name.len().min(LONGEST + 1)];
@@ -230,14 +231,14 @@ fn entity(bytes: &[u8], decoded: &mut Vec<u8>) -> Result<usize, Not> {
     Ok(length + 2)
 }
 
-/// As in a URL (RFC 3986, section 2.1).
+/// Escapes of a URL (RFC 3986, section 2.1).
 fn percent(bytes: &[u8], decoded: &mut Vec<u8>) -> Result<usize, Not> {
     let digits = after(b"%", bytes)?;
     decoded.push(hexadecimal(digits, 2)? as u8);
     Ok(3)
 }
 
-/// As in a form (`application/x-www-form-urlencoded`).
+/// Escapes of a form (`application/x-www-form-urlencoded`).
 fn form(bytes: &[u8], decoded: &mut Vec<u8>) -> Result<usize, Not> {
     if bytes.starts_with(b"+") {
         decoded.push(b' ');
@@ -247,7 +248,7 @@ fn form(bytes: &[u8], decoded: &mut Vec<u8>) -> Result<usize, Not> {
     }
 }
 
-/// The bytes behind this beginning.
+/// The bytes after this prefix.
 fn after<'a>(beginning: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Not> {
     bytes
         .strip_prefix(beginning)
@@ -258,7 +259,7 @@ fn after<'a>(beginning: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Not> {
         })
 }
 
-/// The number that the first so many bytes are.
+/// The number that the first `count` bytes are.
 fn hexadecimal(bytes: &[u8], count: usize) -> Result<u32, Not> {
     let digits = &bytes[..bytes.len().min(count)];
     if !digits.iter().all(u8::is_ascii_hexdigit) {

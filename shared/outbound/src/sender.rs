@@ -1,12 +1,13 @@
-//! The one client by which anything leaves for an address that an administrator chose.
+//! The only client that calls an address which an administrator chose.
 //!
-//! *Invariant:* what is not allowed by the [`AddressPolicy`] is never connected to. A name is checked inside the
-//! client's resolver, where the addresses that it connects to come from. An address in the URL never reaches a resolver,
-//! so it is checked before every request. Nothing else can lead elsewhere: no redirect is followed and no proxy is asked.
+//! *Invariant:* the client never connects to an address that the [`AddressPolicy`] does not allow. A name is checked inside
+//! the client's resolver, which gives the addresses that the client connects to. An address in the URL never reaches a
+//! resolver, so it is checked before every request. Nothing else can lead elsewhere: the client follows no redirect and uses
+//! no proxy.
 //!
 //! *Invariant:* one deadline covers resolving, connecting, headers and body, and no more of a body is read than is kept. A
-//! 2xx is success as soon as its headers are there: a body that does not end, or breaks off, takes nothing back. The
-//! receiver has the message, and would only get it again.
+//! 2xx is a success as soon as its headers have come, even if its body does not end or breaks off. The receiver has the
+//! message, and would only get it again.
 
 use std::error::Error;
 use std::io;
@@ -36,15 +37,15 @@ use crate::address::{AddressPolicy, AddressRefused, GuardedResolver, NotResolved
 use crate::format::shown;
 use crate::mask::Secrets;
 
-/// SonarQube's: a receiver of its webhooks has as long.
+/// SonarQube's deadline: a receiver of its webhooks has as long.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A connection that is idle for longer is not used again. A Lambda function is frozen between two invocations and does
-/// not see that the other side closed a connection meanwhile; a message sent on such a connection would fail for nothing.
+/// A connection that is idle for longer is not used again. A Lambda function is frozen between two invocations, and does not
+/// notice when the other side closes a connection in the meantime. A message on such a connection would fail for no reason.
 const IDLE: Duration = Duration::from_secs(5);
-/// So long the body of an answer 2xx is waited for.
+/// How long the body of a 2xx answer is waited for.
 const SHOWN: Duration = Duration::from_secs(1);
-/// So long [`Sender::check`] waits for a name: a person waits for its answer.
+/// How long [`Sender::check`] waits for a name to resolve. A person waits for its answer.
 const CHECK: Duration = Duration::from_secs(3);
 
 /// Sends messages to receivers.
@@ -60,16 +61,16 @@ pub struct Sender {
 /// What a [`Sender`] may do.
 #[derive(Clone, Copy, Debug)]
 pub struct SenderOptions {
-    /// Where it may send to.
+    /// The addresses that it may send to.
     pub addresses: AddressPolicy,
     /// Whether it may send without TLS.
     pub plain_http: bool,
-    /// How long one exchange may take, all in all. [`DEADLINE`] outside of tests.
+    /// How long one exchange may take as a whole. It is [`DEADLINE`] except in tests.
     pub deadline: Duration,
 }
 
 impl SenderOptions {
-    /// What a function on AWS may do: send to public addresses only, within [`DEADLINE`].
+    /// The options on AWS: public addresses only, within [`DEADLINE`].
     pub fn public(plain_http: bool) -> Self {
         Self {
             addresses: AddressPolicy::Public,
@@ -79,7 +80,7 @@ impl SenderOptions {
     }
 }
 
-/// A client that reaches only what `resolver` allows, whatever else happens: it follows no redirect, asks no proxy, and repeats nothing.
+/// A client that reaches only what `resolver` allows. It follows no redirect, uses no proxy, and repeats no request.
 fn guarded(resolver: Arc<GuardedResolver>) -> anyhow::Result<ClientBuilder> {
     Ok(Client::builder()
         .tls_backend_preconfigured(tls::client_config()?)
@@ -87,17 +88,17 @@ fn guarded(resolver: Arc<GuardedResolver>) -> anyhow::Result<ClientBuilder> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .referer(false)
-        // When to try again is not the client's decision.
+        // The client does not decide when to try again.
         .retry(reqwest::retry::never()))
 }
 
-/// Why a URL is never sent to. The messages are for who wrote the URL.
+/// Why nothing is sent to a URL. The messages are for whoever wrote the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum Refused {
-    /// See the message.
     #[error("plain http is refused: anyone on the way can read and change the message; use https")]
     PlainHttp,
-    /// Said of an address as of a name, and not what the name resolves to: that may be nobody's business outside.
+    /// The message does not say what a name resolves to, since outsiders may have no right to know that.
     #[error("{host} is not a public address, and nothing is sent to any other")]
     Address {
         /// The name or the address.
@@ -106,12 +107,12 @@ pub enum Refused {
 }
 
 impl Sender {
-    /// A sender that asks the operating system for names.
+    /// A sender that asks the operating system to resolve names.
     pub fn new(options: SenderOptions) -> anyhow::Result<Self> {
         Self::with_resolver(options, Arc::new(SystemResolver))
     }
 
-    /// A sender that asks `resolver` for names, for tests. What it answers is checked as any other answer is.
+    /// A sender that asks `resolver` to resolve names, for tests. Its answers are checked like any others.
     pub fn with_resolver(
         options: SenderOptions,
         resolver: Arc<dyn Resolve>,
@@ -136,11 +137,11 @@ impl Sender {
     ) -> anyhow::Result<Client> {
         let client = guarded(resolver)?
             .connector_layer(MapRequestLayer::new(noting_a_connection))
-            // HTTP/2 gains nothing for single messages, and an answer that is not read to its end would have to be
-            // reset within a connection that others use.
+            // HTTP/2 has no advantage for single messages. An answer that is not read to its end would have to be reset
+            // within a connection that others use.
             .http1_only()
             .tcp_nodelay(true)
-            // Shared out among the addresses of a name: one that does not answer leaves time for the next.
+            // The time is divided among the addresses of a name: one that does not answer leaves time for the next.
             .connect_timeout(options.deadline)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(idle_connections)
@@ -148,10 +149,10 @@ impl Sender {
         Ok(client)
     }
 
-    /// Whether a request to this URL would be let out: its scheme, its address, and for a name what it resolves to now.
+    /// Checks whether a request to this URL would be sent: its scheme, its address, and for a name what it resolves to now.
     ///
-    /// A name that does not resolve, or not within 3 s, is fine here: the receiver may not exist yet, and every request
-    /// asks again.
+    /// A name passes if it does not resolve, or not within 3 s. The receiver may not exist yet, and every request checks
+    /// again.
     pub async fn check(&self, url: &WebhookUrl) -> Result<(), Refused> {
         self.check_without_resolving(url)?;
         match timeout(CHECK, self.resolve(url)).await {
@@ -162,24 +163,24 @@ impl Sender {
         }
     }
 
-    /// What makes a client that may ask the server at this URL, and no address but those that are allowed. Whoever makes it says how
-    /// patient it is.
+    /// The builder of a client for the server at this URL. The client may call allowed addresses only. The caller sets the
+    /// timeouts.
     ///
     /// # Errors
-    /// The URL is none that anything is sent to; or our own fault.
+    /// Nothing may be sent to the URL, or the fault is our own.
     pub fn client_for(&self, url: &WebhookUrl) -> anyhow::Result<ClientBuilder> {
         self.check_without_resolving(url)?;
         guarded(Arc::clone(&self.resolver))
     }
 
-    /// Sends one message, once; or twice, where a connection that was used before turns out to be closed.
+    /// Sends one message, once. It is sent twice only when a connection that was used before turns out to be closed.
     ///
-    /// A receiver may well repeat in its answer what it was sent, and others may read that; so what is secret is masked there:
-    /// in the URL, in headers that are marked, and of `signing`, which the message is signed with.
+    /// A receiver may repeat in its answer what it received, and others may read the answer. So the answer is masked: secrets
+    /// in the URL, values of headers that are marked as secret, and the secrets in `signing`, which sign the message.
     ///
     /// # Errors
-    /// Our own fault, for which no receiver may be blamed: a request that cannot be built, or a machine that is out of
-    /// file descriptors, ports or memory. Everything else is the receiver's and is in the [`Exchange`].
+    /// Our own fault, for which no receiver is to blame: a request that cannot be built, or a machine that is out of file
+    /// descriptors, ports or memory. Every other fault is the receiver's, and is in the [`Exchange`].
     pub async fn post<'a>(
         &self,
         url: &WebhookUrl,
@@ -190,7 +191,7 @@ impl Sender {
         let started = Instant::now();
         let deadline = started + self.options.deadline;
         let request = request(url, headers, body)?;
-        // With what the URL brings: an attempt tells all that authenticated it.
+        // With the headers from the URL: an attempt shows all that authenticated it.
         let request_headers = shown(request.headers());
         let failed = |failure| Exchange {
             status: None,
@@ -225,13 +226,13 @@ impl Sender {
         let retry_after = retry_after(response.headers());
         let encoding = encoding(response.headers());
         let failure = failure_of_status(status);
-        // What came of the message is known then, and the rest is for showing only: nobody else waits for that.
+        // The outcome of the message is known now. The rest is only for display, so the wait is short.
         let until = match failure {
             Some(_) => deadline,
             None => deadline.min(Instant::now() + SHOWN),
         };
         let (beginning, end) = read(response, until).await;
-        // An answer that refuses is refusing however its body ends.
+        // A refusal is a refusal however its body ends.
         let response_error = match failure {
             Some(_) => None,
             None => self.error_of_response(status, end),
@@ -247,12 +248,12 @@ impl Sender {
         })
     }
 
-    /// Sends the request. A receiver may close a connection that was idle at the very moment at which the request goes out on
-    /// it, or long before without our noticing; that says nothing about the receiver. So what fails on such a connection
-    /// without an answer is sent once more, on a new one. The receiver may then have it twice, as with any retry.
+    /// Sends the request. A receiver may close an idle connection just when the request is sent on it, or long before without
+    /// our noticing. That says nothing about the receiver. So a request that fails on such a connection without an answer is
+    /// sent once more, on a new one. The receiver may then have it twice, as with any retry.
     ///
-    /// A connection that was begun for the request counts as new, also when another one became free before it was there: then
-    /// the failure is told, as it always was.
+    /// A connection that was begun for the request counts as new, even if the request then used another one that became free
+    /// sooner. A failure is reported then, as always.
     async fn execute(&self, request: Request) -> Result<Response, reqwest::Error> {
         let again = request.try_clone();
         let is_new = Arc::new(AtomicBool::new(false));
@@ -294,11 +295,11 @@ impl Sender {
         }
     }
 
-    /// Whether this machine lacks what every connection needs, whoever is called.
+    /// Whether this machine lacks what every connection needs, so that the fault is ours.
     async fn is_ours(&self, error: &reqwest::Error, url: &WebhookUrl, deadline: Instant) -> bool {
         match shortage(error) {
-            // No port is left, or a machine without IPv6 was to call an IPv6 address. The latter is said of receivers with
-            // both kinds of addresses too, when the IPv4 ones fail, and would be said again at every retry.
+            // No port is left, or a machine without IPv6 was to call an IPv6 address. The latter also happens for receivers
+            // with both kinds of addresses when the IPv4 ones fail, and would happen again at every retry.
             Some(libc::EADDRNOTAVAIL) => match timeout_at(deadline, self.resolve(url)).await {
                 Ok(Ok(addresses)) => addresses.iter().all(IpAddr::is_ipv4),
                 _ => true,
@@ -342,7 +343,7 @@ impl Sender {
         Failure::new(FailureKind::Connect, message)
     }
 
-    /// Why a response did not end.
+    /// Why a response broke off.
     fn error_of_response(&self, status: StatusCode, end: End) -> Option<Failure> {
         let code = status.as_u16();
         match end {
@@ -368,18 +369,18 @@ impl Sender {
 }
 
 tokio::task_local! {
-    /// Whether a connection was made for the request that this task sends.
+    /// Whether the connection was made for the request of this task.
     static IS_NEW: Arc<AtomicBool>;
 }
 
-/// Takes note that a connection is made; `request` says where to.
+/// Records that a connection is made. `request` says where to.
 fn noting_a_connection<R>(request: R) -> R {
-    // Nobody is interested in those of [`Sender::fresh`].
+    // The connections of [`Sender::fresh`] do not matter.
     let _ = IS_NEW.try_with(|is_new| is_new.store(true, Ordering::Relaxed));
     request
 }
 
-/// Whether nothing came back, not even something that is no HTTP.
+/// Whether nothing came back, not even something other than HTTP.
 fn is_silent(error: &reqwest::Error) -> bool {
     !error.is_builder() && !find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse)
 }
@@ -423,19 +424,20 @@ fn failure_of_status(status: StatusCode) -> Option<Failure> {
     Some(Failure::new(FailureKind::Status, message))
 }
 
-/// How the reading of a body ended.
+/// How the read of a body ended.
 #[derive(Debug)]
 enum End {
     Complete,
-    /// It goes on, and we do not.
+    /// The body continues, but we stop.
     Cut,
     Broken(reqwest::Error),
     Late,
 }
 
-/// The beginning of the body, and one byte more where there is more: [`text`] needs it to see where a character ends.
+/// Reads the beginning of the body, and one byte more if there is more. [`text`] needs that byte to see where a character
+/// ends.
 ///
-/// Whatever is left is dropped with the response, and the connection with it: an endless answer costs nothing.
+/// The rest is dropped with the response and the connection, so an endless answer costs nothing.
 async fn read(mut response: Response, deadline: Instant) -> (Vec<u8>, End) {
     let mut bytes = Vec::new();
     while bytes.len() <= MAX_RESPONSE_BYTES {
@@ -452,10 +454,10 @@ async fn read(mut response: Response, deadline: Instant) -> (Vec<u8>, End) {
     (bytes, End::Cut)
 }
 
-/// The character encoding that a response says its body is in; UTF-8, if it says none, or one that nobody knows.
+/// The character encoding of a body, as the response says; UTF-8 if it says none or an unknown one.
 ///
-/// Names are those of the Encoding Standard, as browsers understand them. That one also gives names to encodings that may
-/// not be decoded, since what they hide from a filter could be a script; here they are as good as unknown.
+/// The names are those of the Encoding Standard, as browsers understand them. The standard also gives names to encodings that
+/// must not be decoded, since text in them could hide a script from a filter. They count as unknown here.
 fn encoding(headers: &HeaderMap) -> &'static Encoding {
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok()?.parse::<Mime>().ok());
@@ -466,10 +468,11 @@ fn encoding(headers: &HeaderMap) -> &'static Encoding {
         .unwrap_or(UTF_8)
 }
 
-/// The bytes as a text of at most [`MAX_RESPONSE_BYTES`] bytes, without secrets. Secrets are looked for in what is kept, and
-/// so after decoding. It is cut last: a byte may become three, and a secret that begins before the cut is found whole.
+/// The bytes as a text of at most [`MAX_RESPONSE_BYTES`] bytes, without secrets. Secrets are searched for after decoding, in
+/// the text that is kept. The text is cut last: a byte may become three, and a secret that begins before the cut is found
+/// whole.
 fn text(bytes: &[u8], encoding: &'static Encoding, secrets: &Secrets) -> String {
-    // A mark at the beginning (Unicode's "byte order mark") wins over what the header says, and is no part of the text.
+    // A byte order mark at the beginning overrides the header, and is not part of the text.
     let (decoded, ..) = encoding.decode(bytes);
     let mut text = secrets.mask(&decoded);
     text.truncate(text.floor_char_boundary(MAX_RESPONSE_BYTES));
@@ -488,7 +491,7 @@ fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     Some(RetryAfter::At(date.into()))
 }
 
-/// The error of the operating system that says that this machine ran out of something.
+/// The operating system's error number, if it says that this machine ran out of something.
 fn shortage(error: &(dyn Error + 'static)) -> Option<i32> {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
@@ -508,8 +511,8 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
     causes(error).last().unwrap_or(error)
 }
 
-/// The error and its causes. An [`io::Error`] does not name the error that it was made of as its source, but that one's
-/// source; what TLS says would be missed.
+/// The error and its causes. An [`io::Error`] that wraps an error does not name it as its source, but names that error's
+/// source. Without this function the messages of TLS would be missed.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         match error.downcast_ref::<io::Error>() {

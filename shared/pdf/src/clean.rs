@@ -1,7 +1,7 @@
-//! Characters that are never drawn, whatever the fonts have: what they are is written out instead.
+//! Characters that are never drawn, whatever the fonts have. Their numbers are written out instead.
 //!
-//! Texts of a report come from elsewhere. A hidden character in them is either an accident or an attack (a path that
-//! reads `exe.png` and is `gnp.exe`), so it is shown and not obeyed. PDF/A forbids some of them besides.
+//! The texts of a report come from others. A hidden character in them is either an accident or an attack (a path that reads
+//! `exe.png` and is `gnp.exe`), so it is shown and not obeyed. PDF/A also forbids some of them.
 
 use std::fmt::Write as _;
 
@@ -11,11 +11,11 @@ pub enum Strictness {
     /// Whatever is visible and has a glyph.
     #[default]
     Visible,
-    /// Only printable ASCII: what to fall back on if a document with [`Strictness::Visible`] cannot be written.
+    /// Only printable ASCII. This is the fallback if a document with [`Strictness::Visible`] cannot be written.
     Ascii,
 }
 
-/// Appends a text, with white space made plain and what must not or cannot be drawn written out. Says how many were.
+/// Appends a text with plain white space. Characters that must not or cannot be drawn are written out. Gives how many were.
 pub(crate) fn push(
     out: &mut String,
     text: &str,
@@ -41,7 +41,7 @@ pub(crate) fn push(
     written
 }
 
-/// A text on one line, with what is hidden written out as its number: for where it is shown in fonts of others, as in the outline.
+/// A text on one line, with hidden characters written out as numbers. It is for places with other fonts, such as the outline.
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     push(&mut out, text, Strictness::Visible, |_| true);
@@ -54,8 +54,8 @@ pub(crate) fn write_out(out: &mut String, c: char) {
     let _ = write!(out, "[U+{:04X}]", u32::from(c));
 }
 
-/// Whether a character is a control, for private use, no character at all, or one that is ignored when text is drawn
-/// (Unicode's `Default_Ignorable_Code_Point`: direction, joining, variation and width that nobody sees).
+/// Whether a character is a control character, for private use, unassigned as a character, or ignored when text is drawn
+/// (Unicode's `Default_Ignorable_Code_Point`: invisible direction, joining, variation and width).
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || u32::from(c) & 0xFFFE == 0xFFFE

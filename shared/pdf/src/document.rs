@@ -1,4 +1,4 @@
-//! From what is laid out to bytes.
+//! Writes the laid-out document as bytes.
 
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -37,7 +37,7 @@ pub struct Moment {
     pub second: u8,
 }
 
-/// What a document says about itself.
+/// A document's description of itself.
 #[derive(Clone, Debug)]
 pub struct Info {
     /// Its title.
@@ -48,7 +48,7 @@ pub struct Info {
     pub creator: String,
     /// Its language, as a tag of BCP 47.
     pub language: String,
-    /// What tells it from others, for ever.
+    /// A unique id.
     pub id: String,
     /// When it was made.
     pub created: Moment,
@@ -61,7 +61,7 @@ pub struct Attachment {
     pub name: String,
     /// What kind of file it is.
     pub mime_type: String,
-    /// What is in it.
+    /// What it contains.
     pub description: String,
     /// The file.
     pub bytes: Vec<u8>,
@@ -70,11 +70,11 @@ pub struct Attachment {
 impl Flow<'_> {
     /// Writes the document as PDF/A-2a, or as PDF/A-3a if files are attached, and as PDF/UA-1.
     ///
-    /// `number` says what is at a page's foot, as in "3 of 12".
+    /// `number` gives the text at a page's foot, as in "3 of 12".
     ///
     /// # Errors
     ///
-    /// If an attachment is not one, or the document breaks a rule of these standards.
+    /// An attachment is not valid, or the document breaks a rule of these standards.
     pub fn write(
         mut self,
         info: &Info,
@@ -106,7 +106,7 @@ impl Flow<'_> {
             .ok_or(Error::Extent("a page"))?;
         let fonts = self.typesetter.fonts();
         let count = self.pages.len();
-        // What is drawn is let go, as krilla's own pages grow.
+        // Drawn pages are dropped, while krilla's own pages grow.
         for (index, mut page) in std::mem::take(&mut self.pages).into_iter().enumerate() {
             self.foot(&mut page, &info.title, &number(index + 1, count))?;
             let mut drawn = document.start_page_with(settings.clone());
@@ -147,7 +147,7 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Makes the pages of the contents and puts them where they belong.
+    /// Makes the pages of the contents and inserts them.
     fn insert_contents(&mut self) -> Result<Inserted, Error> {
         const NUMBER_WIDTH: f32 = 40.0;
         const INDENT: f32 = 14.0;
@@ -163,7 +163,7 @@ impl Flow<'_> {
         let body = std::mem::take(&mut self.pages);
         self.page_break();
 
-        // How many pages there are decides on which page everything is, so first all is measured.
+        // The number of pages decides on which page everything is, so everything is measured first.
         let level = NonZeroU16::MIN;
         let title_spans = [Span::plain(title.as_str())];
         let title_style = self.heading_style(level);
@@ -235,7 +235,7 @@ impl Flow<'_> {
         Ok(inserted)
     }
 
-    /// How many pages the contents take. It adds up as drawing does, so that nothing is rounded otherwise.
+    /// How many pages the contents take. It adds up as the drawing does, so that both round alike.
     fn count_pages(&self, title: &[Rc<Line>], gap: f32, entries: &[(f32, Vec<Rc<Line>>)]) -> usize {
         let mut count = 1;
         let mut y = self.format.top;
@@ -251,7 +251,7 @@ impl Flow<'_> {
     }
 }
 
-/// Pages that were put between others.
+/// The inserted pages.
 #[derive(Clone, Copy, Default)]
 struct Inserted {
     before: usize,
@@ -259,7 +259,7 @@ struct Inserted {
 }
 
 impl Inserted {
-    /// On which page a place is now.
+    /// The page on which a place is now.
     fn find(self, flow: &Flow<'_>, place: Place) -> Option<(usize, f32)> {
         let (page, y) = flow.find(place)?;
         let moved = if page >= self.before { self.count } else { 0 };
@@ -314,9 +314,9 @@ fn attach(document: &mut Document, attachment: Attachment, created: Moment) -> R
         .ok_or(Error::Attachment(name))
 }
 
-/// The outline: each heading below the last one that is higher.
+/// The outline: each heading below the last higher one.
 fn outline(headings: &[Heading], find: impl Fn(Place) -> Option<(usize, f32)>) -> Outline {
-    // What is not closed yet, from the highest to the lowest.
+    // The open headings, from the highest to the lowest.
     let mut open: Vec<(u16, OutlineNode)> = Vec::new();
     let mut outline = Outline::new();
     for heading in headings {
@@ -331,7 +331,7 @@ fn outline(headings: &[Heading], find: impl Fn(Place) -> Option<(usize, f32)>) -
     outline
 }
 
-/// Closes what is not above a level: each becomes a child of the one before, or of the outline.
+/// Closes the headings that are not above a level. Each becomes a child of the one before, or of the outline.
 fn close(open: &mut Vec<(u16, OutlineNode)>, outline: &mut Outline, level: u16) {
     while let Some((_, node)) = open.pop_if(|(last, _)| *last >= level) {
         match open.last_mut() {

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! The errors of making a PDF.
 
 use krilla::configure::ConfigurationError;
 use krilla::error::KrillaError;
@@ -10,16 +10,16 @@ const NAMED_RULES: usize = 5;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes are no font, or its kind is not one that can be embedded.
+    /// The bytes are not a font, or not of a kind that can be embedded.
     #[error("font {0} cannot be read")]
     Font(usize),
     /// The first font lacks characters that every other character can be written with.
     #[error("the first font has no glyph for '{0}'")]
     Ascii(char),
-    /// A glyph came from a font that is not ours. It would be a mistake in this crate.
+    /// A glyph came from a font that is not ours, which would be a mistake in this crate.
     #[error("text was shaped with an unknown font")]
     UnknownFont,
-    /// A paragraph has more pieces than can be told apart.
+    /// A paragraph has more spans than can be numbered.
     #[error("a paragraph has {0} spans")]
     TooManySpans(usize),
     /// A page, a picture or a link has no extent.
@@ -28,7 +28,7 @@ pub enum Error {
     /// The standards asked for exclude each other.
     #[error("standards exclude each other: {0}")]
     Standards(String),
-    /// Two attachments have the same name, or a MIME type is none.
+    /// Two attachments have the same name, or a MIME type is not valid.
     #[error("attachment '{0}' cannot be embedded")]
     Attachment(String),
     /// The document breaks rules of PDF/A or PDF/UA, or is beyond a limit of PDF.
@@ -43,7 +43,7 @@ impl From<ConfigurationError> for Error {
 }
 
 impl From<KrillaError> for Error {
-    /// krilla's own words say only how many rules were broken, not which.
+    /// krilla's own message says only how many rules were broken, not which.
     fn from(error: KrillaError) -> Self {
         let KrillaError::Validation(broken) = &error else {
             return Self::Export(error.to_string());

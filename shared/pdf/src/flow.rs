@@ -1,4 +1,4 @@
-//! What a document says, one thing below the other, on as many pages as it takes.
+//! The content of a document, one thing below the other, on as many pages as it needs.
 
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -15,18 +15,18 @@ use crate::text::{Align, Colour, Line, Place, Role, Span, Style, Typesetter};
 /// How many lines of running text must fit below a heading.
 const HEADING_KEEPS: f32 = 6.0;
 
-/// How a document looks.
+/// The look of a document.
 #[derive(Clone, Debug)]
 pub struct Theme {
     /// The document's title.
     pub title: Style,
-    /// Headings, the highest first. What is lower than the last looks like the last.
+    /// Headings, the highest first. Headings below the last one look like it.
     pub headings: [Style; 2],
     /// Running text.
     pub body: Style,
     /// Cells of tables.
     pub cell: Style,
-    /// The page's number and what is beside it.
+    /// The page's number and the text beside it.
     pub footer: Style,
     /// The background of a table's header.
     pub header: Colour,
@@ -70,12 +70,12 @@ impl Default for Theme {
 pub(crate) struct Heading {
     /// 1 is the highest.
     pub(crate) level: u16,
-    /// With what is hidden written out.
+    /// With hidden characters written out.
     pub(crate) text: String,
     pub(crate) place: Place,
 }
 
-/// A few letters on a coloured ground, with what they are beside it.
+/// A badge: a few letters on a coloured ground, and a label beside it.
 #[derive(Clone, Debug)]
 pub struct Badge<'a> {
     /// What is rated.
@@ -86,7 +86,7 @@ pub struct Badge<'a> {
     pub colour: Colour,
 }
 
-/// What is laid out so far.
+/// The content that is laid out so far.
 #[derive(Debug)]
 pub struct Flow<'f> {
     pub(crate) typesetter: Typesetter<'f>,
@@ -97,9 +97,9 @@ pub struct Flow<'f> {
     pub(crate) headings: Vec<Heading>,
     /// Where the contents go: before which page, in which group, below which heading.
     pub(crate) contents: Option<(usize, Group, String)>,
-    /// On which page, and where on it, places are.
+    /// The page of each place, and where on the page.
     places: Vec<Option<(usize, f32)>>,
-    /// Where on the last page there is something next.
+    /// Where the next thing on the last page begins.
     y: f32,
 }
 
@@ -119,16 +119,16 @@ impl<'f> Flow<'f> {
         }
     }
 
-    /// How many characters were written out because they cannot be drawn, so far.
+    /// How many characters were written out so far because they cannot be drawn.
     pub fn written_out(&self) -> usize {
         self.typesetter.written_out()
     }
 
-    /// The document's title.
+    /// Adds the document's title.
     ///
     /// # Errors
     ///
-    /// As for all that sets text: a mistake in this crate, or a paragraph of very many spans.
+    /// As for every function that sets text: a mistake in this crate, or a paragraph with very many spans.
     pub fn title(&mut self, text: &str) -> Result<(), Error> {
         let group = self.tags.group(None, Tag::Title);
         let style = self.theme.title;
@@ -137,15 +137,15 @@ impl<'f> Flow<'f> {
         Ok(())
     }
 
-    /// A heading. It is in the outline and the contents, and never the last thing on a page.
+    /// Adds a heading. It is in the outline and the contents, and never the last thing on a page.
     ///
     /// # Errors
     ///
-    /// See [`Flow::title`].
+    /// As for [`Flow::title`].
     pub fn heading(&mut self, level: NonZeroU16, text: &str) -> Result<Place, Error> {
         let style = self.heading_style(level);
         let body = &self.theme.body;
-        // The heading, and what follows: one that is lower, a table's header, two lines.
+        // The heading, and what follows it: a lower one, a table's header, or two lines.
         let least = style.size * style.leading + HEADING_KEEPS * body.size * body.leading;
         self.gap(style.size * 0.8);
         self.make_room(least);
@@ -164,11 +164,11 @@ impl<'f> Flow<'f> {
         Ok(place)
     }
 
-    /// A paragraph.
+    /// Adds a paragraph.
     ///
     /// # Errors
     ///
-    /// See [`Flow::title`].
+    /// As for [`Flow::title`].
     pub fn paragraph(&mut self, spans: &[Span<'_>]) -> Result<(), Error> {
         let group = self.tags.group(None, Tag::P);
         let style = self.theme.body;
@@ -177,11 +177,11 @@ impl<'f> Flow<'f> {
         Ok(())
     }
 
-    /// A list with bullets.
+    /// Adds a list with bullets.
     ///
     /// # Errors
     ///
-    /// See [`Flow::title`].
+    /// As for [`Flow::title`].
     pub fn list(&mut self, items: &[Vec<Span<'_>>]) -> Result<(), Error> {
         const INDENT: f32 = 14.0;
         let style = self.theme.body;
@@ -206,11 +206,11 @@ impl<'f> Flow<'f> {
         Ok(())
     }
 
-    /// Badges beside each other, as many as fit, and others below.
+    /// Adds badges beside each other, as many as fit, and the others below.
     ///
     /// # Errors
     ///
-    /// See [`Flow::title`].
+    /// As for [`Flow::title`].
     pub fn badges(&mut self, badges: &[Badge<'_>]) -> Result<(), Error> {
         const HEIGHT: f32 = 20.0;
         const PADDING: f32 = 7.0;
@@ -231,7 +231,7 @@ impl<'f> Flow<'f> {
             let label = [Span::plain(badge.label)];
             let value = [Span::plain(badge.value)];
             let widest = (right - left) / 2.0 - GAP;
-            // What needs more than a line is cut: badges are for a few letters.
+            // A text that needs more than a line is cut: badges are for a few letters.
             let label_line = self.set(&label, &label_style, widest)?.into_iter().next();
             let value_line = self.set(&value, &value_style, widest)?.into_iter().next();
             let width = |line: &Option<Rc<Line>>| line.as_ref().map_or(0.0, |line| line.width());
@@ -269,7 +269,7 @@ impl<'f> Flow<'f> {
         Ok(())
     }
 
-    /// The contents: pages of their own with all headings of the document, also those that come later.
+    /// Adds the contents: pages of their own with all headings of the document, including later ones.
     pub fn contents(&mut self, heading: &str) {
         let group = self.tags.group(None, Tag::Div);
         if !self.is_fresh() {
@@ -278,13 +278,13 @@ impl<'f> Flow<'f> {
         self.contents = Some((self.pages.len() - 1, group, heading.to_owned()));
     }
 
-    /// A place that links may lead to, wherever it will be.
+    /// A new place that links may lead to, wherever it will be.
     pub fn place(&mut self) -> Place {
         self.places.push(None);
         Place(self.places.len() - 1)
     }
 
-    /// Says that a place is where the next thing will be.
+    /// Sets a place to where the next thing will be.
     pub fn here(&mut self, place: Place) {
         let at = (self.pages.len() - 1, self.y);
         if let Some(found) = self.places.get_mut(place.0) {
@@ -292,7 +292,7 @@ impl<'f> Flow<'f> {
         }
     }
 
-    /// On which page, and where on it, a place is.
+    /// The page of a place, and where on the page.
     pub(crate) fn find(&self, place: Place) -> Option<(usize, f32)> {
         self.places.get(place.0).copied().flatten()
     }
@@ -302,7 +302,7 @@ impl<'f> Flow<'f> {
         self.places.len()
     }
 
-    /// Free space, unless a page begins.
+    /// Adds free space, unless a page begins.
     pub fn gap(&mut self, height: f32) {
         if !self.is_fresh() {
             self.y += height;
@@ -325,7 +325,7 @@ impl<'f> Flow<'f> {
         self.y
     }
 
-    /// Goes down.
+    /// Moves down.
     pub(crate) fn advance(&mut self, height: f32) {
         self.y += height;
     }
@@ -335,14 +335,14 @@ impl<'f> Flow<'f> {
         self.format.text_bottom() - self.y
     }
 
-    /// Begins a page unless something of a height fits, or nothing was on this one.
+    /// Begins a page, unless this much fits or the page is empty.
     pub(crate) fn make_room(&mut self, height: f32) {
         if height > self.room() && !self.is_fresh() {
             self.page_break();
         }
     }
 
-    /// How a heading looks.
+    /// The style of a heading.
     pub(crate) fn heading_style(&self, level: NonZeroU16) -> Style {
         let [highest, lower] = self.theme.headings;
         if level.get() == 1 { highest } else { lower }
@@ -381,7 +381,7 @@ impl<'f> Flow<'f> {
             .collect()
     }
 
-    /// Sets text and puts it below what there is.
+    /// Sets text and adds it below.
     fn text(&mut self, group: Group, spans: &[Span<'_>], style: &Style) -> Result<(), Error> {
         let slots = self.slots(group, spans);
         let lines = self.set(spans, style, self.format.text_width())?;
@@ -389,7 +389,7 @@ impl<'f> Flow<'f> {
         Ok(())
     }
 
-    /// Puts lines below what there is, on as many pages as it takes. No line of several is alone on a page.
+    /// Adds lines below, on as many pages as they need. No line of several is alone on a page.
     pub(crate) fn lines(
         &mut self,
         x: f32,
@@ -412,7 +412,7 @@ impl<'f> Flow<'f> {
                     self.page_break();
                     continue;
                 }
-                // Higher than a page: rather cut off than for ever.
+                // A line is higher than a page. It is cut off, since it would never fit.
                 fit = 1;
             }
             let (now, later) = lines.split_at(fit);
@@ -465,7 +465,7 @@ impl<'f> Flow<'f> {
         });
     }
 
-    /// Draws a line that is no content.
+    /// Draws a line that is not content.
     pub(crate) fn draw_artifact(&mut self, x: f32, y: f32, line: Rc<Line>, kind: ArtifactType) {
         if let Some(page) = self.pages.last_mut() {
             page.items.push(Item::Text {
@@ -501,12 +501,12 @@ pub(crate) fn fitting(lines: &[Rc<Line>], room: f32) -> usize {
         .count()
 }
 
-/// How high lines are together.
+/// The height of the lines together.
 pub(crate) fn height(lines: &[Rc<Line>]) -> f32 {
     lines.iter().map(|line| line.height).sum()
 }
 
-/// How much must fit so that lines begin here: two of them, or all three.
+/// The room that is needed for lines to begin here: that of two of them, or of all three.
 fn least_height(lines: &[Rc<Line>]) -> f32 {
     let least = if lines.len() <= 3 { lines.len() } else { 2 };
     height(lines.get(..least).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! The fonts: bytes that are part of the program, never what the machine happens to have.
+//! The fonts. Their bytes are part of the program, and never come from the machine.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use parley::{FontContext, FontData};
 
 use crate::error::Error;
 
-/// What a font is for.
+/// The use of a font.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Running text.
@@ -21,21 +21,21 @@ pub enum Family {
     Fallback,
 }
 
-/// A font as it is given.
+/// A font file.
 #[derive(Clone, Copy, Debug)]
 pub struct Face {
-    /// What it is for. Several faces of one family are told apart by the weight that they name themselves.
+    /// Its use. Faces of one family are distinguished by the weight that each file names.
     pub family: Family,
     /// A TrueType or OpenType file, not a collection.
     pub bytes: &'static [u8],
 }
 
-/// All fonts of a document, ready for shaping and for embedding. Made once: it may be shared between threads.
+/// All fonts of a document, ready for shaping and embedding. They are made once, and threads may share them.
 #[derive(Clone)]
 pub struct Fonts {
-    /// What parley chooses from.
+    /// The fonts for parley.
     collection: Collection,
-    /// What was given, in that order.
+    /// The given fonts, in that order.
     loaded: Vec<Loaded>,
     sans: Vec<FontFamilyName<'static>>,
     mono: Vec<FontFamilyName<'static>>,
@@ -47,14 +47,14 @@ struct Loaded {
     /// parley's number for the bytes.
     id: u64,
     bytes: &'static [u8],
-    /// Where in the bytes it says which characters it has.
+    /// Where the bytes list the characters of the font.
     characters: CharmapIndex,
     /// The same font for krilla.
     embeddable: Font,
 }
 
 impl Loaded {
-    /// Whether it has a glyph. Glyph 0 is the one for what is missing, and some maps name it expressly.
+    /// Whether it has a glyph. Glyph 0 stands for a missing one, and some maps name it explicitly.
     fn has(&self, c: char) -> bool {
         let map = self.characters.charmap(self.bytes);
         map.and_then(|map| map.map(c))
@@ -103,21 +103,21 @@ impl Fonts {
         ])
     }
 
-    /// Takes fonts. What one family lacks is looked for in the others, in the order given.
+    /// Loads fonts. Characters that one family lacks are taken from the others, in the given order.
     ///
     /// # Errors
     ///
-    /// If bytes are no font, or the first font lacks a printable character of ASCII: all others are written with them.
+    /// Bytes are not a font, or the first font lacks a printable character of ASCII, with which all others can be written.
     pub fn new(faces: &[Face]) -> Result<Self, Error> {
         let mut collection = Collection::new(CollectionOptions {
             shared: false,
-            // Without parley's feature `system` it does nothing. Said here in case another crate switches that on.
+            // Without parley's feature `system` this does nothing. It is here in case another crate switches the feature on.
             system_fonts: false,
         });
         let mut loaded = Vec::with_capacity(faces.len());
         let mut fallbacks = Vec::new();
         for (index, face) in faces.iter().enumerate() {
-            // Names of our own: those in the files do not matter, and none can be misspelt.
+            // Names of our own: the names in the files do not matter.
             let name = match face.family {
                 Family::Sans => "sans".to_owned(),
                 Family::Mono => "mono".to_owned(),
@@ -154,7 +154,7 @@ impl Fonts {
         })
     }
 
-    /// What parley shapes with. It holds caches, so everyone has their own; the bytes stay where they are.
+    /// A context for parley's shaping. It holds caches, so each user has its own. The bytes are shared.
     pub(crate) fn context(&self) -> FontContext {
         FontContext {
             collection: self.collection.clone(),
@@ -162,7 +162,7 @@ impl Fonts {
         }
     }
 
-    /// Where to look for glyphs, in this order.
+    /// The fonts to search for glyphs, in this order.
     pub(crate) fn stack(&self, mono: bool) -> FontFamily<'_> {
         let names = if mono { &self.mono } else { &self.sans };
         FontFamily::List(names.as_slice().into())

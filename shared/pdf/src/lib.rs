@@ -1,7 +1,7 @@
 //! Documents as PDF: archivable (PDF/A-2a or 3a), accessible (PDF/UA-1) and the same bytes for the same input.
 //!
-//! krilla writes the PDF; parley shapes text, orders it for both directions and breaks it into lines. What is here is
-//! what lies between: pages, tables, headings, lists, links, contents and the structure for those who do not see them.
+//! krilla writes the PDF. parley shapes text, orders it for both directions and breaks it into lines. This crate does what
+//! lies between: pages, tables, headings, lists, links, contents, and the structure for people who cannot see the page.
 
 mod clean;
 mod document;

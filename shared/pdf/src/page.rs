@@ -1,5 +1,5 @@
-//! Pages as they will be drawn: all of them are laid out before the first is drawn, so that each can say how many there
-//! are, and the contents can say where something is.
+//! Pages before they are drawn. All of them are laid out first, so that each can say how many there are, and the contents can
+//! say where something is.
 
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ use crate::fonts::Fonts;
 use crate::tags::{Slot, Tags};
 use crate::text::{Colour, Line, Place, Target, To};
 
-/// How large pages are, and where on them there is text. In points.
+/// The size of pages, and where on them text may be, in points.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Format {
     /// From the left to the right edge.
@@ -49,34 +49,34 @@ impl Format {
         self.width - 2.0 * self.side
     }
 
-    /// Down to where there may be text.
+    /// The lowest place for text.
     pub(crate) fn text_bottom(&self) -> f32 {
         self.height - self.bottom
     }
 }
 
-/// What something drawn is in the document's structure.
+/// The role of a drawn thing in the document's structure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mark {
     /// Content.
     Content(Slot),
-    /// Nothing that is read: a line, a background, a page's number, a header that is repeated.
+    /// An artifact, which is not read aloud: a line, a background, a page's number, a repeated header.
     Artifact(ArtifactType),
 }
 
-/// Where a span is in the document's structure.
+/// The place of a span in the document's structure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SpanSlots {
-    /// Where its text is.
+    /// The place of its text.
     pub(crate) text: Slot,
-    /// Where the area to be clicked is, if it is a link: right below the link, whatever the text is in it.
+    /// The place of its clickable area, if it is a link: right below the link, whatever the text is in it.
     pub(crate) link: Option<Slot>,
 }
 
-/// What the pieces of a line are.
+/// The roles of the pieces of a line.
 #[derive(Clone, Debug)]
 pub(crate) enum Marks {
-    /// What their spans are.
+    /// Those of their spans.
     Spans(Rc<[SpanSlots]>),
     /// All of it is an artifact.
     Artifact(ArtifactType),
@@ -109,14 +109,14 @@ pub(crate) struct Area {
     pub(crate) height: f32,
 }
 
-/// Where a page can be clicked.
+/// A clickable area of a page.
 #[derive(Debug)]
 pub(crate) struct LinkArea {
     pub(crate) area: Area,
     pub(crate) target: Target,
-    /// Where the link is in the structure. Areas with the same one are one link.
+    /// The place of the link in the structure. Areas with the same place are one link.
     pub(crate) slot: Slot,
-    /// What is read for it.
+    /// The text that is read aloud for it.
     pub(crate) description: Rc<str>,
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn draw(
                 for piece in &line.pieces {
                     let mark = match marks {
                         Marks::Artifact(kind) => Mark::Artifact(*kind),
-                        // There is a slot for each span. Without one, text would be left out of what is read.
+                        // Each span has a slot. Without one, its text would not be read aloud.
                         Marks::Spans(slots) => match slots.get(piece.span) {
                             Some(slots) => Mark::Content(slots.text),
                             None => continue,
@@ -179,21 +179,21 @@ pub(crate) fn draw(
     Ok(())
 }
 
-/// Adds a page's links, after its items. `place` says on which page, and where on it, a place of the document is.
+/// Adds a page's links, after its items. `place` gives the page of a place, and where on the page.
 pub(crate) fn link(
     links: &[LinkArea],
     page: &mut KrillaPage<'_>,
     tags: &mut Tags,
     place: impl Fn(Place) -> Option<(usize, f32)>,
 ) -> Result<(), Error> {
-    // A link that is broken into lines is one with several areas.
+    // A link that is broken into lines has several areas.
     for lines in links.chunk_by(|a, b| a.slot == b.slot) {
         let Some(first) = lines.first() else {
             continue;
         };
         let target = match &first.target.0 {
             To::Uri(uri) => KrillaTarget::Action(Action::Link(LinkAction::new(uri.clone()))),
-            // A place that is nowhere: the text stays, without a link.
+            // The place was never set: the text stays, without a link.
             To::Place(id) => match place(*id) {
                 Some((page, y)) => KrillaTarget::Destination(
                     XyzDestination::new(page, Point::from_xy(0.0, y)).into(),
@@ -215,7 +215,8 @@ pub(crate) fn link(
     Ok(())
 }
 
-/// Draws with as few changes as needed: what follows with the same mark is one sequence, with the same colour one fill.
+/// Draws with as few changes as possible: neighbours with the same mark are one sequence, and those with the same colour one
+/// fill.
 struct Pen<'a, 's> {
     surface: &'a mut Surface<'s>,
     tags: &'a mut Tags,

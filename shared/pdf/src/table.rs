@@ -1,4 +1,4 @@
-//! Tables: the header is repeated on each page, and a row that is too high goes on on the next.
+//! Tables. The header is repeated on each page, and a row that is too high continues on the next page.
 
 use std::rc::Rc;
 
@@ -23,27 +23,27 @@ const KEPT_TOGETHER: f32 = 0.25;
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column<'a> {
-    /// What is in it.
+    /// Its title.
     pub title: &'a str,
-    /// Its part of the width, compared with the others'.
+    /// Its share of the width, relative to the other columns.
     pub share: f32,
 }
 
 /// A cell: the parts of its text.
 pub type Cell<'a> = Vec<Span<'a>>;
 
-/// What a table looks like, before there are rows.
+/// The form of a table, without its rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
-    /// What it is about, for those who do not see it.
+    /// Its subject, for people who cannot see it.
     pub summary: &'a str,
     /// The columns.
     pub columns: &'a [Column<'a>],
-    /// Whether the first column says what each row is about.
+    /// Whether the first column names the subject of each row.
     pub row_headers: bool,
 }
 
-/// A cell that is set: its text, with what is not drawn yet.
+/// A cell that is set: its lines, with those that are not drawn yet.
 struct SetCell<'a> {
     spans: Cell<'a>,
     slots: Rc<[SpanSlots]>,
@@ -57,20 +57,20 @@ impl SetCell<'_> {
     }
 }
 
-/// A table while its rows come.
+/// A table while its rows are added.
 struct Rows<'t, 'f> {
     flow: &'t mut Flow<'f>,
-    /// From where on the page to where columns are.
+    /// The left and the right edge of each column.
     columns: Vec<(f32, f32)>,
     header: Vec<Vec<Rc<Line>>>,
 }
 
 impl Flow<'_> {
-    /// A table. A row with fewer cells than there are columns has empty ones, and what is too much is left out.
+    /// Adds a table. A row with fewer cells than columns gets empty ones, and surplus cells are left out.
     ///
     /// # Errors
     ///
-    /// See [`Flow::title`].
+    /// As for [`Flow::title`].
     pub fn table<'a>(
         &mut self,
         table: &Table<'_>,
@@ -109,7 +109,7 @@ impl Flow<'_> {
             columns,
             header,
         };
-        // The header is not alone on a page.
+        // The header must not be alone on a page.
         let line = style.size * style.leading + 2.0 * PADDING_Y;
         set.flow.make_room(set.header_height() + 2.0 * line);
         set.header(Some(&header_slots));
@@ -127,7 +127,7 @@ impl Rows<'_, '_> {
         highest.fold(0.0, f32::max) + 2.0 * PADDING_Y
     }
 
-    /// Draws the header: the first time as content, and then only to be seen.
+    /// Draws the header: the first time as content, and then as an artifact.
     fn header(&mut self, slots: Option<&[Rc<[SpanSlots]>]>) {
         let whole = self.header_height();
         let (left, right) = self.edges();
@@ -201,7 +201,7 @@ impl Rows<'_, '_> {
                 self.next_page();
                 continue;
             }
-            // Below a header there is always a line, so it goes on even if a line is higher than a page.
+            // Below a header there is always a line, so the row continues even if a line is higher than a page.
             self.part(&mut set, room, usize::from(nothing_fits));
             if set.iter().all(|cell| cell.rest().is_empty()) {
                 return Ok(());
@@ -210,7 +210,7 @@ impl Rows<'_, '_> {
         }
     }
 
-    /// Draws as much of a row as fits, and of each cell at least some lines.
+    /// Draws as much of a row as fits, and at least some lines of each cell.
     fn part(&mut self, cells: &mut [SetCell<'_>], room: f32, least: usize) {
         let top = self.flow.y();
         let mut bottom = top + PADDING_Y;

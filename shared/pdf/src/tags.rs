@@ -1,8 +1,8 @@
-//! The structure of a document, for those who do not see it: what is a heading, a list, a table, a link.
+//! The structure of a document, for people who cannot see it: headings, lists, tables and links.
 //!
-//! krilla gives an identifier for content when it is drawn, but what is drawn belongs to a tree that is made before, and
-//! a table's cell may be drawn on two pages. So layout makes the tree with slots in it, drawing puts identifiers into the
-//! slots, and only then does it become krilla's tree.
+//! krilla gives an identifier for content when it is drawn. But drawn content belongs to a tree that is made before, and a
+//! table's cell may be drawn on two pages. So layout makes the tree with slots in it, drawing puts identifiers into the
+//! slots, and then the tree becomes krilla's.
 
 use krilla::tagging::{Identifier, Node, TagGroup, TagKind, TagTree};
 
@@ -20,10 +20,10 @@ enum Child {
     Slot(Slot),
 }
 
-/// The tree while it is made.
+/// The tree under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
-    /// What is right below the document.
+    /// The nodes right below the document.
     roots: Vec<Group>,
     groups: Vec<(TagKind, Vec<Child>)>,
     slots: Vec<Vec<Identifier>>,
@@ -49,14 +49,14 @@ impl Tags {
         slot
     }
 
-    /// Puts what was drawn in its place.
+    /// Puts drawn content in its place.
     pub(crate) fn fill(&mut self, slot: Slot, identifier: Identifier) {
         if let Some(identifiers) = self.slots.get_mut(slot.0) {
             identifiers.push(identifier);
         }
     }
 
-    /// The tree as krilla wants it.
+    /// The tree in krilla's form.
     pub(crate) fn finish(mut self, language: &str) -> TagTree {
         let mut tree = TagTree::new().with_lang(Some(language.to_owned()));
         for root in std::mem::take(&mut self.roots) {
@@ -73,8 +73,8 @@ impl Tags {
         }
     }
 
-    /// A group with all that is below it: nothing if nothing of it was drawn. It calls itself as deep as tags are
-    /// nested, which this crate decides, not data.
+    /// A group with everything below it; `None` if nothing of it was drawn. The recursion is as deep as tags are nested,
+    /// which this crate decides, not data.
     fn node(&mut self, group: Group) -> Option<TagGroup> {
         let (kind, children) = self.groups.get_mut(group.0)?;
         let (kind, children) = (kind.clone(), std::mem::take(children));

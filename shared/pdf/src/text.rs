@@ -1,4 +1,4 @@
-//! Text to lines: shaped, ordered for both directions and broken by parley.
+//! Turns text into lines. parley shapes the text, orders it for both directions, and breaks it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -24,14 +24,14 @@ impl Colour {
     pub const WHITE: Self = Self(255, 255, 255);
 }
 
-/// How a whole paragraph looks. Lengths are in points.
+/// The look of a whole paragraph. Lengths are in points.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Style {
     /// The size of the letters.
     pub size: f32,
     /// The height of a line, in sizes.
     pub leading: f32,
-    /// The colour of what has none of its own.
+    /// The colour of spans without a colour of their own.
     pub colour: Colour,
     /// Whether all of it is bold.
     pub bold: bool,
@@ -42,16 +42,16 @@ pub struct Style {
 /// Where lines begin or end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Align {
-    /// At the left for text that is read from the left, otherwise at the right.
+    /// At the left for text that is read from the left, and otherwise at the right.
     #[default]
     Start,
     /// In the middle.
     Centre,
-    /// The other way round than [`Align::Start`].
+    /// The opposite of [`Align::Start`].
     End,
 }
 
-/// What a part of a paragraph is.
+/// The role of a part of a paragraph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
     /// Nothing special.
@@ -74,7 +74,7 @@ pub(crate) enum To {
 }
 
 impl Target {
-    /// A page of the web: none if the text is not the URL of one. A PDF's URIs are ASCII, so others must come encoded.
+    /// A page of the web; `None` if the text is not such a URL. A PDF's URIs are ASCII, so other characters must be encoded.
     pub fn web(url: &str) -> Option<Self> {
         let is_web = url.starts_with("https://") || url.starts_with("http://");
         (is_web && url.bytes().all(|b| b.is_ascii_graphic())).then(|| Self(To::Uri(url.to_owned())))
@@ -87,20 +87,20 @@ impl From<Place> for Target {
     }
 }
 
-/// A place of the document that links lead to. See [`crate::flow::Flow::place`].
+/// A place of the document that links lead to; see [`crate::flow::Flow::place`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(pub(crate) usize);
 
 /// A part of a paragraph.
 #[derive(Clone, Debug)]
 pub struct Span<'a> {
-    /// The text as it came: cleaning is done when it is set.
+    /// The text as it came. It is cleaned when it is set.
     pub text: Cow<'a, str>,
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// Its colour if not the paragraph's.
+    /// Its colour, if it differs from the paragraph's.
     pub colour: Option<Colour>,
-    /// Where it leads.
+    /// The target of its link.
     pub link: Option<Target>,
 }
 
@@ -151,11 +151,11 @@ impl<'a> Span<'a> {
 pub(crate) struct Line {
     /// The height of the line.
     pub(crate) height: f32,
-    /// How far below its top letters stand.
+    /// How far the baseline is below its top.
     pub(crate) baseline: f32,
-    /// The line's text: what is copied and searched.
+    /// The line's text, for copying and searching.
     pub(crate) text: Box<str>,
-    /// What is drawn, in the order in which it is read, which is not always from left to right.
+    /// The drawn pieces, in reading order, which is not always from left to right.
     pub(crate) pieces: Box<[Piece]>,
     glyphs: Box<[PlacedGlyph]>,
 }
@@ -163,20 +163,20 @@ pub(crate) struct Line {
 /// A part of a line with one look.
 #[derive(Debug)]
 pub(crate) struct Piece {
-    /// The number of the span that it is from.
+    /// The number of its span.
     pub(crate) span: usize,
     /// The number of the font.
     pub(crate) font: usize,
     pub(crate) size: f32,
     pub(crate) colour: Colour,
-    /// From where the line begins.
+    /// Its distance from the beginning of the line.
     pub(crate) x: f32,
     pub(crate) width: f32,
     glyphs: Range<usize>,
 }
 
 impl Line {
-    /// From where it begins to where the last of its pieces ends.
+    /// The distance from the beginning to the end of the last piece.
     pub(crate) fn width(&self) -> f32 {
         let ends = self.pieces.iter().map(|piece| piece.x + piece.width);
         ends.fold(0.0, f32::max)
@@ -188,7 +188,7 @@ impl Line {
     }
 }
 
-/// A glyph of a line. Half the size of krilla's own, of which a long report would hold millions.
+/// A glyph of a line. It takes half the memory of krilla's own, of which a long report would hold millions.
 #[derive(Debug)]
 pub(crate) struct PlacedGlyph {
     id: u32,
@@ -238,7 +238,7 @@ impl std::fmt::Debug for Typesetter<'_> {
     }
 }
 
-/// Sets text. It keeps what it allocated from paragraph to paragraph.
+/// Sets text. It reuses its memory from paragraph to paragraph.
 pub(crate) struct Typesetter<'f> {
     fonts: &'f Fonts,
     strictness: Strictness,
@@ -271,38 +271,38 @@ impl<'f> Typesetter<'f> {
         self.fonts
     }
 
-    /// How many characters were written out instead of drawn, so far.
+    /// How many characters were written out so far instead of drawn.
     pub(crate) fn written_out(&self) -> usize {
         self.written_out
     }
 
-    /// Sets a paragraph in lines of a width. No line is wider: what cannot be broken at a good place is broken anywhere.
+    /// Sets a paragraph in lines of this width. No line is wider: a text without a good place to break is broken anywhere.
     pub(crate) fn set(
         &mut self,
         spans: &[Span<'_>],
         style: &Style,
         width: f32,
     ) -> Result<Vec<Line>, Error> {
-        // parley counts styles in 16 bits, and stops the program if they do not suffice.
+        // parley counts styles in 16 bits, and panics if there are more.
         if spans.len() > usize::from(u16::MAX) {
             return Err(Error::TooManySpans(spans.len()));
         }
         self.text.clear();
         self.ends.clear();
         for span in spans {
-            // Here already, and not only below: for Thai or Chinese, which the fonts lack, parley would look for models of
-            // their words that it is not built with, and in a debug build say so on the standard error output.
+            // This is done here and not only below. For Thai or Chinese, which the fonts lack, parley would look for language
+            // models that it is built without, and a debug build would report that on the standard error output.
             self.written_out += clean::push(&mut self.text, &span.text, self.strictness, |c| {
                 self.fonts.has(c)
             });
             self.ends.push(self.text.len());
         }
-        // parley would make a line for a caret, of a height of its own.
+        // parley would make a line for a caret, with a height of its own.
         if self.text.is_empty() {
             return Ok(Vec::new());
         }
         self.shape(spans, style, width);
-        // More than once if a mark that follows what was written out is now above a bracket of another font.
+        // This may take several rounds: a mark after a written-out character may now be above a bracket of another font.
         while self.write_out(&missing_glyphs(&self.layout)) {
             self.shape(spans, style, width);
         }
@@ -326,7 +326,7 @@ impl<'f> Typesetter<'f> {
         builder.set_line_break_override(Some(&break_opportunity));
         let mut start = 0;
         for (number, (span, &end)) in spans.iter().zip(&self.ends).enumerate() {
-            // A run of no length would be one too many for parley.
+            // parley does not take an empty run.
             if start == end {
                 continue;
             }
@@ -351,9 +351,9 @@ impl<'f> Typesetter<'f> {
         self.layout.break_all_lines(Some(width));
     }
 
-    /// Writes out what has no glyph, except ASCII, which always has one by itself. Says whether there was anything.
+    /// Writes out what has no glyph, except ASCII, which always has one by itself. Gives whether there was anything.
     ///
-    /// Spans keep what is theirs, even where a mark of one follows a letter of another.
+    /// Spans keep their own text, even where a mark of one follows a letter of another.
     fn write_out(&mut self, missing: &[Range<usize>]) -> bool {
         if missing.is_empty() {
             return false;
@@ -381,7 +381,7 @@ impl<'f> Typesetter<'f> {
         self.written_out > before
     }
 
-    /// A line of the layout as it is drawn.
+    /// A line of the layout in its drawable form.
     fn line(
         &self,
         line: &ParleyLine<'_, usize>,
@@ -406,7 +406,7 @@ impl<'f> Typesetter<'f> {
         let LineMaker {
             glyphs, mut pieces, ..
         } = maker;
-        // What is read aloud or copied follows the order in which pieces are drawn.
+        // Reading aloud and copying follow the order in which pieces are drawn.
         pieces.sort_by_key(|piece| {
             let glyphs = glyphs.get(piece.glyphs.clone()).unwrap_or_default();
             glyphs.iter().map(|glyph| glyph.text.start).min()
@@ -421,9 +421,9 @@ impl<'f> Typesetter<'f> {
     }
 }
 
-/// Puts a line's glyphs one after another, from the left to the right.
+/// Places a line's glyphs one after another, from left to right.
 struct LineMaker {
-    /// Where the line starts in the paragraph's text.
+    /// Where the line begins in the paragraph's text.
     start: usize,
     x: f32,
     glyphs: Vec<PlacedGlyph>,
@@ -435,7 +435,7 @@ impl LineMaker {
     fn run(&mut self, run: &Run<'_, usize>, font: usize, colour: impl Fn(usize) -> Colour) {
         let size = run.font_size();
         let first_piece = self.pieces.len();
-        // A ligature's glyphs are those of its first cluster, which in text from the right comes last.
+        // A ligature's glyphs are those of its first cluster. In text from the right, that cluster comes last.
         let mut continued: Option<Range<usize>> = None;
         for cluster in run.visual_clusters() {
             if cluster.is_ligature_continuation() {
@@ -481,8 +481,8 @@ impl LineMaker {
 
 /// The parts of the text that no font has glyphs for, in order.
 ///
-/// What decides is what would be drawn: glyph 0, after parley has chosen one font for the cluster as a whole. That each
-/// character is in some font, which was seen to before, does not suffice: a letter and its mark may be in different ones.
+/// The criterion is what would be drawn: glyph 0, after parley has chosen one font for the cluster as a whole. It was checked
+/// before that each character is in some font, but that is not enough: a letter and its mark may be in different fonts.
 fn missing_glyphs(layout: &Layout<usize>) -> Vec<Range<usize>> {
     layout
         .lines()
@@ -493,7 +493,7 @@ fn missing_glyphs(layout: &Layout<usize>) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Where lines may be broken besides where Unicode says: paths, queries and names in code have places for it.
+/// Where lines may be broken in addition to Unicode's rules: within paths, queries and names in code.
 fn break_opportunity(at: LineBreakContext) -> Option<bool> {
     let after_separator = matches!(at.before, '/' | '\\' | '_' | '?' | '&' | '=' | '#');
     (after_separator && at.after.is_alphanumeric()).then_some(true)
@@ -507,7 +507,7 @@ fn alignment(align: Align) -> Alignment {
     }
 }
 
-/// The least range that has both.
+/// The smallest range that has both.
 fn union(a: Option<Range<usize>>, b: Range<usize>) -> Range<usize> {
     match a {
         Some(a) => a.start.min(b.start)..a.end.max(b.end),
@@ -515,7 +515,7 @@ fn union(a: Option<Range<usize>>, b: Range<usize>) -> Range<usize> {
     }
 }
 
-/// A place in a line. Texts of 4 GB do not occur; if one did, its glyphs would be drawn and stand for the wrong text.
+/// An offset within a line. Texts of 4 GB do not occur. If one did, its glyphs would be drawn and stand for the wrong text.
 fn offset(at: usize, start: usize) -> u32 {
     u32::try_from(at.saturating_sub(start)).unwrap_or(u32::MAX)
 }

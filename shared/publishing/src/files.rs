@@ -18,7 +18,7 @@ use crate::writer::FileWriter;
 
 /// The tag of objects that a lifecycle rule of template.yaml removes.
 const SUPERSEDED: (&str, &str) = ("superseded", "true");
-/// How long the tags are waited for, when S3 does not answer. A publisher has nothing to win by them.
+/// How long the tags may take when S3 does not answer. A publisher gains nothing by them.
 const TAGGING_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Where the files of reports are written.
@@ -28,13 +28,13 @@ pub struct ReportFiles {
     bucket: String,
 }
 
-/// One of the attempts to publish a report. Its objects have a prefix of their own.
+/// An attempt to publish a report. Its objects have a prefix of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(Uuid);
 
 impl Attempt {
-    /// An attempt that nobody else makes.
+    /// A new attempt with a unique id.
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
         Self(Uuid::new_v4())
@@ -47,7 +47,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// An object of a revision that was replaced.
+/// An object of a replaced revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SupersededObject {
@@ -59,7 +59,7 @@ pub struct SupersededObject {
 }
 
 impl SupersededObject {
-    /// Those of a report whose next revision is about to be written, or that was deleted.
+    /// The objects of a report whose next revision is about to be written, or that was deleted.
     pub fn all_of(report: &Report) -> Vec<Self> {
         let object = |file: &StoredFile| Self {
             key: file.key.clone(),
@@ -70,7 +70,7 @@ impl SupersededObject {
 }
 
 impl ReportFiles {
-    /// In the bucket with this name.
+    /// The files in the bucket with this name.
     pub fn new(client: Client, bucket: impl Into<String>) -> Self {
         Self {
             client,
@@ -78,7 +78,7 @@ impl ReportFiles {
         }
     }
 
-    /// Writes a file of a report: the `position`-th one of an attempt.
+    /// A writer of a report's file: the `position`-th one of an attempt.
     pub fn writer(
         &self,
         report: ReportKey,
@@ -90,10 +90,10 @@ impl ReportFiles {
         FileWriter::new(&self.client, &self.bucket, key, name)
     }
 
-    /// Removes what an attempt at a report wrote that came to nothing.
+    /// Removes what an unsuccessful attempt at a report wrote.
     ///
     /// # Errors
-    /// Some of it remains. That costs a little, and is read by nobody.
+    /// Some of it remains. That costs a little, and nobody reads it.
     pub async fn discard(
         &self,
         report: ReportKey,
@@ -118,7 +118,7 @@ impl ReportFiles {
                 .bucket(&self.bucket)
                 .delete(delete);
             let output = request.send().await.map_err(describe)?;
-            // An object that could not be deleted does not fail the request.
+            // S3 answers with success even if it could not delete an object.
             anyhow::ensure!(
                 output.errors().is_empty(),
                 "{}",
@@ -131,14 +131,14 @@ impl ReportFiles {
             .with_context(|| format!("discard the objects of attempt {attempt}"))
     }
 
-    /// Tags objects that no report refers to any more, so that they do not stay for ever. Downloads that have begun with them
-    /// are not disturbed by a tag.
+    /// Tags objects that no report refers to any more, so that a lifecycle rule removes them. A tag does not disturb
+    /// downloads that have begun.
     ///
     /// # Errors
-    /// Some of them, perhaps not all, have no tag: they remain, and are read by nobody.
+    /// Some of them have no tag. They remain, and nobody reads them.
     pub async fn mark_superseded(&self, objects: &[SupersededObject]) -> anyhow::Result<()> {
         let tags = join_all(objects.iter().map(|object| self.tag_superseded(object)));
-        // Each to its end, even when another one has failed.
+        // Each runs to its end, even if another one has failed.
         tags.await.into_iter().collect()
     }
 
@@ -166,8 +166,8 @@ fn is_gone(error: &impl ProvideErrorMetadata) -> bool {
     matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion"))
 }
 
-/// Where the stored form of a file goes. The attempt makes the key unique, so that no object is ever written twice: two
-/// attempts at the same revision, even by different versions of this code, never mix.
+/// The key of a file's stored form. The attempt makes the key unique, so that no object is ever written twice. Two attempts
+/// at the same revision never mix, even when different versions of this code make them.
 fn object_key(report: ReportKey, attempt: Attempt, position: usize) -> String {
     format!(
         "{REPORTS_PREFIX}{}/{}/{attempt}/{position}",

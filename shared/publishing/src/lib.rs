@@ -1,10 +1,10 @@
-//! From verified files to a stored and announced revision of a report, and from that to a tombstone.
+//! Turns verified files into a stored and announced revision of a report, and a report into a tombstone.
 //!
-//! Any number of publications of one report may run at once. Each writes its objects under a prefix of its own, an
-//! [`Attempt`]. Then a single transaction makes one of them the next revision. Until then no reader sees anything of it.
+//! Several publications of one report may run at once. Each writes its objects under a prefix of its own, an [`Attempt`].
+//! Then a single transaction makes one of them the next revision. Before that, readers see nothing of it.
 //!
-//! *Invariant:* an object is never written twice, and the transaction is the only write of what a report is; deleting it only
-//! takes it away.
+//! *Invariant:* an object is never written twice. Only the transaction writes what a report is, and a deletion only makes a
+//! report a tombstone.
 
 pub mod contention;
 mod files;

@@ -1,8 +1,8 @@
-//! The stored form of a file: compressed once, at publication, so that a download copies bytes and computes nothing.
+//! The stored form of a file. It is compressed once, at publication, so that a download copies bytes and computes nothing.
 //!
-//! HTML becomes a gzip member (RFC 1952) with a header of ten fixed bytes. Between header and trailer lies the deflate
-//! stream that a ZIP entry holds, and a browser takes the whole with `Content-Encoding: gzip`: one object serves both. PDF
-//! is compressed in itself and is stored as it is.
+//! HTML becomes a gzip member (RFC 1952) with a fixed header of ten bytes. Between header and trailer is the deflate stream
+//! that a ZIP entry holds, and a browser takes the whole with `Content-Encoding: gzip`. So one object serves both. A PDF is
+//! compressed in itself and is stored unchanged.
 
 use std::io::Write as _;
 
@@ -17,12 +17,12 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// CRC-32 and size, four bytes each.
 const GZIP_TRAILER_BYTES: u64 = 8;
 
-/// What was learned of a file by writing its stored form.
+/// What is known of a file after its stored form is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Payload {
     /// How it is compressed.
     pub(crate) method: Method,
-    /// Where in the object the payload begins, in bytes.
+    /// Where the payload begins in the object, in bytes.
     pub(crate) offset: u64,
     /// Its length in bytes.
     pub(crate) length: u64,
@@ -34,9 +34,9 @@ pub(crate) struct Payload {
     pub(crate) sha256: String,
 }
 
-/// Makes the stored form of a file of which it is given one chunk after the other.
+/// Makes the stored form of a file from its chunks.
 ///
-/// Memory is bounded by what the caller leaves untaken, not by the file.
+/// Its memory is bounded by the bytes that the caller has not taken yet, not by the file.
 pub(crate) struct PayloadWriter {
     method: Method,
     sha256: Sha256,
@@ -60,7 +60,7 @@ impl PayloadWriter {
         }
     }
 
-    /// Takes the file's next bytes.
+    /// Adds the file's next bytes.
     pub(crate) fn write(&mut self, chunk: &[u8]) -> anyhow::Result<()> {
         self.sha256.update(chunk);
         self.crc32.update(chunk);
@@ -68,7 +68,7 @@ impl PayloadWriter {
         self.encoder.write(chunk)
     }
 
-    /// The bytes of the stored form that are ready, when there are `at_least` so many.
+    /// The finished bytes of the stored form, if there are `at_least` this many.
     pub(crate) fn take(&mut self, at_least: usize) -> Option<Vec<u8>> {
         let ready = self.encoder.ready();
         if ready.len() < at_least {
@@ -78,7 +78,7 @@ impl PayloadWriter {
         Some(std::mem::take(ready))
     }
 
-    /// What the file turned out to be, and the last bytes of its stored form.
+    /// What is known of the file, and the last bytes of its stored form.
     pub(crate) fn finish(self) -> anyhow::Result<(Payload, Vec<u8>)> {
         let crc32 = self.crc32.finalize();
         let last = self.encoder.finish(crc32, self.size)?;

@@ -17,20 +17,20 @@ use crate::files::SupersededObject;
 /// Stores and announces revisions of reports.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    /// Where reports are described.
+    /// The reports.
     pub reports: ReportStore,
-    /// Where their products are.
+    /// Their products.
     pub products: ProductStore,
-    /// Where their changes are announced.
+    /// The queue on which their changes are announced.
     pub queue: EventsQueue,
 }
 
-/// What is to become the next revision of a report.
+/// What becomes the next revision of a report.
 #[derive(Clone, Debug)]
 pub struct NewRevision {
-    /// Which report.
+    /// The report.
     pub report: ReportKey,
-    /// What is said of it.
+    /// Its metadata.
     pub metadata: Metadata,
     /// Its files, all of them verified and written.
     pub files: Vec<StoredFile>,
@@ -41,43 +41,44 @@ pub struct NewRevision {
 pub struct Revision {
     /// 1 for the first one.
     pub number: u64,
-    /// Whether there was no such report before, or one that was deleted.
+    /// Whether there was no such report before, or a deleted one.
     pub is_new: bool,
     /// When it was made, in the form of [`timestamp`].
     pub upload_date: String,
-    /// The objects of the revision that it replaces. Nothing refers to them afterwards.
+    /// The objects of the revision that it replaces. Afterwards nothing refers to them.
     pub superseded: Vec<SupersededObject>,
 }
 
-/// What became of storing a revision.
+/// The result of storing a revision.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It is stored. If it could not be announced, the sweep does it within the hour.
+    /// It is stored. If it could not be announced, the sweep announces it within the hour.
     Stored(Revision),
-    /// It is not: another publication was faster, what was to be written with it could not be, or DynamoDB is too busy. It
-    /// may succeed when it is tried again.
+    /// Nothing is stored: another publication was faster, another part of the transaction could not be written, or DynamoDB
+    /// throttles. Another attempt may succeed.
     Lost,
-    /// There was no answer, or none that tells. It may be stored, so its objects have to stay.
+    /// There was no answer, or none that says. The revision may be stored, so its objects must remain.
     Unknown(store::Error),
 }
 
-/// What became of deleting a report.
+/// The result of deleting a report.
 #[derive(Debug)]
 pub enum Deleted {
-    /// It is deleted, and this is its tombstone. Nothing refers to its files any more. If it could not be announced, the sweep
-    /// does it within the hour.
+    /// The report is deleted, and this is its tombstone. Nothing refers to its files any more. If the deletion could not be
+    /// announced, the sweep announces it within the hour.
     Done(Box<Report>),
     /// There is no such report.
     Missing,
-    /// It is not deleted: other publications were faster each time.
+    /// The report is not deleted: other publications were faster each time.
     Lost,
 }
 
 impl Publisher {
-    /// Deletes a report and announces that. One that is deleted already stays as it is, so whoever had no answer may ask again.
+    /// Deletes a report and announces the deletion. A deleted report stays as it is, so a caller without an answer may ask
+    /// again.
     ///
     /// # Errors
-    /// It may be deleted or not.
+    /// The report may be deleted or not.
     pub async fn delete(&self, report: ReportKey, now: OffsetDateTime) -> anyhow::Result<Deleted> {
         let mut before: Option<Report> = None;
         for tries in 0..MAX_TRIES {
@@ -86,7 +87,7 @@ impl Publisher {
                 return Ok(Deleted::Missing);
             };
             if let Some(before) = before.filter(|before| before.was_deleted_before(&current)) {
-                // The SDK has asked twice, and what was published between is not to go too.
+                // The SDK sent the request twice. A publication in between must not be deleted too.
                 return Ok(Deleted::Done(Box::new(before.deleted(now))));
             }
             let tombstone = if current.is_deleted() {
@@ -97,7 +98,7 @@ impl Publisher {
                 match self.reports.delete(&tombstone, product, now).await? {
                     Commit::Stored => {}
                     Commit::Lost => {
-                        // Also when somebody has asked twice: then the tombstone is found.
+                        // This also covers a repeated request: then the tombstone is found.
                         before = Some(current);
                         continue;
                     }
@@ -113,18 +114,18 @@ impl Publisher {
         Ok(Deleted::Lost)
     }
 
-    /// Announces a revision, if the queue is there; otherwise the sweep does it.
+    /// Announces a revision. If the queue does not take it, the sweep announces it.
     async fn announce(&self, report: &Report) {
         if let Err(error) = announce(&self.reports, &self.queue, report).await {
             tracing::error!(report = %report.id, "report {} is not announced yet: {error}", report.id);
         }
     }
 
-    /// Stores the next revision of a report and announces it. In the same transaction goes what `alongside` makes of it, for
-    /// example that an upload is completed.
+    /// Stores the next revision of a report and announces it. `alongside` adds to the same transaction, for example that an
+    /// upload is completed.
     ///
     /// # Errors
-    /// Nothing is stored, and trying again does not help.
+    /// Nothing is stored, and another attempt does not help.
     pub async fn store(
         &self,
         new: &NewRevision,
@@ -158,7 +159,7 @@ impl Publisher {
     }
 }
 
-/// What becomes of a report's product, in the transaction that stores or deletes it.
+/// The change of a report's product, in the transaction that stores or deletes the report.
 impl Publisher {
     async fn product_with(&self, report: &Report) -> anyhow::Result<TransactWriteItem> {
         let key = &report.metadata.project_key;
@@ -170,7 +171,7 @@ impl Publisher {
         Ok(self.products.put(product, &place)?)
     }
 
-    /// The product without the report. It is gone with its last one.
+    /// The product without the report. Without its last report, the product is deleted.
     async fn product_without(&self, report: &Report) -> anyhow::Result<Vec<TransactWriteItem>> {
         let key = &report.metadata.project_key;
         let place = self.products.get(report.org, key).await?;
@@ -191,7 +192,7 @@ impl Publisher {
         Ok(vec![change])
     }
 
-    /// The product as it is, before `report` is stored. One that cannot be read, or is missing, is made of what its reports say.
+    /// The product before `report` is stored. A product that is unreadable or missing is made from its reports.
     async fn product_in(&self, place: &Place, report: &Report) -> anyhow::Result<Option<Product>> {
         if let Place::Of(product) = place {
             return Ok(Some(product.as_ref().clone()));

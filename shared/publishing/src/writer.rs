@@ -1,4 +1,4 @@
-//! The stored form of a file on its way into the bucket.
+//! Writes the stored form of a file into the bucket.
 
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
@@ -10,10 +10,10 @@ use store::describe;
 
 use crate::payload::{Payload, PayloadWriter};
 
-/// How large the parts of a multipart upload are, in bytes. S3 wants 5 MiB at least, and 10,000 parts at most.
+/// The size of the parts of a multipart upload, in bytes. S3 allows 5 MiB or more, and 10,000 parts at most.
 const PART_BYTES: usize = 8 * 1024 * 1024;
 
-/// Writes a file, of which it is given one chunk after the other. Memory is bounded by a part.
+/// Writes a file from its chunks. Its memory is bounded by one part.
 ///
 /// There is no object before [`Written::store`].
 #[must_use = "a file that is not stored should be aborted"]
@@ -23,7 +23,7 @@ pub struct FileWriter<'a> {
     object: ObjectWriter<'a>,
 }
 
-/// A file whose every byte was given. It is not stored yet.
+/// A file with all its bytes. It is not stored yet.
 #[must_use = "a file that is not stored should be aborted"]
 pub struct Written<'a> {
     name: String,
@@ -53,10 +53,10 @@ impl<'a> FileWriter<'a> {
         }
     }
 
-    /// Takes the file's next bytes.
+    /// Adds the file's next bytes.
     ///
     /// # Errors
-    /// S3 did not take a part. The file should be aborted.
+    /// S3 did not take a part. The caller should abort the file.
     pub async fn write(&mut self, chunk: &[u8]) -> anyhow::Result<()> {
         self.payload.write(chunk)?;
         if let Some(part) = self.payload.take(PART_BYTES) {
@@ -65,7 +65,7 @@ impl<'a> FileWriter<'a> {
         Ok(())
     }
 
-    /// Takes the end of the file.
+    /// Ends the file.
     ///
     /// # Errors
     /// The end could not be compressed. What was written is removed.
@@ -99,7 +99,7 @@ impl Written<'_> {
     /// Makes the object.
     ///
     /// # Errors
-    /// S3 did not take it, or did not answer: then it may be there all the same.
+    /// S3 refused it, or did not answer. In the latter case the object may exist.
     pub async fn store(self) -> anyhow::Result<StoredFile> {
         let key = self.object.key.clone();
         let version_id = self
@@ -127,7 +127,7 @@ impl Written<'_> {
     }
 }
 
-/// Writes an object of unknown length: small ones in one request, others in parts.
+/// Writes an object of unknown length: a small one in one request, a larger one in parts.
 struct ObjectWriter<'a> {
     client: &'a Client,
     bucket: &'a str,
@@ -150,7 +150,7 @@ impl ObjectWriter<'_> {
                     .key(&self.key)
                     .content_type(self.content_type())
                     .set_content_encoding(self.content_encoding())
-                    // The SDK computes it for each part, and S3 wants to be told beforehand.
+                    // The SDK computes it for each part, and S3 has to know that beforehand.
                     .checksum_algorithm(ChecksumAlgorithm::Crc32);
                 let upload = create
                     .send()
@@ -181,7 +181,7 @@ impl ObjectWriter<'_> {
         Ok(())
     }
 
-    /// Writes the last bytes and with them the object. Gives its version, in a bucket that keeps versions.
+    /// Writes the last bytes and makes the object. Gives its version, in a bucket that keeps versions.
     async fn complete(mut self, last: Vec<u8>) -> anyhow::Result<Option<String>> {
         let (client, name) = (self.client, self.bucket);
         if self.multipart.is_none() {
@@ -223,7 +223,7 @@ impl ObjectWriter<'_> {
         }
     }
 
-    /// Best effort: a lifecycle rule of the bucket removes what is left.
+    /// Removes the parts as far as possible: a lifecycle rule of the bucket removes the rest.
     async fn abort(&self) {
         let Some(upload) = &self.multipart else {
             return;

@@ -1,10 +1,10 @@
-//! What time it is while a function works, and how much of it is left.
+//! A function's clock: what time it is, and how much time is left.
 
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-/// A clock that was set when it was made: tests set it to whatever time they are about.
+/// A clock that is set when it is made. Tests set it to any time.
 #[derive(Debug)]
 pub struct Clock {
     begin: OffsetDateTime,
@@ -13,7 +13,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// It is `now`, and nothing new is begun when `budget` is over.
+    /// A clock that shows `now`. Nothing new begins when `budget` is over.
     pub fn new(now: OffsetDateTime, budget: Duration) -> Self {
         Self {
             begin: now,
@@ -22,12 +22,12 @@ impl Clock {
         }
     }
 
-    /// What time it was when it was made.
+    /// The time when it was made.
     pub fn began(&self) -> OffsetDateTime {
         self.begin
     }
 
-    /// What time it is.
+    /// The current time.
     pub fn now(&self) -> OffsetDateTime {
         self.begin + self.begun.elapsed()
     }

@@ -1,4 +1,4 @@
-//! What the functions are told by their environment. Nothing else reads it.
+//! The configuration of the functions from the environment. Nothing else reads the environment.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,22 +22,23 @@ use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::metrics::Metrics;
 
-/// How long a request to DynamoDB or SQS may take. They answer within some 10 ms; what takes longer by far is lost, for
-/// example on a connection that broke while the function was frozen, and is asked for again. The SDK would wait without end.
+/// How long an attempt at a request to DynamoDB or SQS may take. They answer within some 10 ms. A request that takes far
+/// longer is lost, for example on a connection that broke while the function was frozen, and is repeated. The SDK alone would
+/// wait without end.
 pub const ATTEMPT: Duration = Duration::from_secs(2);
-/// How often it is asked in all (the SDK's own number).
+/// How many attempts a request has in total (the SDK's own number).
 pub const ATTEMPTS: u32 = 3;
 /// The longest pause before the second attempt, and twice as long before the third.
 const BACKOFF: Duration = Duration::from_millis(200);
-/// The longest that a request to DynamoDB or SQS is waited for, with all attempts and pauses. Timeouts of functions are sums
-/// of these.
+/// The longest time for a request to DynamoDB or SQS, with all attempts and pauses. The timeouts of functions are sums of
+/// these.
 pub const LONGEST_CALL: Duration = ATTEMPT
     .saturating_mul(ATTEMPTS)
     .saturating_add(BACKOFF.saturating_mul(3));
-/// How long S3 may take to begin its answer. Writing a part of 8 MiB is the longest that is waited for.
+/// How long S3 may take to begin its answer. A write of a part of 8 MiB takes longest.
 const OBJECTS_READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a function is told: the variables that template.yaml and Lambda set.
+/// The variables of a function, as template.yaml and Lambda set them.
 #[derive(Clone, Debug)]
 pub struct Environment(Source);
 
@@ -66,7 +67,7 @@ impl Environment {
     /// The value of a variable.
     ///
     /// # Errors
-    /// There is none.
+    /// The variable is missing.
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     pub fn required(&self, name: &str) -> anyhow::Result<String> {
         match &self.0 {
@@ -79,7 +80,7 @@ impl Environment {
     /// The value of a variable that is `true` or `false`.
     ///
     /// # Errors
-    /// There is none, or it is neither.
+    /// The variable is missing, or has another value.
     pub fn switch(&self, name: &str) -> anyhow::Result<bool> {
         match self.required(name)?.as_str() {
             "true" => Ok(true),
@@ -88,10 +89,10 @@ impl Environment {
         }
     }
 
-    /// The value of a variable that is a number, not below 0.
+    /// The value of a variable that is a whole number, 0 or more.
     ///
     /// # Errors
-    /// There is none, or it is no whole number.
+    /// The variable is missing, or is not such a number.
     pub fn number(&self, name: &str) -> anyhow::Result<u64> {
         let text = self.required(name)?;
         text.parse()
@@ -101,7 +102,7 @@ impl Environment {
     /// The value of a variable that is a number of days.
     ///
     /// # Errors
-    /// There is none, or it is no whole number.
+    /// The variable is missing, or is not a whole number.
     pub fn days(&self, name: &str) -> anyhow::Result<Duration> {
         let days: u32 = self
             .required(name)?
@@ -110,8 +111,8 @@ impl Environment {
         Ok(Duration::from_secs(u64::from(days) * 24 * 3600))
     }
 
-    /// Figures on the standard output, as those of the function that Lambda says this is; none within another process,
-    /// whose output no CloudWatch reads.
+    /// Metrics on the standard output, in the name of the function that Lambda gives. Within another process there are none,
+    /// since CloudWatch does not read its output.
     ///
     /// # Errors
     /// The function has no name.
@@ -124,10 +125,10 @@ impl Environment {
     }
 }
 
-/// The same configuration for S3, which takes its time to read and write objects.
+/// The same configuration with longer timeouts for S3, which takes longer to read and write objects.
 pub fn for_objects(aws: &SdkConfig) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().read_timeout(OBJECTS_READ_TIMEOUT);
-    // As the SDK has it by itself.
+    // The SDK's own setting.
     let stalled = StalledStreamProtectionConfig::enabled().grace_period(Duration::from_secs(5));
     aws.to_builder()
         .timeout_config(timeouts.build())
@@ -136,11 +137,11 @@ pub fn for_objects(aws: &SdkConfig) -> SdkConfig {
         .build()
 }
 
-/// The AWS configuration of this process, for DynamoDB and SQS: region, credentials, endpoints. All of it is in the
-/// environment; neither a profile nor another source of credentials is looked for.
+/// The AWS configuration of this process for DynamoDB and SQS: region, credentials and endpoints. All of it comes from the
+/// environment; profiles and other sources of credentials are not used.
 ///
-/// Make one client of it for each service: each client has connections of its own, and opening one to AWS takes a function
-/// longer than the request itself.
+/// Make one client of it for each service. Each client has connections of its own, and a new connection to AWS takes a
+/// function longer than the request itself.
 ///
 /// # Errors
 /// There is no region.
@@ -148,16 +149,16 @@ pub async fn aws(environment: &Environment) -> anyhow::Result<SdkConfig> {
     environment.required("AWS_REGION")?;
     Ok(settled(aws_config::from_env())
         .http_client(https())
-        // Lambda gives both by the environment. Left to itself the SDK would also prepare to look for them elsewhere.
+        // Lambda gives both in the environment. By itself the SDK would also prepare to look for them elsewhere.
         .region(EnvironmentVariableRegionProvider::new())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .load()
         .await)
 }
 
-/// A client as the SDK makes it by itself, also in that it goes through a proxy that the environment names, but one for all
-/// services. Each would make another, and one more to try whether it can be made; and each of these reads through all of the
-/// machine's certificates. Connections are shared by what has the same timeouts.
+/// A client like the SDK's own, which also goes through a proxy that the environment names. But there is one for all
+/// services. Otherwise each service would make one, and another to try whether it can be made, and each of these reads all
+/// certificates of the machine. Services with the same timeouts share connections.
 fn https() -> SharedHttpClient {
     let client = Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
@@ -166,13 +167,13 @@ fn https() -> SharedHttpClient {
         let provider = tls::Provider::Rustls(CryptoMode::AwsLc);
         connector.tls_provider(provider).build()
     });
-    // The first request makes one anew. But the certificates are decoded now, so that it does not wait for them.
+    // The first request makes a new one. But the certificates are decoded now, so that the request does not wait for them.
     let components = RuntimeComponentsBuilder::new("start");
     let _ = client.validate_base_client_config(&components, &ConfigBag::base());
     http_client_fn(move |settings, components| client.http_connector(settings, components))
 }
 
-/// Settings for DynamoDB and SQS, wherever they are.
+/// The settings for DynamoDB and SQS, wherever they run.
 pub fn settled(loader: ConfigLoader) -> ConfigLoader {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT);
     let retries = RetryConfig::standard()
@@ -182,8 +183,8 @@ pub fn settled(loader: ConfigLoader) -> ConfigLoader {
     loader
         .timeout_config(timeouts.build())
         .retry_config(retries)
-        // Requests and answers are small, and an attempt has an end of its own: to watch how fast they come costs each of them
-        // something for nothing.
+        // Requests and answers are small, and an attempt has a timeout of its own. Watching their speed would cost something
+        // and gain nothing.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 

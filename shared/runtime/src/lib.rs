@@ -1,4 +1,4 @@
-//! What every function has around its work: configuration, telemetry, metrics.
+//! What every function needs around its work: configuration, telemetry and metrics.
 
 pub mod clock;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Figures for CloudWatch, in its embedded metric format: a record is a line of JSON on the standard output, of which
+//! Metrics for CloudWatch, in its embedded metric format: a record is a line of JSON on the standard output, from which
 //! CloudWatch Logs makes metrics. So they cost no request, and a function does not wait for them.
 
 use std::fmt;
@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-/// What tells these metrics from those of others. Alarms and the dashboard name it too.
+/// The namespace that distinguishes these metrics from others. Alarms and the dashboard name it too.
 const NAMESPACE: &str = "SonarQubeReports";
-/// The one dimension. Each further one, and each value of one, would be a metric of its own, and is paid for as such.
+/// The only dimension. Each further dimension, and each value of one, would be a metric of its own, and would be charged as
+/// one.
 const DIMENSION: &str = "FunctionName";
 /// The most values of a metric in a record (CloudWatch, "Specification: Embedded metric format").
 const MAX_VALUES: usize = 100;
 
-/// Where figures go. Clones write to the same place.
+/// Where metrics are written. Clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct Metrics(Option<Arc<Recorder>>);
 
@@ -24,7 +25,7 @@ struct Recorder {
     out: Mutex<Box<dyn Write + Send>>,
 }
 
-/// A metric, and what was measured. Without values it is left out.
+/// A metric and its values. A metric without values is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metric {
     name: &'static str,
@@ -33,12 +34,12 @@ pub struct Metric {
 }
 
 impl Metrics {
-    /// Nowhere.
+    /// No metrics.
     pub fn off() -> Self {
         Self(None)
     }
 
-    /// To `out`, as those of the Lambda function with this name.
+    /// Metrics that are written to `out`, in the name of this Lambda function.
     pub fn of(function: impl Into<String>, out: impl Write + Send + 'static) -> Self {
         Self(Some(Arc::new(Recorder {
             function: function.into(),
@@ -46,21 +47,21 @@ impl Metrics {
         })))
     }
 
-    /// Records that stored items could not be read, if there were any. There is an alarm for it.
+    /// Records how many stored items could not be read, if any. There is an alarm for it.
     pub fn record_unreadable(&self, now: OffsetDateTime, count: usize) {
         if count > 0 {
             self.record(now, &[Metric::count("ItemsUnreadable", count)]);
         }
     }
 
-    /// Records what was measured at `now`.
+    /// Records values that were measured at `now`.
     pub fn record(&self, now: OffsetDateTime, metrics: &[Metric]) {
         let Some(recorder) = &self.0 else {
             return;
         };
         let lines = recorder.lines(now, metrics);
         let mut out = recorder.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // In one piece, so that no line of the log comes into its midst.
+        // One write, so that no line of the log comes in between.
         if let Err(error) = out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
             tracing::warn!("figures for CloudWatch are lost: {error}");
         }
@@ -68,7 +69,7 @@ impl Metrics {
 }
 
 impl Recorder {
-    /// As many records as it takes to hold all values, each of them once.
+    /// As many records as all values need.
     fn lines(&self, now: OffsetDateTime, metrics: &[Metric]) -> String {
         let most = metrics.iter().map(|metric| metric.values.len()).max();
         let mut lines = String::new();
@@ -112,26 +113,26 @@ impl fmt::Debug for Recorder {
 }
 
 impl Metric {
-    /// How many of something there were.
+    /// A count.
     pub fn count(name: &'static str, count: usize) -> Self {
         let unit = "Count";
         let values = vec![count as u64];
         Self { name, unit, values }
     }
 
-    /// Whether it counts nothing.
+    /// Whether it is a count of zero.
     pub fn is_zero(&self) -> bool {
         self.values.iter().all(|value| *value == 0)
     }
 
-    /// How many bytes something had.
+    /// A number of bytes.
     pub fn bytes(name: &'static str, bytes: u64) -> Self {
         let unit = "Bytes";
         let values = vec![bytes];
         Self { name, unit, values }
     }
 
-    /// How long something took, each time that it was done.
+    /// The durations of an operation, one for each time it was done.
     pub fn milliseconds(name: &'static str, values: Vec<u64>) -> Self {
         let unit = "Milliseconds";
         Self { name, unit, values }

@@ -1,7 +1,7 @@
-//! What a function writes to its log.
+//! The log of a function.
 
-/// Logs as Lambda wants it: its environment says how much, and in which format. What lies below INFO is not in a release build
-/// at all (see `tracing` in the workspace): it would hold organizations' ids.
+/// Starts logging. The environment of Lambda sets the level and the format. A release build has no log calls below INFO (see
+/// `tracing` in the workspace), since they would contain organizations' ids.
 pub fn init() {
     lambda_runtime::tracing::init_default_subscriber();
 }

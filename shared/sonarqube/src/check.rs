@@ -1,4 +1,4 @@
-//! Whether a server and a token are good for making reports, before anybody relies on them.
+//! Checks whether reports can be made with a server and a token, before anybody relies on them.
 
 use domain::date::GivenDate;
 use findings::Mode;
@@ -8,34 +8,35 @@ use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::wire;
 
-/// What a server says of itself, and of whoever asks. What could not be asked since something before it failed is not known.
+/// What a server says of itself, and of the token's user. `None` is what could not be asked, because something before it
+/// failed.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// Whether it is a server of `SonarQube` that answers.
+    /// Whether a `SonarQube` server answers.
     pub is_reachable: bool,
-    /// Whether it accepts the token.
+    /// Whether the server accepts the token.
     pub is_token_valid: Option<bool>,
-    /// When that expires, if it does.
+    /// When the token expires, if it does.
     pub token_expires_at: Option<GivenDate>,
-    /// How many projects its user may browse.
+    /// How many projects the token's user may browse.
     pub projects: Option<u64>,
-    /// Which edition it is, such as `community`. Not every version says so.
+    /// The edition, such as `community`. Not every version tells it.
     pub edition: Option<String>,
     /// Its version. Cloud has none.
     pub version: Option<String>,
-    /// How it rates.
+    /// How it rates issues.
     pub mode: Option<Mode>,
-    /// What is to be mended.
+    /// What to repair.
     pub problem: Option<Problem>,
 }
 
-/// What is to be mended.
+/// What to repair.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The server has failed, or refused.
+    /// The server failed, or refused the request.
     #[error(transparent)]
     Error(#[from] Error),
-    /// The server answers, and knows nobody by the token.
+    /// The server answers, but does not know the token.
     #[error(
         "SonarQube does not accept the token: it is wrong, expired or revoked; make another one in SonarQube under My Account, Security, of the type User Token"
     )]
@@ -47,7 +48,7 @@ pub enum Problem {
     NoProjects,
 }
 
-/// Asks a server whether reports can be made of what it has found.
+/// Checks whether reports can be made from a server.
 pub async fn check(client: &Client) -> Checked {
     let mut checked = Checked::default();
     if let Err(problem) = fill(client, &mut checked).await {
@@ -58,7 +59,7 @@ pub async fn check(client: &Client) -> Checked {
 }
 
 async fn fill(client: &Client, checked: &mut Checked) -> Result<(), Problem> {
-    // Whoever is not known may ask for the version, and servers before 10.0 have to be asked otherwise.
+    // An unknown user may ask for the version, and servers before 10.0 are asked in another way.
     let version = Dialect::version_of(client).await?;
     checked.is_reachable = true;
     checked.version = version;
@@ -81,9 +82,6 @@ async fn fill(client: &Client, checked: &mut Checked) -> Result<(), Problem> {
 }
 
 /// Whether the server accepts the token.
-///
-/// # Errors
-/// See [`Error`].
 async fn validate(client: &Client) -> Result<bool, Error> {
     match client.get("api/authentication/validate", &[]).await {
         Ok(wire::Validated { valid }) => Ok(valid),
@@ -92,7 +90,7 @@ async fn validate(client: &Client) -> Result<bool, Error> {
     }
 }
 
-/// The edition, where the server tells.
+/// The edition, if the server tells it.
 async fn edition(client: &Client) -> Result<Option<String>, Error> {
     match client.get("api/navigation/global", &[]).await {
         Ok(wire::Global { edition }) => Ok(edition.map(|it| client.said(&it))),
@@ -107,10 +105,10 @@ async fn edition(client: &Client) -> Result<Option<String>, Error> {
     }
 }
 
-/// Asks whether the token is good, which tells when it expires too.
+/// Asks the server to accept the token. The answer also tells when the token expires.
 ///
 /// # Errors
-/// [`Error::Unauthorized`] if it is not; see [`Error`] for others.
+/// [`Error::Unauthorized`] if the server does not accept it.
 pub async fn greet(client: &Client) -> Result<(), Error> {
     Dialect::version_of(client).await?;
     match validate(client).await? {

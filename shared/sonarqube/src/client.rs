@@ -1,4 +1,4 @@
-//! Requests to a server: who asks, how often, and for how long.
+//! Requests to a server: with which token, how often, and for how long.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,24 +18,27 @@ use url::Url;
 use crate::error::{Error, reason, said, tls_reason};
 use crate::wire;
 
-/// How many requests a server gets at once. Cloud limits how fast it answers, and says not how (SonarQube Cloud, "Web API").
+/// How many requests are sent to a server at once. Cloud limits requests, but does not document how (SonarQube Cloud, "Web
+/// API").
 const AT_ONCE: usize = 2;
 /// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long it may be silent. A search over a large project takes seconds.
+/// How long a server may be silent. A search over a large project takes seconds.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How often a connection is tried that cannot be made.
+/// How often a connection is tried.
 const CONNECTIONS: u32 = 3;
-/// Where `SonarQube` Cloud is.
+/// The hosts of `SonarQube` Cloud.
 const CLOUDS: [&str; 2] = ["sonarcloud.io", "sonarqube.us"];
-/// By which a server says when the token expires (`SonarQube`'s Web API, "Authentication"). It is there for tokens that do.
+/// The header by which a server says when the token expires (`SonarQube`'s Web API, "Authentication"). It is present only for
+/// a token that does.
 const TOKEN_EXPIRATION: &str = "sonarqube-authentication-token-expiration";
-/// A shorter token is not hidden, in bytes: of one character there would be asterisks everywhere, and no server gives such tokens.
+/// The shortest token that is masked, in bytes. A token of one character would mask every text, and no server gives so short
+/// a token.
 const SHORTEST_HIDDEN: usize = 8;
-/// How large an answer may be, in bytes: 500 issues with all their flows have some 2 MB.
+/// The largest answer, in bytes. 500 issues with all their flows have some 2 MB.
 const MOST: usize = 64 << 20;
 
-/// Where a server is, and who asks.
+/// A server's address, and the credentials for it.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// The server's address, such as `https://sonarqube.example.com` or `https://example.com/sonar`.
@@ -44,14 +47,14 @@ pub struct Connection {
     pub token: Token,
     /// The organization, on Cloud.
     pub organization: Option<String>,
-    /// Whether a proxy that the environment names (`HTTPS_PROXY` and its like) is used.
+    /// Whether a proxy that the environment names (`HTTPS_PROXY` and similar) is used.
     pub through_proxy: bool,
-    /// How patient to be with a server that is busy.
+    /// How patient the client is with a busy server.
     pub patience: Patience,
 }
 
 impl Connection {
-    /// Whether a client can be made of it, as far as that can be told without asking the server.
+    /// Checks whether a client can be made of it, as far as that is possible without asking the server.
     ///
     /// # Errors
     /// [`Error::InvalidUrl`]; on Cloud [`Error::NoOrganization`].
@@ -60,15 +63,15 @@ impl Connection {
     }
 }
 
-/// A token of `SonarQube`. It is shown nowhere.
+/// A token of `SonarQube`. It is never shown.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
-    /// A token, as `SonarQube` has shown it.
+    /// A token, as `SonarQube` shows it.
     ///
     /// # Errors
-    /// It has characters that do not belong into a header.
+    /// It has characters that a header must not have.
     pub fn new(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         let is_token = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -84,22 +87,22 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// How often a server is asked again that is busy, indexes, or cannot be reached.
+/// How often a server is asked again that is busy, builds its index, or cannot be reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// The pause before the second request, which doubles with each further one; a longer one of the server's own
-    /// (`Retry-After`) is kept, up to [`Patience::longest`].
+    /// The pause before the second request. It doubles with each further request. A longer pause that the server sets
+    /// (`Retry-After`) is respected, up to [`Patience::longest`].
     pub first: Duration,
     /// The longest pause.
     pub longest: Duration,
-    /// How many requests there are in all.
+    /// How many requests there are at most.
     pub requests: u32,
-    /// How long an answer may take in all: what trickles is given up.
+    /// How long one answer may take as a whole. An answer that trickles in is given up.
     pub answer: Duration,
 }
 
 impl Default for Patience {
-    /// Some four minutes: an index that is rebuilt after an upgrade takes longer, what else is busy does not.
+    /// Some four minutes. An index that is rebuilt after an upgrade takes longer; any other load is over sooner.
     fn default() -> Self {
         Self {
             first: Duration::from_secs(1),
@@ -125,10 +128,10 @@ pub struct Client {
 pub(crate) type Parameters<'a> = &'a [(&'a str, &'a str)];
 
 impl Client {
-    /// A client of this server. It follows no redirect: the token goes to the address that was given, and nowhere else.
+    /// A client of this server. It follows no redirect: the token goes to the given address, and nowhere else.
     ///
     /// # Errors
-    /// The address is none.
+    /// The address is not valid.
     pub fn new(connection: Connection) -> Result<Self, Error> {
         let tls = tls::client_config().map_err(|error| Error::Tls(error.to_string()))?;
         let builder = reqwest::Client::builder().tls_backend_preconfigured(tls);
@@ -139,10 +142,10 @@ impl Client {
         Self::through(connection, builder)
     }
 
-    /// The same, whose requests leave by a client of `builder`: who is not to reach every address says so there.
+    /// The same with a given `builder`, which can limit the addresses that the client reaches.
     ///
     /// # Errors
-    /// The address is none.
+    /// The address is not valid.
     pub fn through(connection: Connection, builder: ClientBuilder) -> Result<Self, Error> {
         let base = base(&connection)?;
         let http = builder
@@ -163,7 +166,7 @@ impl Client {
         })
     }
 
-    /// When the token expires, as the server has said with its latest answer, if it does.
+    /// When the token expires, as the server's latest answer says; `None` if it does not.
     pub fn token_expires_at(&self) -> Option<GivenDate> {
         self.expiry().clone()
     }
@@ -179,7 +182,7 @@ impl Client {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// Whether that is `SonarQube` Cloud, whose version says nothing: nothing else has organizations.
+    /// Whether this is `SonarQube` Cloud. Its version says nothing, but only Cloud has organizations.
     pub(crate) fn is_cloud(&self) -> bool {
         self.connection.organization.is_some()
     }
@@ -188,12 +191,12 @@ impl Client {
         self.connection.organization.as_deref()
     }
 
-    /// Servers before 10.0 know tokens as users without a password only.
+    /// Switches to Basic authentication. Servers before 10.0 take a token only as a user without a password.
     pub(crate) fn use_basic(&self) {
         self.basic.store(true, Ordering::Relaxed);
     }
 
-    /// Asks for JSON.
+    /// Requests JSON.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -206,19 +209,19 @@ impl Client {
         })
     }
 
-    /// Asks for a text.
+    /// Requests a text.
     pub(crate) async fn text(&self, path: &str) -> Result<String, Error> {
         let bytes = self.ask(path, &[]).await?;
         Ok(self.hide(String::from_utf8_lossy(&bytes).trim()))
     }
 
-    /// A text of the server's in a message, without the token: a server may repeat what it is asked with.
+    /// A text of the server's for a message, without the token: a server may repeat what it receives.
     pub(crate) fn said(&self, text: &str) -> String {
-        // The other way round, the beginning of a token that is cut would stay.
+        // In the other order, the beginning of a token that is cut would remain.
         said(&self.hide(text))
     }
 
-    /// The same, whole.
+    /// The same without shortening.
     fn hide(&self, text: &str) -> String {
         let Token(token) = &self.connection.token;
         if token.len() < SHORTEST_HIDDEN {
@@ -228,7 +231,7 @@ impl Client {
         text.replace(token, "***").replace(&basic, "***")
     }
 
-    /// Asks until there is an answer, an error that asking again does not change, or no patience left.
+    /// Repeats a request until there is an answer, an error that a repetition does not change, or no patience left.
     async fn ask(&self, path: &str, parameters: Parameters<'_>) -> Result<Vec<u8>, Error> {
         let patience = self.connection.patience;
         let (mut pause, mut waited) = (patience.first, Duration::ZERO);
@@ -251,7 +254,7 @@ impl Client {
                     });
                 }
                 Ok(Answer::Later { after, .. }) => after,
-                // What is not there at all is rather a wrong address than a server that is busy.
+                // A server that does not exist is more likely a wrong address than a busy server.
                 Err(error @ Error::Unreachable { is_connect, .. })
                     if is_last || (is_connect && request >= CONNECTIONS) =>
                 {
@@ -293,7 +296,7 @@ impl Client {
         path: &str,
         parameters: Parameters<'_>,
     ) -> Result<Response, reqwest::Error> {
-        // It cannot fail: paths are constants of this crate.
+        // This cannot fail: paths are constants of this crate.
         let url = self.base.join(path).unwrap_or_else(|_| self.base.clone());
         let request = self.http.get(url).query(parameters);
         let Token(token) = &self.connection.token;
@@ -352,7 +355,7 @@ impl Client {
     }
 }
 
-/// The address below which a server's paths are.
+/// The base address of a server's paths.
 fn base(connection: &Connection) -> Result<Url, Error> {
     let mut base = Url::parse(&connection.url).map_err(|_| Error::InvalidUrl)?;
     if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
@@ -372,7 +375,7 @@ fn base(connection: &Connection) -> Result<Url, Error> {
     Ok(base)
 }
 
-/// A date, or a day.
+/// Reads a date with a time, or a day.
 fn date(text: &str) -> Option<GivenDate> {
     let of_day = || format!("{text}T00:00:00Z").parse().ok();
     text.parse().ok().or_else(of_day)
@@ -406,7 +409,7 @@ async fn body(
     }
 }
 
-/// A pause that the server wants: seconds, or a date (RFC 9110, section 10.2.3).
+/// The pause that the server asks for: seconds, or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

@@ -1,4 +1,4 @@
-//! What a server speaks: its version, how it rates, and what its parameters are called.
+//! The dialect of a server: its version, its mode of rating, and the names of its parameters.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,24 +8,24 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::wire;
 
-/// How long a version may be, in characters. Those that there are have up to 17, and development builds a word more.
+/// The longest version, in characters. Known versions have up to 17, and development builds a word more.
 const LONGEST_VERSION: usize = 40;
 
-/// What differs between servers, asked once.
+/// The differences between servers, asked once.
 #[derive(Debug)]
 pub(crate) struct Dialect {
     pub(crate) server: Server,
     pub(crate) mode: Mode,
-    /// Year or number, and minor. Of Cloud nothing is known, and it is newer than all.
+    /// Year or number, and minor. Cloud counts as newer than all.
     version: (u32, u32),
-    /// Whether searches have the names of parameters that 10.2 brought. The old ones are understood up to 2026.3 at least, and
-    /// are all that Cloud knows.
+    /// Whether searches use the names of parameters that 10.2 introduced. Versions up to 2026.3 at least understand the old
+    /// names, and Cloud knows only them.
     new_issue_names: AtomicBool,
     new_hotspot_names: AtomicBool,
 }
 
 impl Dialect {
-    /// Asks the server for its version, if it tells, and has the client know it by that.
+    /// Asks the server for its version, if it tells it, and adapts the client to the version.
     pub(crate) async fn version_of(client: &Client) -> Result<Option<String>, Error> {
         let (text, _) = Self::known_version(client).await?;
         Ok((!client.is_cloud()).then_some(text))
@@ -47,7 +47,7 @@ impl Dialect {
     pub(crate) async fn of(client: &Client) -> Result<Self, Error> {
         let (text, version) = Self::known_version(client).await?;
         let is_cloud = client.is_cloud();
-        // Cloud has been saying 8.0 for years.
+        // Cloud has said 8.0 for years.
         let version = if is_cloud { (u32::MAX, 0) } else { version };
         let mode = if version >= (10, 8) {
             mode(client, is_cloud).await?
@@ -66,22 +66,22 @@ impl Dialect {
         })
     }
 
-    /// Whether the server is at least of this version.
+    /// Whether the server has at least this version.
     pub(crate) fn is_from(&self, major: u32, minor: u32) -> bool {
         self.version >= (major, minor)
     }
 
-    /// What a search of issues calls the project.
+    /// The parameter for the project in a search for issues.
     pub(crate) fn issues_project(&self) -> &'static str {
         ["componentKeys", "components"][usize::from(self.new_issue_names.load(Ordering::Relaxed))]
     }
 
-    /// What a search of hotspots calls the project.
+    /// The parameter for the project in a search for hotspots.
     pub(crate) fn hotspots_project(&self) -> &'static str {
         ["projectKey", "project"][usize::from(self.new_hotspot_names.load(Ordering::Relaxed))]
     }
 
-    /// Takes the new name from now on; whether that changes anything.
+    /// Switches to the new name. Gives whether that changes anything.
     pub(crate) fn rename_issues_project(&self) -> bool {
         !self.new_issue_names.swap(true, Ordering::Relaxed)
     }
@@ -92,13 +92,13 @@ impl Dialect {
     }
 }
 
-/// From 10.8 on there are two modes, and an administrator chooses.
+/// The server's mode. From 10.8 on there are two modes, and an administrator chooses.
 async fn mode(client: &Client, is_cloud: bool) -> Result<Mode, Error> {
     let answer = client.get::<wire::Mode>("api/v2/clean-code-policy/mode", &[]);
     match answer.await {
         Ok(wire::Mode { mode }) if mode == "MQR" => Ok(Mode::Mqr),
         Ok(_) => Ok(Mode::Standard),
-        // It is an internal call. Cloud knows impacts only.
+        // This is an internal call, so a server may lack it. Cloud knows impacts only.
         Err(Error::UnknownUrl(_) | Error::NotFound { .. } | Error::Forbidden { .. }) => {
             if is_cloud {
                 return Ok(Mode::Mqr);
@@ -109,7 +109,8 @@ async fn mode(client: &Client, is_cloud: bool) -> Result<Mode, Error> {
     }
 }
 
-/// What the administrator has chosen, by the setting itself. It is not guessed: the mode decides what counts.
+/// The mode that the administrator has chosen, by the setting itself. It is not guessed, since the mode decides which issues
+/// count.
 async fn setting(client: &Client) -> Result<Mode, Error> {
     let parameters = [("keys", "sonar.multi-quality-mode.enabled")];
     let found = client.get::<wire::Settings>("api/settings/values", &parameters);
@@ -125,8 +126,8 @@ async fn setting(client: &Client) -> Result<Mode, Error> {
     }
 }
 
-/// The first two numbers of a version: 9.9.0.65466, 2025.1.0.102418, and of Community Build 26.3.0.120487. What has anything else in it
-/// is none, for it is stored and shown.
+/// The first two numbers of a version: 9.9.0.65466, 2025.1.0.102418, and 26.3.0.120487 of Community Build. A text with
+/// anything else is not a version, since the text is stored and shown.
 fn parsed(text: &str) -> Option<(u32, u32)> {
     let is_of_versions = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'.' | b'-');
     if text.len() > LONGEST_VERSION || !text.bytes().all(is_of_versions) {

@@ -1,10 +1,10 @@
-//! What goes wrong with a server, and what whoever asks it can do.
+//! The errors of a server, and what the user can do about them.
 
 use std::time::Duration;
 
 /// Why a server did not give what it was asked for. The messages are for whoever runs the program.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each says what it means")]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum Error {
     #[error(
         "that is no address of a server; give one such as https://sonarqube.example.com, without user, password and query: the token is given by itself"
@@ -43,7 +43,7 @@ pub enum Error {
         what: String,
         status: u16,
         waited: Duration,
-        /// For how long the server wants to be left alone, if it says so.
+        /// How long the server asks to be left alone, if it says so.
         after: Option<Duration>,
     },
     #[error("SonarQube cannot be reached for {what}: {why}")]
@@ -90,14 +90,14 @@ pub enum Error {
     Unsteady(String),
 }
 
-/// A text of a server's in a message: on one line, and not without end. Whatever it is, it neither begins a line in a log nor
-/// commands a terminal.
+/// A text of the server's for a message: on one line, and shortened. Whatever it contains, it neither begins a line in a log
+/// nor controls a terminal.
 pub(crate) fn said(text: &str) -> String {
     let shown: String = text.chars().take(500).collect();
     shown.replace(|it: char| it.is_control(), " ")
 }
 
-/// The innermost reason of an error.
+/// The innermost cause of an error.
 pub(crate) fn reason(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
@@ -106,7 +106,7 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
     innermost.to_string()
 }
 
-/// The innermost reasons of an error that concern TLS.
+/// The innermost causes of an error that concern TLS.
 pub(crate) fn tls_reason(error: &reqwest::Error) -> Option<String> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {

@@ -1,4 +1,4 @@
-//! Which analyses of a branch there are.
+//! The analyses of a branch.
 
 use domain::date::GivenDate;
 
@@ -6,22 +6,19 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::wire;
 
-/// An analysis, as lists have it.
+/// An analysis, as a list of analyses shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// Its key.
     pub key: String,
     /// When it was made.
     pub date: GivenDate,
-    /// What it calls the version of the project.
+    /// Its version of the project.
     pub version: Option<String>,
 }
 
-/// The analyses of a branch, the newest first, from one that was made at `from`, in the server's own spelling, and at most `limit`. Without
-/// a branch it is the main one.
-///
-/// # Errors
-/// See [`Error`].
+/// The analyses of a branch, the newest first, at most `limit`. The list begins with the analyses made at `from`, a time in
+/// the server's own spelling. Without a branch it is that of the main branch.
 pub async fn history(
     client: &Client,
     project: &str,

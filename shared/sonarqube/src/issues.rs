@@ -1,8 +1,8 @@
 //! Searches for issues and hotspots of a category.
 //!
-//! A search shows its first 10,000 results, and says how many there are in all, also when there are more (`SearchOptions` in
-//! `SonarQube`'s source). So counts come from what is read as long as all of it can be, and otherwise from the totals of searches
-//! for one severity each.
+//! A search shows its first 10,000 results, and says how many there are in total (`SearchOptions` in `SonarQube`'s source).
+//! So counts come from the results if all of them can be read. Otherwise they come from the totals of one search for each
+//! severity.
 
 use std::collections::HashSet;
 
@@ -17,13 +17,13 @@ use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::wire;
 
-/// How many results a search shows in all.
+/// How many results a search shows.
 const SHOWN: u64 = 10_000;
-/// How many results a page has at the most.
+/// How many results a page has at most.
 const PAGE: u64 = 500;
-/// How often a search is read anew whose results change meanwhile.
+/// How often a search is read again when its results change in between.
 const READINGS: usize = 3;
-/// What is longer is cut, in characters: a message is a sentence, and some write a file into it.
+/// The longest message, in characters. A longer one is cut: a message is a sentence, but some analyzers write a file into it.
 const MESSAGE: usize = 2000;
 
 /// Searches in one branch of a project.
@@ -31,40 +31,41 @@ pub(crate) struct Search<'a> {
     pub(crate) client: &'a Client,
     pub(crate) dialect: &'a Dialect,
     pub(crate) project: &'a str,
-    /// The branch's name, and whether a search has to name it: the main branch needs none, and some editions know none.
+    /// The branch's name, and whether a search has to name it. The main branch need not be named, and some editions know no
+    /// branches.
     pub(crate) branch: &'a str,
     pub(crate) names_branch: bool,
     pub(crate) printed: Printed,
 }
 
-/// Which issues.
+/// The issues to search for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// Those that count.
+    /// Issues that count.
     Open,
-    /// Those of which somebody has said that they do not.
+    /// Issues that somebody accepted or dismissed.
     Dismissed,
-    /// Those that new rules found, and that wait in a sandbox for somebody to look at them.
+    /// Issues that new rules found, and that wait in a sandbox for somebody to look at them.
     Sandboxed,
 }
 
-/// What a search for issues has found.
+/// The result of a search for issues.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) counts: Counts,
     pub(crate) accepted: u64,
     pub(crate) false_positives: u64,
-    /// The keys of all; `None` when there are more than a search shows.
+    /// The keys of all issues; `None` when there are more than a search shows.
     pub(crate) keys: Option<HashSet<String>>,
-    /// Those that may be printed.
+    /// The issues that may be printed.
     pub(crate) issues: Vec<Vulnerability>,
 }
 
-/// What a search for hotspots has found.
+/// The result of a search for hotspots.
 #[derive(Debug, Default)]
 pub(crate) struct FoundHotspots {
     pub(crate) reviews: Reviews,
-    /// The keys of all with what became of them; `None` when there are more than a search shows.
+    /// The keys of all hotspots, with the results of their reviews; `None` when there are more than a search shows.
     pub(crate) keys: Option<HashSet<(String, Review)>>,
     pub(crate) hotspots: Vec<Hotspot>,
 }
@@ -75,7 +76,7 @@ pub(crate) type Categories<'a> = (&'a str, &'a str);
 type Filter = Vec<(&'static str, String)>;
 
 impl Search<'_> {
-    /// The parameters that select the branch, where the project's is called so.
+    /// The parameters that select the branch. `project` is the name of the parameter for the project.
     pub(crate) fn of_branch(&self, project: &'static str) -> Vec<(&'static str, &str)> {
         let mut parameters = vec![(project, self.project)];
         if self.names_branch {
@@ -84,7 +85,7 @@ impl Search<'_> {
         parameters
     }
 
-    /// The issues of a category, or of several at once.
+    /// The issues of one or several categories.
     pub(crate) async fn issues(
         &self,
         which: Which,
@@ -105,7 +106,7 @@ impl Search<'_> {
                 issues.extend(next.issues);
             }
             let keys: HashSet<String> = issues.iter().map(|issue| issue.key.clone()).collect();
-            // Whatever came or went while pages were read has moved others from one page to the next.
+            // Issues that came or went while pages were read have moved others from one page to the next.
             if keys.len() as u64 == total {
                 let mut found = Found {
                     keys: Some(keys),
@@ -118,7 +119,7 @@ impl Search<'_> {
         Err(Error::Unsteady(categories.1.to_owned()))
     }
 
-    /// More than a search shows: counted by severity, and the worst of them listed. `None` when it changes meanwhile.
+    /// More than a search shows: counted by severity, and the worst of them listed. `None` when the issues change in between.
     async fn many(&self, which: Which, categories: Categories<'_>) -> Result<Option<Found>, Error> {
         let mut found = Found::default();
         if which == Which::Dismissed {
@@ -151,12 +152,12 @@ impl Search<'_> {
             }
             self.list(issues, &mut found);
         }
-        // Otherwise something has changed, or the searches by severity are not about the severities that count.
+        // Otherwise the issues have changed, or the searches by severity cover other severities than those that count.
         let is_steady = sum == self.total(which, categories, Filter::new()).await?;
         Ok(is_steady.then_some(found))
     }
 
-    /// How many issues are in a sandbox. `None` where the server does not know that state, or is too old to have it.
+    /// How many issues are in a sandbox; `None` if the server does not know that state, or is too old to have it.
     pub(crate) async fn sandboxed(&self, categories: Categories<'_>) -> Result<Option<u64>, Error> {
         if !self.dialect.is_from(2025, 1) {
             return Ok(None);
@@ -181,7 +182,7 @@ impl Search<'_> {
         Ok(self.page(which, categories, &filter, 1).await?.paging.total)
     }
 
-    /// A page of a search. A later filter replaces an earlier one of its name.
+    /// A page of a search. A later filter replaces an earlier one with the same name.
     async fn page(
         &self,
         which: Which,
@@ -238,7 +239,7 @@ impl Search<'_> {
     }
 
     fn open(&self) -> (&'static str, String) {
-        // From 2025 on there may be issues in a sandbox too, which are not resolved and do not count.
+        // From 2025 on there may also be issues in a sandbox. They are not resolved, but do not count.
         match self.dialect.is_from(10, 4) {
             true => ("issueStatuses", "OPEN,CONFIRMED".to_owned()),
             false => ("resolved", "false".to_owned()),
@@ -265,7 +266,7 @@ impl Search<'_> {
                 Some(Resolution::FalsePositive) => found.false_positives += 1,
             }
         }
-        // What nobody prints need not be kept.
+        // Issues that are not printed need not be kept.
         found.issues.sort_unstable();
         found
             .issues
@@ -289,7 +290,7 @@ impl Search<'_> {
         };
         let why = resolution(&issue);
         Vulnerability {
-            // A severity that is not known is rather too bad than overlooked.
+            // An unknown severity is overrated rather than overlooked.
             severity: severity
                 .and_then(Severity::of_key)
                 .unwrap_or(Severity::Blocker),
@@ -310,7 +311,7 @@ impl Search<'_> {
         }
     }
 
-    /// The hotspots of a category, or of several at once, in all states.
+    /// The hotspots of one or several categories, in all states.
     pub(crate) async fn hotspots(
         &self,
         categories: Categories<'_>,
@@ -320,7 +321,7 @@ impl Search<'_> {
             let total = first.paging.total;
             let mut hotspots = first.hotspots;
             if total > SHOWN {
-                // What nobody has looked at comes first.
+                // Hotspots that nobody has reviewed come first.
                 let to_review = [("status", "TO_REVIEW")];
                 let first = self.hotspot_page(categories, &to_review, 1).await?;
                 let mut found = FoundHotspots {
@@ -463,7 +464,7 @@ impl Search<'_> {
     }
 }
 
-/// What was last said of a hotspot.
+/// The latest comment on a hotspot.
 pub(crate) async fn comment(client: &Client, hotspot: &str) -> Result<Option<String>, Error> {
     let parameters = [("hotspot", hotspot)];
     match client
@@ -471,13 +472,13 @@ pub(crate) async fn comment(client: &Client, hotspot: &str) -> Result<Option<Str
         .await
     {
         Ok(shown) => Ok(last(shown.comment)),
-        // It has just gone.
+        // It has just been removed.
         Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// A parameter was ignored: what came is of other projects, or in another state than was asked for.
+/// The server ignored a parameter: the results are of other projects, or in another state than requested.
 fn ignored(what: &str) -> Error {
     Error::Malformed {
         what: what.to_owned(),
@@ -504,7 +505,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// The day of a time such as `2013-05-13T17:55:39+0200`, where the server is.
+/// The day of a time such as `2013-05-13T17:55:39+0200`, in the server's time zone.
 fn day(time: &str) -> String {
     time.chars().take(10).collect()
 }

@@ -1,7 +1,8 @@
-//! `SonarQube`'s Web API, and what a server of it has found of a security standard.
+//! `SonarQube`'s Web API, and the findings of a server by a security standard.
 //!
-//! One engine serves Server from 9.9 LTA on, Community Build and Cloud. Whatever differs between them is asked, not guessed: see
-//! [`pull`]. [`check`] says whether a server and a token are good for that, and [`history`] which analyses there are. Nothing is changed on the server, and a token needs no more than the right to browse the project.
+//! The same code serves Server from 9.9 LTA on, Community Build and Cloud. It asks for the differences between them and does
+//! not guess: see [`pull`]. [`check`] says whether a server and a token work, and [`history`] lists the analyses. Nothing is
+//! changed on the server. A token needs no more than the right to browse the project.
 
 #[cfg(test)]
 mod canned;

@@ -1,4 +1,4 @@
-//! All that a server has found in the newest analysis of a branch, seen through some standards.
+//! Reads all that a server found in the newest analysis of a branch, seen through several standards.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -17,55 +17,52 @@ use crate::issues::{Found, FoundHotspots, Search, Which};
 use crate::version::{VersionFallback, version};
 use crate::{issues, rules, wire};
 
-/// How often everything is read again when the project is analysed meanwhile, or its issues change.
+/// How often everything is read again when the project is analysed in between, or its issues change.
 const READINGS: usize = 3;
-/// How many searches are made at once; the client sends fewer requests.
+/// How many searches are made at once. The client sends fewer requests at once.
 const AT_ONCE: usize = 4;
 
-/// What is asked for.
+/// What to read.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The project's key.
     pub project: String,
-    /// The branch; the main one when there is none.
+    /// The branch; `None` for the main one.
     pub branch: Option<String>,
     /// The standards.
     pub standards: Vec<&'static Standard>,
-    /// What to call the version when the analysis has none.
+    /// The version to use when the analysis has none.
     pub fallback: VersionFallback,
-    /// Properties of the analysis, which the Web API does not tell.
+    /// Properties of the analysis. The Web API does not give them.
     pub properties: BTreeMap<String, String>,
-    /// The key of the analysis, where only that one will do.
+    /// The key of the analysis, if only this one will do.
     pub analysis: Option<String>,
     /// How much is listed.
     pub printed: Printed,
 }
 
-/// What was found.
+/// The findings.
 #[derive(Clone, Debug)]
 pub struct Analysed {
     /// For each standard, in the order of the request.
     pub assessments: Vec<Assessment>,
 }
 
-/// What is being read.
+/// A step of the reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The project, its branch, its analysis.
+    /// The project, its branch and its analysis.
     Project,
-    /// Categories of a standard.
+    /// The categories of a standard.
     Standard(&'static str),
-    /// What rules say.
+    /// The descriptions of rules.
     Rules,
 }
 
-/// How far a step is: how much of how much.
+/// The progress of a step: how many parts are done, and of how many.
 pub type Progress<'a> = &'a (dyn Fn(Step, usize, usize) + Sync);
 
-/// Reads all of it. Nothing is given unless it is whole, and of one analysis.
-///
-/// # Errors
-/// See [`Error`].
+/// Reads everything. It gives a result only if that is complete, and of a single analysis.
 pub async fn pull(
     client: &Client,
     request: &Request,
@@ -177,8 +174,8 @@ async fn subject(
     Ok((subject, profiles))
 }
 
-/// The quality profiles by which the branch was analysed, of its own languages; the project has one of each language that the
-/// server knows. `None` when that is not told.
+/// The quality profiles that analysed the branch, for its own languages; `None` when the server does not tell. A project has
+/// a profile for each language that the server knows.
 type Profiles = Option<Vec<wire::Profile>>;
 
 /// The project's name and figures, and its profiles. A metric that this version lacks is left out.
@@ -287,7 +284,7 @@ async fn gate(search: &Search<'_>, analysis: &str) -> Result<Option<Gate>, Error
     }))
 }
 
-/// What was found of one standard, without what the rules say.
+/// The findings by one standard, without the descriptions of rules.
 async fn assessment(
     search: &Search<'_>,
     standard: &'static Standard,
@@ -308,7 +305,7 @@ async fn assessment(
     let parameter = standard.parameter.as_str();
     for _ in 0..READINGS {
         let all = (parameter, all.as_str());
-        // All categories at once tell how many there are, each once.
+        // A search over all categories counts each issue once.
         let open = search.issues(Which::Open, all).await?;
         let dismissed = search.issues(Which::Dismissed, all).await?;
         let hotspots = search.hotspots(all).await?;
@@ -318,7 +315,8 @@ async fn assessment(
             dismissed: dismissed.accepted + dismissed.false_positives > 0,
             hotspots: hotspots.reviews.total() > 0,
         };
-        // Loops, here and elsewhere, since a closure over references makes a future that is not `Send` enough.
+        // These are loops, here and elsewhere, since a closure over references makes a future that the compiler does not
+        // accept as `Send`.
         let mut of_category = Vec::with_capacity(values.len());
         for value in &values {
             of_category.push(category(search, (parameter, value), any));
@@ -329,7 +327,8 @@ async fn assessment(
             found.push(category);
             progress(step(), found.len(), steps);
         }
-        // Whatever is in a category is in all of them together, and nothing else: otherwise it has changed in between.
+        // The categories together must have exactly what the search over all of them has. Otherwise the issues have changed
+        // in between.
         let is_steady = is_whole(
             open.keys.as_ref(),
             found.iter().map(|it| it.open.keys.as_ref()),
@@ -358,7 +357,7 @@ async fn assessment(
             rules: BTreeMap::new(),
             categories,
         };
-        // What is too much to be known by its keys at least adds up.
+        // Too many issues to compare their keys, but the counts must fit.
         let most = assessment.categories.iter().map(|it| it.open.total()).max();
         let total = assessment.open.total();
         if assessment.occurrences() >= total && most.unwrap_or_default() <= total {
@@ -368,7 +367,7 @@ async fn assessment(
     Err(Error::Unsteady(standard.name()))
 }
 
-/// Whether there is anything in any category.
+/// Whether any category has an entry.
 #[derive(Clone, Copy)]
 struct Any {
     open: bool,
@@ -376,7 +375,7 @@ struct Any {
     hotspots: bool,
 }
 
-/// What was found of a category.
+/// The findings of a category.
 #[derive(Default)]
 struct InCategory {
     open: Found,
@@ -399,7 +398,8 @@ impl From<InCategory> for Category {
     }
 }
 
-/// Whether the categories together have just what all of them have; what has more than a search shows is not known.
+/// Whether the categories together have exactly what the search over all of them has. It is unknown for more than a search
+/// shows.
 fn is_whole<'a, T: Eq + std::hash::Hash + 'a>(
     all: Option<&HashSet<T>>,
     of_categories: impl Iterator<Item = Option<&'a HashSet<T>>>,
@@ -429,7 +429,7 @@ async fn category(
     Ok(found)
 }
 
-/// Adds what rules and reviewers say to what is listed.
+/// Adds the descriptions of rules and the comments of reviewers to what is listed.
 async fn told(
     client: &Client,
     mut assessments: Vec<Assessment>,

@@ -1,4 +1,4 @@
-//! What rules say, and which of them look for a category.
+//! The descriptions of rules, and the rules for a category.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,14 +11,14 @@ use crate::issues::Search;
 use crate::text;
 use crate::wire;
 
-/// How many are asked for at once; the client sends fewer.
+/// How many are requested at once. The client sends fewer.
 const AT_ONCE: usize = 4;
-/// How many rules a page has at the most.
+/// How many rules a page has at most.
 const PAGE: usize = 500;
-/// How many pages a search has at the most: it shows 10,000 rules.
+/// How many pages a search has at most: it shows 10,000 rules.
 const PAGES: usize = 20;
 
-/// The parts of a rule's text that say why and what to do.
+/// The parts of a rule's description that say why and what to do.
 const TOLD: [(&str, &str); 4] = [
     ("introduction", ""),
     ("root_cause", "Why is this an issue?"),
@@ -26,7 +26,7 @@ const TOLD: [(&str, &str); 4] = [
     ("how_to_fix", "How to fix it"),
 ];
 
-/// The rules with these keys, each of which stands there once. One that the server does not show has its key as its name.
+/// The rules with these keys, which differ from each other. A rule that the server does not show has its key as its name.
 pub(crate) async fn rules(
     client: &Client,
     keys: impl IntoIterator<Item = &str>,
@@ -61,7 +61,7 @@ async fn rule(client: &Client, key: &str) -> Result<Rule, Error> {
     };
     let mut blocks = Vec::new();
     for (part, heading) in TOLD {
-        // "How to fix it" has a section for each framework; the first is enough to know where to look.
+        // "How to fix it" has a section for each framework. The first is enough to know where to look.
         let section = rule.description_sections.iter().find(|it| it.key == part);
         let said = section
             .map(|it| text::blocks(&it.content))
@@ -72,7 +72,7 @@ async fn rule(client: &Client, key: &str) -> Result<Rule, Error> {
         blocks.extend(said);
     }
     if blocks.is_empty() {
-        // Of some analyzers there is one section for everything, or none.
+        // Some analyzers have one section for everything, or none.
         let only = rule
             .description_sections
             .first()
@@ -89,7 +89,7 @@ async fn rule(client: &Client, key: &str) -> Result<Rule, Error> {
     })
 }
 
-/// How many rules look for each category of a standard, in the quality profiles by which the branch was analysed. `None` when the
+/// How many rules look for each category of a standard, in the quality profiles that analysed the branch; `None` when the
 /// server does not tell.
 pub(crate) async fn active(
     search: &Search<'_>,
@@ -101,7 +101,7 @@ pub(crate) async fn active(
     };
     match counted(search, profiles, standard).await {
         Ok(counts) => Ok(Some(counts)),
-        // Nobody needs it to trust the findings.
+        // The findings can be trusted without it.
         Err(
             Error::NotFound { .. }
             | Error::Forbidden { .. }
@@ -112,8 +112,8 @@ pub(crate) async fn active(
     }
 }
 
-/// A profile says which of its rules are active, but not of which category; a category has rules of all profiles. So both are
-/// asked, and compared: a request for each of them, instead of one for each pair.
+/// A profile says which of its rules are active, but not for which category. A category has rules of all profiles. So both
+/// are requested and compared: one request for each profile and each category, instead of one for each pair.
 async fn counted(
     search: &Search<'_>,
     profiles: &[wire::Profile],
@@ -150,7 +150,7 @@ async fn counted(
     Ok(of_categories.iter().map(count).collect())
 }
 
-/// The keys of the rules of some categories that find what counts, or hotspots.
+/// The keys of the rules of some categories that find issues that count, or hotspots.
 async fn found<'a>(
     search: &'a Search<'_>,
     standard: &'a Standard,

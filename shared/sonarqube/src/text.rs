@@ -1,14 +1,14 @@
-//! The texts of rules, which are HTML, as blocks of plain text.
+//! Converts the descriptions of rules, which are HTML, into blocks of plain text.
 
 use std::convert::Infallible;
 
 use findings::Block;
 use html5gum::{Token, Tokenizer};
 
-/// How many characters of a rule's text are taken; some have pages of examples.
+/// How many characters of a rule's description are kept. Some have pages of examples.
 const MOST: usize = 6000;
 
-/// What a piece of HTML says.
+/// The text of a piece of HTML, in blocks.
 pub(crate) fn blocks(html: &str) -> Vec<Block> {
     let mut reader = Reader::default();
     for token in Tokenizer::new(html) {
@@ -40,7 +40,7 @@ struct Reader {
     kind: Kind,
     text: String,
     taken: usize,
-    /// In what shows nothing.
+    /// Whether it is within an element that shows nothing.
     is_hidden: bool,
 }
 
@@ -52,7 +52,7 @@ impl Reader {
             b"pre" => self.end(Kind::Code),
             b"p" | b"div" | b"ul" | b"ol" | b"dl" | b"table" | b"tr" | b"blockquote"
             | b"section" => {
-                // Within an item or code it is still that.
+                // A paragraph within an item or code stays a part of it.
                 let kind = self.kind;
                 let stays = matches!(kind, Kind::Item | Kind::Code) && matches!(tag, b"p" | b"div");
                 self.end(if stays { kind } else { Kind::Paragraph });

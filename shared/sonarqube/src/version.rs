@@ -1,4 +1,4 @@
-//! Which version a report is about.
+//! The version that a report is about.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,16 +7,16 @@ use std::str::FromStr;
 use domain::version::Version;
 use findings::Analysis;
 
-/// What a report is called when its analysis has no version that can be compared: the scanner's default is `not provided`, and
-/// most projects leave it at that.
+/// The version of a report when that of its analysis cannot be compared. The scanner's default is `not provided`, and most
+/// projects leave it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum VersionFallback {
-    /// There is no report.
+    /// No report is made.
     Refuse,
     /// The day of the analysis, such as `2026.11.25`.
     #[default]
     Date,
-    /// What the build called itself (`sonar.buildString`).
+    /// The build's own name (`sonar.buildString`).
     Build,
     /// A property of the analysis.
     Property(String),
@@ -50,8 +50,8 @@ impl FromStr for VersionFallback {
     }
 }
 
-/// The version of a report, and what the analysis calls it if that is another one. `None` when there is none, and the fallback
-/// does not help.
+/// The version of a report, and the analysis' own version if that differs. `None` when the analysis has no usable version,
+/// and the fallback does not help.
 pub(crate) fn version(
     given: Option<&str>,
     analysis: &Analysis,

@@ -1,4 +1,4 @@
-//! Waiting until an analysis is there.
+//! Waits until an analysis is complete.
 
 use std::time::Duration;
 
@@ -8,36 +8,36 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::wire;
 
-/// How long between two questions. A background task takes seconds to minutes.
+/// The pause between two requests. A background task takes seconds to minutes.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// What became of a background task.
+/// The result of a background task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// It has made an analysis.
+    /// It made an analysis.
     Succeeded(Scanned),
-    /// It has made none; why, if that is known.
+    /// It made none. The text says why, if that is known.
     Failed(String),
-    /// It is not done in the time that there was.
+    /// It was not done in the given time.
     Unfinished,
 }
 
-/// What a background task has analysed.
+/// What a background task analysed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scanned {
     /// The key of the analysis.
     pub analysis: Option<String>,
-    /// The branch, where editions know branches.
+    /// The branch, in editions with branches.
     pub branch: Option<String>,
-    /// The pull request, if it is of one.
+    /// The pull request, if it analysed one.
     pub pull_request: Option<String>,
 }
 
-/// Waits for the background task that a scanner has begun. That takes the permission to analyse the project; see
-/// [`wait_for_revision`] for who may only browse it.
+/// Waits for the background task that a scanner has begun. That requires the permission to analyse the project.
+/// [`wait_for_revision`] requires only the permission to browse it.
 ///
 /// # Errors
-/// See [`Error`]; [`Error::Forbidden`] without that permission.
+/// [`Error::Forbidden`] without that permission.
 pub async fn wait_for_task(client: &Client, task: &str, within: Duration) -> Result<Task, Error> {
     let end = Instant::now() + within;
     loop {
@@ -61,9 +61,6 @@ pub async fn wait_for_task(client: &Client, task: &str, within: Duration) -> Res
 }
 
 /// Waits until the newest analysis of a branch is of this revision of the source code.
-///
-/// # Errors
-/// See [`Error`].
 pub async fn wait_for_revision(
     client: &Client,
     project: &str,

@@ -1,4 +1,5 @@
-//! What the Web API answers, as far as it is read. Unknown fields are left alone, and whatever a version lacks is optional.
+//! The answers of the Web API, with the fields that are used. Unknown fields are ignored, and fields that a version lacks are
+//! optional.
 
 use serde::Deserialize;
 
@@ -12,7 +13,7 @@ struct ErrorMessage {
     msg: String,
 }
 
-/// What a server says of an error, whole; empty when it says nothing, or something that is not its own.
+/// The whole message of a server's error; empty when there is none, or when it is not the server's own.
 pub(crate) fn message(body: &[u8]) -> String {
     let Ok(Errors { errors }) = serde_json::from_slice(body) else {
         return String::new();
@@ -101,7 +102,7 @@ pub(crate) struct Hotspot {
     pub(crate) creation_date: String,
 }
 
-/// One hotspot, with what was said of it.
+/// One hotspot, with its comments.
 #[derive(Deserialize)]
 pub(crate) struct ShownHotspot {
     #[serde(default)]
@@ -127,7 +128,7 @@ pub(crate) struct Analysis {
     pub(crate) revision: Option<String>,
 }
 
-/// What the page of a browser asks first. It is an internal call.
+/// The answer to the first request of the web pages. It is an internal call.
 #[derive(Deserialize)]
 pub(crate) struct Global {
     #[serde(default)]
@@ -242,13 +243,13 @@ pub(crate) struct Setting {
     pub(crate) value: String,
 }
 
-/// A profile by which the project was analysed, in the metric `quality_profiles`.
+/// A quality profile that analysed the project, in the metric `quality_profiles`.
 #[derive(Deserialize)]
 pub(crate) struct Profile {
     pub(crate) key: String,
 }
 
-/// Rules that were found. Servers before 10.0 have no `paging` here, and newer ones will lose `total`.
+/// The result of a search for rules. Servers before 10.0 have no `paging` here, and newer ones will lose `total`.
 #[derive(Deserialize)]
 pub(crate) struct Rules {
     #[serde(default)]

@@ -1,8 +1,10 @@
-//! The table of calls: what sources were told, byte for byte.
+//! The table of calls: what sources received, byte for byte.
 //!
-//! A body that is too long for an item lies beside its call, in pieces, which are written in one transaction with it.
+//! A body that is too long for an item lies beside its call, in pieces. The call and its pieces are written in one
+//! transaction.
 //!
-//! *Invariant:* a call that webhooks are to be told of is stored with its `unannounced` mark, in one write, before it is answered.
+//! *Invariant:* a call that webhooks are to be told of is stored together with its `unannounced` mark, the mark of the
+//! outbox. One write stores both, before the call is answered.
 
 use std::collections::HashMap;
 
@@ -26,24 +28,24 @@ use crate::error::{Context as _, Error, Result};
 use crate::mark;
 use crate::packed::Packed;
 
-/// The index in which a source's calls lie in the order of time.
+/// The index of a source's calls in the order of time.
 pub const BY_TIME: &str = "by-time";
 
-/// The index in which a source's calls lie of which reports are still to be made, in the order in which they are due.
+/// The index of a source's calls whose imports are not done, in the order in which they are due.
 pub const IMPORT_DUE: &str = "import-due";
 
-/// When reports are to be made of a call: the index's key.
+/// When the import of a call is due: the index's key.
 const DUE: &str = "importDueAt";
 /// The body of a call, in its item.
 const BODY: &str = "body";
-/// The condition of what is said of a call that is there.
+/// The condition for an update of an existing call.
 const THERE: &str = "attribute_exists(id)";
-/// In how many items beside it the body lies instead.
+/// How many items beside it hold the body instead.
 const PIECES: &str = "pieces";
-/// A packed body that is no larger, in bytes, lies in the call's item. An item of DynamoDB has at most 400 KB, and what else a call has
-/// takes up to 60 kB: the positions of thousands of events.
+/// A packed body of at most this size, in bytes, lies in the call's item. An item of DynamoDB has at most 400 KB. The call's
+/// other attributes take up to 60 kB: the positions of thousands of events.
 const MAX_BODY: usize = 300_000;
-/// How many bytes a piece has at the most.
+/// The largest piece, in bytes.
 const MAX_PIECE: usize = 350_000;
 
 /// The table of calls.
@@ -55,34 +57,34 @@ pub struct CallStore {
     pub unreadable: Unreadable,
 }
 
-/// What became of storing a call.
+/// The result of storing a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// It is stored.
     New,
-    /// It came before, and is stored as this. It may not have been announced.
+    /// The call came before, and is stored in this form. It may not be announced yet.
     Known(Box<Call>),
 }
 
-/// A call of which reports are still to be made.
+/// A call whose import is not done.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DueImport {
     /// The call.
     #[serde(flatten)]
     pub key: CallKey,
-    /// When, in the form of [`domain::date::timestamp`].
+    /// When the import is due, in the form of [`domain::date::timestamp`].
     #[serde(rename = "importDueAt")]
     pub due_at: String,
-    /// What it is about.
+    /// The project.
     #[serde(default)]
     pub project: Option<String>,
-    /// The branch of that.
+    /// The branch.
     #[serde(default)]
     pub branch: Option<String>,
 }
 
-/// A call that is to be announced.
+/// A call in the outbox: it is not announced yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of Call")]
 pub struct Unannounced {
@@ -114,7 +116,7 @@ impl CallStore {
     /// Stores a call with its body, unless it is known.
     ///
     /// # Errors
-    /// When DynamoDB fails. Then it may be stored all the same.
+    /// DynamoDB failed. The call may be stored all the same.
     pub async fn store(&self, call: &Call, body: &str, now: OffsetDateTime) -> Result<Stored> {
         let context = || format!("store a call of source {}", call.source);
         let mut item: Item = to_item(call).context("make the item of a call")?;
@@ -148,17 +150,17 @@ impl CallStore {
         let known = get(&self.client, &self.table, key, &self.unreadable).await;
         let known: Option<Call> = known.with_context(context)?;
         let known = known
-            .context("it is there, and is not")
+            .context("it is known, but cannot be found")
             .with_context(context)?;
         Ok(if known == *call {
-            // The SDK has asked twice, and the answer to the first time was lost.
+            // The SDK sent the request twice, and the answer to the first one was lost.
             Stored::New
         } else {
             Stored::Known(Box::new(known))
         })
     }
 
-    /// Puts a call's item where none is, and the pieces of its body with it.
+    /// Puts a call's item, and the pieces of its body, if there is no such item yet.
     async fn put_new(
         &self,
         item: Item,
@@ -166,7 +168,7 @@ impl CallStore {
         pieces: Vec<Packed>,
         now: OffsetDateTime,
     ) -> Result<Changed> {
-        // DynamoDB takes its time to delete what has expired.
+        // DynamoDB deletes expired items only after some time.
         const NEW: &str = "attribute_not_exists(id) OR expiresAt <= :now";
         let unix = AttributeValue::N(now.unix_timestamp().to_string());
         if pieces.is_empty() {
@@ -193,7 +195,7 @@ impl CallStore {
         transact(&self.client, items).await
     }
 
-    /// The call as it is now, and its body.
+    /// The current call and its body.
     pub async fn get(&self, key: CallKey) -> Result<Option<(Call, String)>> {
         let context = || format!("get a call of source {}", key.source);
         let item = get_item(&self.client, &self.table, table_key(key)).await;
@@ -210,21 +212,21 @@ impl CallStore {
         read.with_context(context).map(Some)
     }
 
-    /// The body of a call that lies beside it, in so many pieces.
+    /// The body of a call whose pieces lie beside it. `count` is their number.
     async fn body_of(&self, key: CallKey, count: &AttributeValue) -> Result<Packed> {
         let count = count.as_n().ok().and_then(|count| count.parse().ok());
         let missing = || Error::unreadable("a piece of a call is missing");
         let count: u32 = count.ok_or_else(missing)?;
         let pieces = (0..count).map(async |number| {
             let item = get_item(&self.client, &self.table, piece_key(key, number)).await?;
-            // They are written together, and DynamoDB deletes them one after the other when their time is over.
+            // They are written together, but DynamoDB deletes the expired ones one by one.
             let piece = item.and_then(|mut item| item.remove(BODY));
             Packed::read(piece.ok_or_else(missing)?)
         });
         Ok(Packed::joined(try_join_all(pieces).await?))
     }
 
-    /// Records that the call is on the queue.
+    /// Records that the call is on the queue: takes it out of the outbox.
     pub async fn set_announced(&self, key: CallKey) -> Result<()> {
         let update = self
             .client
@@ -239,7 +241,7 @@ impl CallStore {
         Ok(())
     }
 
-    /// Records what became of the reports of what a call tells of. The call may be gone.
+    /// Records the state of a call's import. The call may be gone.
     pub async fn set_import(&self, key: CallKey, import: &Import) -> Result<()> {
         let (expression, values) = of_import(import)?;
         let update = self
@@ -257,7 +259,7 @@ impl CallStore {
         Ok(())
     }
 
-    /// The same as a part of the transaction that publishes one of them.
+    /// The same, as a part of the transaction that publishes a report of the import.
     pub fn with_import(&self, key: CallKey, import: &Import) -> Result<TransactWriteItem> {
         let (expression, values) = of_import(import)?;
         let update = Update::builder()
@@ -270,8 +272,8 @@ impl CallStore {
         Ok(TransactWriteItem::builder().update(update.build()?).build())
     }
 
-    /// A source's calls of which reports are to be made by `until`, in the order in which they are due, at most `limit`. The index is
-    /// eventually consistent: a call may be missing for a moment, and one that is done be there still.
+    /// A source's calls whose imports are due by `until`, in the order in which they are due, at most `limit`. The index is
+    /// eventually consistent: it may not have a new call yet, and may still have one that is done.
     pub async fn due_imports(
         &self,
         source: SourceId,
@@ -283,7 +285,7 @@ impl CallStore {
 
     /// The same, whenever they are due.
     pub async fn pending_imports(&self, source: SourceId, limit: usize) -> Result<Vec<DueImport>> {
-        // It lies behind every time.
+        // `~` follows every time.
         self.importing(source, "~".to_owned(), limit).await
     }
 
@@ -307,7 +309,7 @@ impl CallStore {
         Ok(due)
     }
 
-    /// What became of calls as it is known now, of those of which reports were to be made. Their bodies stay where they are.
+    /// The current imports of those calls that have one. The calls' bodies are not read.
     pub async fn imports_of(
         &self,
         keys: impl IntoIterator<Item = CallKey>,
@@ -325,7 +327,7 @@ impl CallStore {
         Ok(read.filter_map(of).collect())
     }
 
-    /// The calls of a shard that have waited for their announcement since before `before`, longest first.
+    /// The calls of a shard in the outbox that were marked before `before`, the oldest mark first.
     pub async fn unannounced(&self, shard: u8, before: OffsetDateTime) -> Result<Vec<Unannounced>> {
         let query = mark::query(&self.client, &self.table, shard, before);
         query_all(query, &self.unreadable, "the key of call")
@@ -333,8 +335,8 @@ impl CallStore {
             .with_context(|| format!("query the unannounced calls of shard {shard}"))
     }
 
-    /// A source's calls from behind `after`, the newest first, at most `limit`, and whether more follow. The index is eventually
-    /// consistent: a new call can be missing for a moment.
+    /// A source's calls after the position `after`, the newest first, at most `limit`, and whether more follow. The index is
+    /// eventually consistent: a new call can be missing for a moment.
     pub async fn page(
         &self,
         source: SourceId,
@@ -358,7 +360,7 @@ impl CallStore {
     }
 }
 
-/// Where a call lies among its source's.
+/// The position of a call among those of its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position(String);
 
@@ -373,7 +375,7 @@ impl Position {
         &self.0
     }
 
-    /// Reads what [`Position::as_str`] gave, `None` for any text that has not its form.
+    /// Reads what [`Position::as_str`] gives; `None` for a text of another form.
     pub fn parse(text: &str) -> Option<Self> {
         let (time, id) = text.split_once('/')?;
         let format = &time::format_description::well_known::Rfc3339;
@@ -407,7 +409,7 @@ fn table_key(key: CallKey) -> Item {
     key_of(key.source, &key.id)
 }
 
-/// `~` lies behind every character of an id.
+/// `~` follows every character of an id.
 fn piece_key(key: CallKey, number: u32) -> Item {
     key_of(key.source, &format!("~{}/{number}", key.id))
 }

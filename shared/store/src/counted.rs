@@ -1,5 +1,5 @@
-//! Things of which an organization may have only so many: an item of their table counts them, and changes with them in one
-//! transaction.
+//! Limits on how many things of a kind an organization may have. An item of the things' table counts them, and changes in the
+//! same transaction as they do.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
@@ -11,15 +11,15 @@ use crate::error::Result;
 /// Where a table's things are counted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counted {
-    /// The table's key. No thing has one that looks like that of a count.
+    /// The table's key. The key of a count differs from that of every thing.
     pub(crate) key: &'static str,
-    /// The attribute that has the count.
+    /// The attribute with the count.
     pub(crate) count: &'static str,
 }
 
 impl Counted {
-    /// Adds a thing, if the organization has fewer than `most`, and writes `alongside` in the same transaction. It is `Lost`
-    /// otherwise, also when that cannot be written.
+    /// Adds a thing if the organization has fewer than `most`, and writes `alongside` in the same transaction. Otherwise it
+    /// is `Lost`, as it is when `alongside` cannot be written.
     pub(crate) async fn add(
         self,
         client: &Client,
@@ -47,7 +47,7 @@ impl Counted {
         transact(client, items).await
     }
 
-    /// There is one thing less.
+    /// The part of a transaction that counts one thing less.
     pub(crate) fn one_less(self, table: &str, org: OrganizationId) -> Result<TransactWriteItem> {
         let less = self.update(table, org, "-1").build()?;
         Ok(TransactWriteItem::builder().update(less).build())

@@ -1,7 +1,7 @@
 //! The table of deliveries.
 //!
-//! A delivery's item has its message and its latest attempts, as far as they are small; otherwise, and what was attempted
-//! before, they lie beside it, in the same partition behind every delivery's id. Among the deliveries lie signposts, see
+//! A delivery's item has its message and its latest attempts, as far as they are small. A longer message, and earlier
+//! attempts, lie beside it: in the same partition, after the ids of all deliveries. Among the deliveries lie signposts, see
 //! [`creation`].
 //!
 //! *Invariant:* a delivery that is neither delivered nor given up is in the index [`DUE`].
@@ -30,14 +30,14 @@ use crate::error::{Context as _, Result, describe};
 use crate::packed::Packed;
 use crate::quota::{Wanted, take};
 
-/// The index of the deliveries that are to be tried at some time.
+/// The index of the deliveries that are still to be tried.
 pub const DUE: &str = "due";
-/// The index in which a webhook's deliveries lie by state, and then in the order of time, but for those that are delivered, or
-/// tried for the first time.
+/// The index of a webhook's deliveries by state, and then in the order of time. Deliveries that are delivered, or in their
+/// first attempt, are not in it.
 pub const BY_STATE: &str = "by-state";
 
-/// So many items are read at the most for a page of deliveries where they lie, with others between: a page of the most that may
-/// be asked for, and one more.
+/// How many items are read at most for a page of deliveries from the table itself, where other items lie between them. It is
+/// the largest page that may be asked for, and one more.
 const MAX_READ: usize = 1001;
 
 /// The table of deliveries.
@@ -52,9 +52,9 @@ pub struct DeliveryStore {
 /// Some of a webhook's deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
-    /// Whose deliveries.
+    /// The webhook.
     pub webhook: WebhookId,
-    /// Only those in this state.
+    /// Only deliveries in this state.
     pub state: Option<DeliveryState>,
     /// The first id.
     pub from: DeliveryId,
@@ -78,7 +78,7 @@ impl Range {
         !matches!(self.state, None | Some(DeliveryState::Delivered))
     }
 
-    /// DynamoDB refuses such a range.
+    /// Whether the range is empty. DynamoDB refuses an empty range.
     fn is_empty(&self) -> bool {
         self.from > self.to
     }
@@ -89,27 +89,27 @@ impl Range {
 pub struct Page {
     /// The deliveries.
     pub deliveries: Vec<Delivery>,
-    /// If there may be more: the id behind which they lie, in the direction of the page.
+    /// Set if there may be more: the id after which they lie, in the direction of the page.
     pub next: Option<DeliveryId>,
 }
 
 /// How many deliveries a range has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// So many were counted.
+    /// How many were counted.
     pub count: usize,
     /// Whether there may be more.
     pub has_more: bool,
 }
 
-/// A delivery, and all that is kept of it.
+/// A delivery and all that is kept of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whole {
     /// The delivery.
     pub delivery: Delivery,
     /// Its message.
     pub message: Option<String>,
-    /// The latest attempts at it, oldest first; at most [`KEPT_ATTEMPTS`].
+    /// Its latest attempts, the oldest first; at most [`KEPT_ATTEMPTS`].
     pub attempts: Vec<Attempt>,
 }
 
@@ -134,8 +134,7 @@ impl DeliveryStore {
         }
     }
 
-    /// Counts a test call of an organization at `now`, if there were fewer than `most` in this minute. It is `Lost`
-    /// otherwise.
+    /// Counts a test call of an organization at `now`, if this minute had fewer than `most`. Otherwise it is `Lost`.
     pub async fn count_test(
         &self,
         org: OrganizationId,
@@ -143,7 +142,8 @@ impl DeliveryStore {
         most: u64,
     ) -> Result<Changed> {
         let minute = now.unix_timestamp().div_euclid(60);
-        // Beside no delivery: no webhook has such an id. These items lie here since this table forgets by itself.
+        // This item belongs to no delivery, since no webhook has such an id. It is in this table because this table has a
+        // time to live.
         let window = Item::from([
             ("webhook".to_owned(), string(format_args!("~tests/{org}"))),
             ("id".to_owned(), string(minute)),
@@ -159,7 +159,7 @@ impl DeliveryStore {
             .with_context(|| format!("count a test call of organization {}", org.digest()))
     }
 
-    /// Forgets a delivery whose webhook is gone. What lies beside it goes with its time to live.
+    /// Deletes a delivery whose webhook is gone. The items beside it expire.
     pub async fn forget(&self, key: DeliveryKey) -> Result<()> {
         self.client
             .delete_item()
@@ -172,12 +172,12 @@ impl DeliveryStore {
         Ok(())
     }
 
-    /// The delivery as it is now.
+    /// The current delivery.
     pub async fn get(&self, key: DeliveryKey) -> Result<Option<Delivery>> {
         Ok(self.stored(key).await?.map(|stored| stored.delivery))
     }
 
-    /// The delivery as it is now, with what else is kept of it. Its message is left out unless it is asked for.
+    /// The current delivery and all that is kept of it. `with_message` decides whether the message is read too.
     pub async fn whole(&self, key: DeliveryKey, with_message: bool) -> Result<Option<Whole>> {
         let Some(stored) = self.stored(key).await? else {
             return Ok(None);
@@ -204,7 +204,7 @@ impl DeliveryStore {
             .with_context(|| format!("read delivery {}", key.id))
     }
 
-    /// The message of a delivery that does not lie in its item.
+    /// The message of a delivery, if it lies beside the delivery's item.
     async fn message_beside(&self, key: DeliveryKey) -> Result<Option<String>> {
         let beside = beside_key(key.webhook, message_key(key.id));
         let read = async {
@@ -241,7 +241,7 @@ impl DeliveryStore {
             };
             attempts.extend(self.unreadable.rest_by(output.items, "attempt", read));
         }
-        // One for which there is no room any more is put beside the delivery while it still is in it.
+        // An attempt without room in the delivery's item is first copied beside it, so for a moment it exists twice.
         attempts.sort_by_key(|attempt| attempt.number);
         attempts.dedup_by_key(|attempt| attempt.number);
         let kept = usize::try_from(KEPT_ATTEMPTS)?;
@@ -251,10 +251,11 @@ impl DeliveryStore {
 
     /// Deliveries of a range, at most `limit`, the newest first or the oldest first.
     ///
-    /// What waits or has failed is read from the index by state, which is eventually consistent: `limit` + 1 items at the most,
-    /// however many there are, and as many again for each time that some of them cannot be read. All deliveries, and those that are
-    /// delivered, are read where they lie, among signposts, of which there is one for each further report that a message tells
-    /// of: a page reads 1,001 items there at the most, and may have fewer deliveries than there are.
+    /// Deliveries that wait or have failed are read from the index by state, which is eventually consistent. That reads at
+    /// most `limit` + 1 items, however many there are, and as many again each time that some of them cannot be read. All
+    /// deliveries, and those that are delivered, are read from the table itself, where signposts lie between them: one for
+    /// each further report that a message tells of. Such a page reads at most 1,001 items, and may have fewer deliveries than
+    /// there are.
     pub async fn page(&self, range: &Range, newest_first: bool, limit: usize) -> Result<Page> {
         let mut page = Page::default();
         if range.is_empty() {
@@ -304,7 +305,7 @@ impl DeliveryStore {
         }
     }
 
-    /// The newest delivery from `from` on. It is read alone: no signpost is newer.
+    /// The newest delivery from `from` on. Only one item is read, since no signpost is newer.
     pub async fn newest(&self, webhook: WebhookId, from: DeliveryId) -> Result<Option<Delivery>> {
         let range = Range {
             from,
@@ -319,12 +320,12 @@ impl DeliveryStore {
         if newest.is_some() || !has_one {
             return Ok(newest);
         }
-        // It cannot be read, but others may be.
+        // The newest one cannot be read, but others may be.
         Ok(self.page(&range, true, 1).await?.deliveries.pop())
     }
 
-    /// How many deliveries a range of one state has, counted up to `most`: one more is read, and no more. Of what is delivered
-    /// the others that lie there are read too, and are as many of these.
+    /// How many deliveries of one state a range has, counted up to `most`. It reads one more, and no further. For delivered
+    /// ones it also reads, up to the same number, the other items that lie between them.
     pub async fn count(&self, range: &Range, most: usize) -> Result<Count> {
         let mut counted = Count::default();
         if range.is_empty() {
@@ -385,7 +386,8 @@ impl DeliveryStore {
         }
     }
 
-    /// Some of a shard's deliveries that are due at `now`, longest first, and the key to go on from, if there are more.
+    /// Some of a shard's deliveries that are due at `now`, the longest due first, and the key to continue from, if there are
+    /// more.
     pub async fn due(
         &self,
         shard: u8,

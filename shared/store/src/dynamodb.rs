@@ -1,4 +1,4 @@
-//! What is common to the tables.
+//! The operations that all tables share.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,34 +23,34 @@ use crate::error::{Context as _, Error, Result, describe};
 /// An item of DynamoDB, or the key of one.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// What became of a change that was made on a condition.
+/// The result of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
     /// It is stored.
     Stored,
-    /// It is not: somebody else was faster, or the thing is gone.
+    /// Nothing is stored: somebody else was faster, or the item is gone.
     Lost,
 }
 
 /// The most keys of one `BatchGetItem` (DynamoDB API reference).
 const MAX_BATCH_GET: usize = 100;
-/// The pause before keys are asked for that DynamoDB left; it doubles each time, as the API reference wants it.
+/// The pause before the keys that DynamoDB left are asked for again. It doubles each time, as the API reference asks.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
-/// After a pause of this length it is given up.
+/// After a pause of this length the read fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
-/// Items that a store came upon and could not read. One such item costs only itself: it is left out of what was asked for,
-/// logged, and counted here. Clones count together.
+/// Counts the items that a store could not read. Such an item is left out of the result and logged, so that it does not
+/// affect other items. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Unreadable(Arc<AtomicUsize>);
 
 impl Unreadable {
-    /// How many there were since this was asked last.
+    /// How many there were since the last call.
     pub fn take(&self) -> usize {
         self.0.swap(0, Ordering::Relaxed)
     }
 
-    /// Those of the items that can be read. `what` they are is for the log.
+    /// The items that can be read. `what` names them in the log.
     pub(crate) fn rest<T: DeserializeOwned>(
         &self,
         items: Option<Vec<Item>>,
@@ -61,7 +61,7 @@ impl Unreadable {
         })
     }
 
-    /// The same, where `read` reads them.
+    /// The same, with `read` to read them.
     pub(crate) fn rest_by<T>(
         &self,
         items: Option<Vec<Item>>,
@@ -83,12 +83,12 @@ impl Unreadable {
         })
     }
 
-    /// The item, if it can be read. Otherwise the error says so, and it is counted.
+    /// The item, if it can be read. Otherwise it is counted, and the error says so.
     pub(crate) fn read<T: DeserializeOwned>(&self, item: Item) -> Result<T> {
         self.counting(from_item(item).map_err(Error::unreadable))
     }
 
-    /// Counts a thing that cannot be read.
+    /// Counts an item that cannot be read.
     pub(crate) fn counting<T>(&self, read: Result<T>) -> Result<T> {
         read.inspect_err(|error| {
             if error.is_unreadable() {
@@ -98,12 +98,12 @@ impl Unreadable {
     }
 }
 
-/// A string as DynamoDB has it.
+/// A string as an attribute of DynamoDB.
 pub(crate) fn string(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
-/// The item as it is now.
+/// The current item.
 pub(crate) async fn get<T: DeserializeOwned>(
     client: &Client,
     table: &str,
@@ -116,12 +116,12 @@ pub(crate) async fn get<T: DeserializeOwned>(
         .context("read the item")
 }
 
-/// Whether the item exists now, whatever is in it.
+/// Whether the item exists now, whatever its content.
 pub(crate) async fn exists(client: &Client, table: &str, key: Item) -> Result<bool> {
     Ok(get_item(client, table, key).await?.is_some())
 }
 
-/// The item as it is now, as DynamoDB has it.
+/// The current item, as DynamoDB gives it.
 pub(crate) async fn get_item(client: &Client, table: &str, key: Item) -> Result<Option<Item>> {
     let get = client
         .get_item()
@@ -132,7 +132,7 @@ pub(crate) async fn get_item(client: &Client, table: &str, key: Item) -> Result<
     Ok(output.item)
 }
 
-/// All that a query finds and that can be read. `what` they are is for the log.
+/// All items of a query that can be read. `what` names them in the log.
 pub(crate) async fn query_all<T: DeserializeOwned>(
     query: QueryFluentBuilder,
     unreadable: &Unreadable,
@@ -155,7 +155,7 @@ pub(crate) async fn query_page<T: DeserializeOwned>(
     Ok((found, has_more))
 }
 
-/// Goes on from page to page until there is more than `most`, or no more.
+/// Reads pages until there are more than `most` items, or no more.
 async fn query_until<T: DeserializeOwned>(
     query: QueryFluentBuilder,
     unreadable: &Unreadable,
@@ -175,7 +175,7 @@ async fn query_until<T: DeserializeOwned>(
     }
 }
 
-/// Those of the items that exist, as they are now, in no particular order. The keys must differ from each other.
+/// The current items that exist, in no particular order. The keys must differ from each other.
 pub(crate) async fn batch_get(
     client: &Client,
     table: &str,
@@ -184,7 +184,7 @@ pub(crate) async fn batch_get(
     batch_get_only(client, table, keys, &[]).await
 }
 
-/// The same, with only these attributes; with all of them if none is named.
+/// The same with these attributes only; with all of them if none is named.
 pub(crate) async fn batch_get_only(
     client: &Client,
     table: &str,
@@ -200,7 +200,7 @@ pub(crate) async fn batch_get_only(
             .build()?;
         let mut request = Some(HashMap::from([(table.to_owned(), keys)]));
         let mut pause = FIRST_PAUSE;
-        // DynamoDB returns at most 16 MB at a time, less when it is throttled, and names the keys that are left.
+        // DynamoDB returns at most 16 MB at a time, and less when it is throttled. It names the keys that are left.
         while let Some(keys) = request.take().filter(|keys| !keys.is_empty()) {
             let output = client
                 .batch_get_item()
@@ -228,7 +228,7 @@ fn only(attributes: &[&str]) -> KeysAndAttributesBuilder {
     if attributes.is_empty() {
         return request;
     }
-    // Names that DynamoDB has reserved can be given in this way only, and others may be.
+    // Reserved names of DynamoDB can be given only in this way. Other names may be.
     let aliases: Vec<String> = attributes.iter().map(|name| format!("#{name}")).collect();
     let request = request.projection_expression(aliases.join(", "));
     let names = aliases.into_iter().zip(attributes);
@@ -237,7 +237,8 @@ fn only(attributes: &[&str]) -> KeysAndAttributesBuilder {
     })
 }
 
-/// Sends a single write, again while it collides with a transaction on the same item: the SDK does not know that reason.
+/// Sends a single write, and repeats it while it conflicts with a transaction on the same item. The SDK does not retry for
+/// that reason.
 macro_rules! single {
     ($write:expr, $error:ident) => {{
         let write = $write;
@@ -262,7 +263,7 @@ macro_rules! single {
 }
 pub(crate) use single;
 
-/// Makes an update on its condition.
+/// Makes a conditional update.
 pub(crate) async fn changed(update: UpdateItemFluentBuilder) -> Result<Changed> {
     match single!(update, UpdateItemError) {
         Ok(_) => Ok(Changed::Stored),
@@ -271,7 +272,7 @@ pub(crate) async fn changed(update: UpdateItemFluentBuilder) -> Result<Changed> 
     }
 }
 
-/// Puts an item on its condition.
+/// Makes a conditional put.
 pub(crate) async fn put(put: PutItemFluentBuilder) -> Result<Changed> {
     match single!(put, PutItemError) {
         Ok(_) => Ok(Changed::Stored),
@@ -280,18 +281,18 @@ pub(crate) async fn put(put: PutItemFluentBuilder) -> Result<Changed> {
     }
 }
 
-/// How often a transaction is tried that collides with another one.
+/// How often a transaction is tried that conflicts with another one.
 pub(crate) const MAX_TRIES: u32 = 5;
-/// The pause before it is tried again; it grows by as much with every try.
+/// The pause before the next try. It grows by this much with each try.
 pub(crate) const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
-/// The same where DynamoDB is too busy.
+/// The same when DynamoDB throttles.
 const THROTTLED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Makes a transaction, unless one of its conditions does not hold. One that collides with another one, or that DynamoDB is
-/// too busy for, is tried again: the SDK does not know these reasons.
+/// Makes a transaction, unless one of its conditions fails. A transaction that conflicts with another one, or that DynamoDB
+/// throttles, is tried again. The SDK does not retry for these reasons.
 ///
 /// # Errors
-/// It may have been made or not.
+/// The transaction may have been made or not.
 pub async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<Changed> {
     let mut tries = 1;
     loop {
@@ -315,24 +316,24 @@ pub async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<
     }
 }
 
-/// Why a transaction was not made, as far as DynamoDB tells.
+/// Why a transaction was not made, as far as DynamoDB says.
 #[derive(Debug)]
 pub(crate) enum NotMade {
-    /// One of its conditions does not hold.
+    /// One of its conditions failed.
     Condition,
-    /// It collided with another one.
+    /// It conflicted with another one.
     Conflict(Error),
-    /// DynamoDB is too busy.
+    /// DynamoDB throttled it.
     Throttled(Error),
     /// It would be refused again.
     Refused(Error),
-    /// There was no answer, or none that tells. It may have been made.
+    /// There was no answer, or none that says. The transaction may have been made.
     Unknown(Error),
 }
 
 impl NotMade {
-    /// Each part of a transaction may have a reason of its own. A condition that does not hold counts before DynamoDB's being
-    /// busy, and that before a conflict: whoever reads again finds out about the rest.
+    /// Each part of a transaction may have a reason of its own. A failed condition takes precedence over throttling, and
+    /// throttling over a conflict. A caller that reads again learns of the others.
     pub(crate) fn of<R: std::fmt::Debug + Send + Sync + 'static>(
         error: SdkError<TransactWriteItemsError, R>,
     ) -> Self {

@@ -1,24 +1,24 @@
-//! What goes wrong in a store.
+//! The errors of a store.
 
 use std::fmt;
 
 use domain::organization::loggable;
 
-/// A service of AWS failed, or what it has stored cannot be read. It is never a caller's fault.
+/// A service of AWS failed, or what it has stored cannot be read. It is never the caller's fault.
 ///
-/// The text says what was being done and why it failed, with all causes: nobody handles one cause otherwise than another. It is
-/// for logs, so it has no organization's id.
+/// The text says what was being done and why it failed, with all causes, since no caller handles one cause differently from
+/// another. It is for logs, so it has no organization's id.
 #[derive(Debug)]
 pub struct Error {
     text: String,
     is_unreadable: bool,
 }
 
-/// What a store gives.
+/// The result of a store.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error for this reason.
+    /// An error with this reason.
     pub(crate) fn new(reason: impl fmt::Display) -> Self {
         Self {
             text: loggable(&reason.to_string()).into_owned(),
@@ -26,7 +26,7 @@ impl Error {
         }
     }
 
-    /// An error for the reason why what is stored cannot be read.
+    /// An error with the reason why a stored item cannot be read.
     #[cfg(feature = "tables")]
     pub(crate) fn unreadable(reason: impl fmt::Display) -> Self {
         Self {
@@ -35,12 +35,12 @@ impl Error {
         }
     }
 
-    /// Whether what is stored cannot be read: asking again changes nothing before somebody mends it.
+    /// Whether a stored item cannot be read. Then it does not help to ask again before somebody repairs the item.
     pub fn is_unreadable(&self) -> bool {
         self.is_unreadable
     }
 
-    /// Says what was being done.
+    /// Adds what was being done.
     pub(crate) fn during(self, operation: impl fmt::Display) -> Self {
         Self {
             is_unreadable: self.is_unreadable,
@@ -57,10 +57,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An error of the SDK with its causes: by itself it says only "service error".
+/// An error of the SDK with its causes. By itself it says only "service error".
 ///
-/// Without `Debug`, which the SDK's own `DisplayErrorContext` adds: that has the whole answer of the service in it, and the
-/// answer repeats what was asked for.
+/// It does not use `Debug`, as the SDK's own `DisplayErrorContext` does. That shows the whole answer of the service, and the
+/// answer repeats the request.
 pub fn describe<E: std::error::Error + Send + Sync + 'static>(error: E) -> Error {
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |it| it.source());
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
@@ -86,7 +86,7 @@ impl From<std::num::TryFromIntError> for Error {
     }
 }
 
-/// Says what was being done.
+/// Adds what was being done to an error.
 pub(crate) trait Context<T> {
     /// Puts `operation` before the reason.
     fn context(self, operation: impl fmt::Display) -> Result<T>;

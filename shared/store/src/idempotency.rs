@@ -1,10 +1,10 @@
-//! The table of requests whose clients may ask again: by which key, with which body, and what the answer was.
+//! The table of requests with an idempotency key: the key, a digest of the body, and the answer.
 //!
-//! *Invariant:* an answer is kept in the transaction that makes what it tells of. So whoever asks again gets it, or nothing was
-//! made, whatever happened to the first answer.
+//! *Invariant:* an answer is stored in the transaction that makes what it tells of. So either a repeated request gets the
+//! answer, or nothing was made, whatever happened to the first answer.
 //!
-//! An answer may hold a secret that is shown once, which nothing else keeps: the table has the key of the tables of secrets, no
-//! backups, and forgets after a day.
+//! An answer may hold a secret that is shown once and is stored nowhere else. So the table is encrypted with the key of the
+//! tables of secrets, has no backups, and deletes its items after a day.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -24,32 +24,32 @@ use uuid::Uuid;
 use crate::dynamodb::{Item, single, string};
 use crate::error::{Context as _, Error, Result, describe};
 
-/// So long a key belongs to the request that came with it first.
+/// How long an idempotency key belongs to the first request that had it.
 pub const VALIDITY: Duration = Duration::hours(24);
 
-/// So long the first request keeps others from being carried out, when nothing tells what became of it. Longer than the
-/// functions work for one.
+/// The lease of a request: how long it keeps others with the same key from being carried out when nothing says what became of
+/// it. That is longer than the functions work on a request.
 pub const LEASE: Duration = Duration::seconds(30);
 
-/// The table with this name.
+/// The table of requests with an idempotency key.
 #[derive(Clone, Debug)]
 pub struct IdempotencyStore {
     client: Client,
     table: String,
 }
 
-/// A request as the table knows it.
+/// A request with an idempotency key, as the table knows it.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Whose it is.
+    /// The organization.
     pub org: OrganizationId,
-    /// A digest of who makes it, of what, and of the client's key.
+    /// A digest of the caller, the path and the client's idempotency key.
     pub id: String,
-    /// A digest of its body.
+    /// A digest of the request's body.
     pub body: String,
 }
 
-/// What is stored of one.
+/// The stored form of a request.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
@@ -57,15 +57,15 @@ struct Stored {
     id: String,
     body_sha256: String,
     attempt: Uuid,
-    /// In the form of [`timestamp`].
+    /// The end of the lease, in the form of [`timestamp`].
     lease_until: String,
-    /// In Unix seconds, as DynamoDB wants it for its time to live.
+    /// In Unix seconds, for DynamoDB's time to live.
     expires_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     answer: Option<String>,
 }
 
-/// The right to carry a request out.
+/// The lease of a request: the exclusive right to carry it out.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     org: OrganizationId,
@@ -73,20 +73,20 @@ pub struct Attempt {
     attempt: Uuid,
 }
 
-/// What there is of a request.
+/// The result of beginning a request.
 #[derive(Debug)]
 pub enum Begun {
-    /// Nothing: it is to be carried out.
+    /// The request is new: the caller carries it out.
     Started(Attempt),
-    /// It was carried out, and this is what was kept of its answer.
+    /// It was carried out before, and this is the stored part of its answer.
     Answered(Secret),
-    /// The key came with another body.
+    /// The key was used with another body.
     OtherBody,
-    /// It is being carried out, until this time at the latest.
+    /// Another call is carrying it out, until this time at the latest.
     Running(OffsetDateTime),
 }
 
-/// What was kept of an answer. `Debug` does not show it.
+/// The stored part of an answer. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -105,7 +105,7 @@ impl IdempotencyStore {
         }
     }
 
-    /// Begins a request, unless it has begun: of any number at once one may carry it out.
+    /// Begins a request, unless it has begun. Of several at once, one may carry it out.
     pub async fn begin(&self, request: &Request, now: OffsetDateTime) -> Result<Begun> {
         let ours = Stored {
             org: request.org,
@@ -121,7 +121,7 @@ impl IdempotencyStore {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(to_item(&ours).context("make the item of a request")?))
-            // DynamoDB deletes what has expired within days. A request that died goes on as the same request only.
+            // DynamoDB deletes expired items within days. A request that died may only be continued by the same request.
             .condition_expression(
                 "attribute_not_exists(id) OR expiresAt <= :seconds OR \
                  (attribute_not_exists(answer) AND leaseUntil <= :now AND bodySha256 = :body)",
@@ -136,18 +136,18 @@ impl IdempotencyStore {
         let there = match single!(put, PutItemError) {
             Ok(_) => return Ok(Begun::Started(ours.into())),
             Err(PutItemError::ConditionalCheckFailedException(failed)) => failed.item,
-            // Its transaction is under way.
+            // The request's transaction is under way.
             Err(PutItemError::TransactionConflictException(_)) => {
                 return Ok(Begun::Running(now + Duration::SECOND));
             }
             Err(error) => return Err(describe(error)).context("begin a request"),
         };
         let there = there.context("DynamoDB does not say what there is of a request")?;
-        // What serde says might repeat a part of the answer.
+        // The message of serde might repeat a part of the answer.
         let unreadable = || Error::unreadable("what is stored of a request has another form");
         let there: Stored = from_item(there).map_err(|_| unreadable())?;
         Ok(if there.attempt == ours.attempt {
-            // The SDK has asked twice: the answer to the first time got lost.
+            // The SDK sent the request twice, and the answer to the first one was lost.
             Begun::Started(ours.into())
         } else if there.body_sha256 != ours.body_sha256 {
             Begun::OtherBody
@@ -159,8 +159,7 @@ impl IdempotencyStore {
         })
     }
 
-    /// The part of the transaction that makes what the answer tells of. It succeeds only while the request is ours to carry
-    /// out.
+    /// The part of the transaction that makes what the answer tells of. It succeeds only while the caller holds the lease.
     pub fn keeping(&self, attempt: &Attempt, answer: &str) -> Result<TransactWriteItem> {
         let update = Update::builder()
             .table_name(&self.table)
@@ -172,8 +171,8 @@ impl IdempotencyStore {
         Ok(TransactWriteItem::builder().update(update.build()?).build())
     }
 
-    /// Forgets a request that came to nothing, so that it can be made again at once. Afterwards no transaction succeeds that is
-    /// still under way for it; one that was made already stays, and its answer too.
+    /// Deletes a request that made nothing, so that it can be made again at once. After that, a transaction for it that is
+    /// still under way fails. If the transaction was made already, it stays, and so does its answer.
     pub async fn release(&self, attempt: &Attempt) -> Result<()> {
         let delete = self
             .client

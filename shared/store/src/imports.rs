@@ -1,7 +1,8 @@
-//! The table of imports: how each source's server does, who looks after it, and which branches it has told of.
+//! The table of imports: the health of each source's server, the lease on the source, and the branches that the source has
+//! reported.
 //!
-//! *Invariant:* one process at a time asks the server of a source. It holds the source's lease; whoever comes meanwhile leaves a note, and
-//! the lease is not given back before that was seen.
+//! *Invariant:* one process at a time asks the server of a source. It holds the source's lease. A process that comes in the
+//! meantime leaves a note, and the lease is not given back before its holder has seen the note.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,16 +25,16 @@ use crate::dynamodb::{
 };
 use crate::error::{Context as _, Error, Result, describe};
 
-/// How long a lease lasts: longer than Lambda lets a function run, so that nobody has it twice.
+/// How long a lease lasts. That is longer than Lambda lets a function run, so that two never hold it at once.
 pub const LEASE_VALIDITY: Duration = Duration::from_secs(16 * 60);
 
-/// The item that says how a source stands.
+/// The item with the state of a source's imports.
 const STANDING: &str = "standing";
-/// The items of branches begin with this.
+/// The prefix of the items of branches.
 const BRANCH: &str = "branch/";
-/// For how long it is known how a source stands that nobody looks after any more. Each round looks after those that have a server.
+/// How long the state of a source is kept after the last visit. Each hourly sweep visits the sources that have a server.
 const STANDING_RETENTION: time::Duration = time::Duration::days(90);
-/// How often a lease is asked for that others take and give back.
+/// How often a claim is tried when others take the lease and give it back.
 const MAX_TRIES: u32 = 5;
 
 /// The table of imports.
@@ -45,23 +46,23 @@ pub struct ImportStore {
     pub unreadable: Unreadable,
 }
 
-/// Who looks after a source.
+/// The result of claiming the lease of a source.
 #[derive(Debug)]
 pub enum Claim {
-    /// Whoever asked, from now on.
+    /// The caller holds the lease.
     Claimed(Box<Standing>),
-    /// Another one, who will see that there is something to do.
+    /// Another process holds the lease. The note tells it that there is something to do.
     Noted,
 }
 
-/// What became of giving a lease back.
+/// The result of giving a lease back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
     /// It is given back.
     Done,
-    /// Somebody has left a note, which is taken away: there may be something to do that was not seen.
+    /// Somebody left a note, which is removed now: there may be something to do that the holder has not seen.
     Noted,
-    /// It was another's already.
+    /// The lease belonged to another process already.
     Lost,
 }
 
@@ -82,7 +83,7 @@ impl ImportStore {
         }
     }
 
-    /// Takes the lease of a source for `holder`, or leaves a note for whoever has it.
+    /// Claims the lease of a source for `holder`, or leaves a note for whoever holds it.
     pub async fn claim(
         &self,
         source: SourceId,
@@ -91,7 +92,7 @@ impl ImportStore {
     ) -> Result<Claim> {
         let context = || format!("claim source {source}");
         for _ in 0..MAX_TRIES {
-            // The SDK may ask twice.
+            // The SDK may send a request twice.
             let claim = self
                 .updating(source, holder)
                 .update_expression("SET holder = :holder, leaseUntil = :until REMOVE noted")
@@ -104,7 +105,7 @@ impl ImportStore {
             match single!(claim, UpdateItemError) {
                 Ok(output) => {
                     let item = output.attributes.unwrap_or_default();
-                    // What was said of the server is no reason to leave it alone for ever.
+                    // An unreadable state is no reason to leave the server alone for ever.
                     let read: Result<StandingItem> = self.unreadable.read(item);
                     let standing = read.map(|it| it.standing).unwrap_or_default();
                     return Ok(Claim::Claimed(Box::new(standing)));
@@ -124,7 +125,7 @@ impl ImportStore {
         Err(Error::new("its lease is taken and given back all the time")).with_context(context)
     }
 
-    /// Gives the lease back at `now` with how the source stands, unless somebody has left a note: then the lease is kept.
+    /// Gives the lease back at `now` and stores the source's standing, unless somebody left a note. Then the lease is kept.
     pub async fn release(
         &self,
         source: SourceId,
@@ -149,7 +150,7 @@ impl ImportStore {
         })
     }
 
-    /// Gives the lease back at `now` with how the source stands, whether somebody has left a note or not.
+    /// Gives the lease back at `now` and stores the source's standing, whether somebody left a note or not.
     pub async fn leave(
         &self,
         source: SourceId,
@@ -204,7 +205,7 @@ impl ImportStore {
             .set_key(Some(standing_key(source)))
     }
 
-    /// How sources stand, of those of which that is known.
+    /// The known states of sources.
     pub async fn standings(
         &self,
         sources: impl IntoIterator<Item = SourceId>,
@@ -217,7 +218,7 @@ impl ImportStore {
         Ok(items.map(of).collect())
     }
 
-    /// Remembers a branch, unless a newer analysis of it is known.
+    /// Stores a branch, unless a newer analysis of it is known.
     pub async fn watch(&self, watched: &Watched) -> Result<()> {
         let mut item: Item = to_item(watched).context("make the item of a branch")?;
         item.insert("id".to_owned(), string(branch_id(watched)));
@@ -237,7 +238,7 @@ impl ImportStore {
         Ok(())
     }
 
-    /// Forgets a branch.
+    /// Deletes a branch.
     pub async fn forget(&self, watched: &Watched) -> Result<()> {
         let delete = self
             .client
@@ -253,7 +254,7 @@ impl ImportStore {
         Ok(())
     }
 
-    /// A source's branches from behind `after`, at most `limit`, and the position to go on from.
+    /// A source's branches after the position `after`, at most `limit`, and the position to continue from.
     pub async fn watched(
         &self,
         source: SourceId,
@@ -267,7 +268,7 @@ impl ImportStore {
             .key_condition_expression("#source = :source AND id BETWEEN :first AND :last")
             .expression_attribute_names("#source", "source")
             .expression_attribute_values(":source", string(source))
-            // Behind a position nothing lies that begins with it but itself.
+            // No other branch's position begins with this position.
             .expression_attribute_values(
                 ":first",
                 match after {
@@ -284,7 +285,7 @@ impl ImportStore {
     }
 }
 
-/// Where a branch lies among its source's.
+/// The position of a branch among those of its source.
 pub fn position(watched: &Watched) -> String {
     branch_id(watched)
 }
@@ -296,7 +297,8 @@ fn standing_key(source: SourceId) -> Item {
     ])
 }
 
-/// A digest, since a key and a name together may be longer than DynamoDB's keys: a version 5 UUID (RFC 9562) in the source's namespace.
+/// The key of a branch: a digest, since a project key and a branch name together may be longer than DynamoDB's keys. It is a
+/// version 5 UUID (RFC 9562) in the source's namespace.
 fn branch_id(watched: &Watched) -> String {
     let parts = [Some(watched.project.as_str()), watched.branch.as_deref()];
     // A JSON array keeps the parts apart whatever characters they hold.

@@ -1,8 +1,7 @@
-//! What is kept, and where: the tables of DynamoDB, the objects of S3, the queue of SQS, and the outbox between a table and
-//! the queue.
+//! Storage: the tables of DynamoDB, the objects of S3, the queues of SQS, and the outbox between the tables and the queue.
 //!
 //! Each store is a client of the SDK and a name. The features `tables`, `objects` and `queue` bring the clients. Errors are
-//! the store's own: [`Error`] where a service failed, a result type of its own where the caller has to decide.
+//! the store's own: [`Error`] when a service failed, and a result type of its own where the caller has to decide.
 
 mod error;
 

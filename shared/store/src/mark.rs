@@ -1,4 +1,4 @@
-//! The outbox's mark: the attributes by which an item says that it is not announced yet, and the index in which such items lie.
+//! The outbox's mark: the attributes of an item that is not announced yet, and the index of the marked items.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
@@ -8,21 +8,21 @@ use uuid::Uuid;
 
 use crate::dynamodb::{Item, string};
 
-/// The index, of each table that has such items.
+/// The index of marked items. Each table with an outbox has one.
 const INDEX: &str = "unannounced";
-/// Over how many keys the index spreads its writes. DynamoDB gives one key 1,000 writes a second.
+/// Over how many keys the index spreads its writes. DynamoDB allows 1,000 writes a second to one key.
 pub(crate) const SHARDS: u8 = 4;
 
 /// The attribute that is the index's key.
 pub(crate) const SHARD: &str = "unannouncedShard";
 /// The attribute with the time of the mark.
 pub(crate) const SINCE: &str = "unannouncedSince";
-/// Both, as an update names them that takes the mark away.
+/// Both, as the update names them that removes the mark.
 pub(crate) const ATTRIBUTES: &str = "unannouncedShard, unannouncedSince";
 
-/// The mark of a thing with this id, that is stored at `now`.
+/// The outbox's mark for a thing with this id that is stored at `now`.
 pub(crate) fn of(id: Uuid, now: OffsetDateTime) -> Item {
-    // The first byte of an id that is a digest is as good as random.
+    // The id is a digest, so its first byte is as good as random.
     let shard = id.as_bytes()[0] % SHARDS;
     Item::from([
         (SHARD.to_owned(), string(shard)),
@@ -30,7 +30,7 @@ pub(crate) fn of(id: Uuid, now: OffsetDateTime) -> Item {
     ])
 }
 
-/// Asks for what has been marked in a shard since before `before`, longest first.
+/// Queries a shard for the items that were marked before `before`, the oldest mark first.
 pub(crate) fn query(
     client: &Client,
     table: &str,

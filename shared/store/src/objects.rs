@@ -1,4 +1,4 @@
-//! Objects of a bucket, read in spite of connections that break.
+//! Reads objects of a bucket, and continues when a connection breaks.
 
 use std::time::Duration;
 
@@ -15,47 +15,48 @@ use crate::error::{Error, Result, describe};
 
 /// How long a connection may take to the first byte, and between bytes, before it counts as broken.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How many failures in a row, without a single byte between them, are the end. A break after some bytes is the first.
+/// After this many failures in a row, without a byte between them, the read fails. A break after some bytes counts as the
+/// first failure.
 const FRUITLESS_ATTEMPTS: u32 = 6;
-/// The pause after the second failure in a row; it doubles with each further one, to 1.5 s in all. S3 asks for exponential
+/// The pause after the second failure in a row. It doubles with each further one, to 1.5 s in all. S3 asks for exponential
 /// pauses when it answers 503 (S3 User Guide, "Best practices design patterns").
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// A client whose reads fail fast, so that [`ObjectRead`] goes on where they did; for reading only.
+/// A client whose reads fail fast, so that [`ObjectRead`] can continue. It is for reading only.
 pub fn reading_client(config: Builder) -> Client {
     let config = config
         .timeout_config(TimeoutConfig::builder().read_timeout(SILENCE).build())
         .retry_config(RetryConfig::standard().with_max_attempts(1))
-        // It takes a receiver that is slow for a bucket that is. Our own watch is the constant SILENCE.
+        // It would take a slow receiver for a slow bucket. Our own limit is the constant SILENCE.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // What is read is checked against hashes of our own, or was when it was written; the SDK would hash it all again.
+        // The bytes are checked against hashes of our own, now or when they were written. The SDK would hash them all again.
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();
     Client::from_conf(config)
 }
 
-/// A part of an object that is being read, and goes on behind the last byte when the connection breaks.
+/// A read of a part of an object. When the connection breaks, it continues after the last byte.
 #[derive(Debug)]
 pub struct ObjectRead {
     client: Client,
     bucket: String,
     key: String,
     version_id: Option<String>,
-    /// Of the next byte.
+    /// The offset of the next byte.
     offset: u64,
     /// How many bytes are left.
     left: u64,
-    /// The object's entity tag: what is read after a break must be of the same object.
+    /// The object's entity tag. After a break, the rest must come from the same object.
     etag: Option<String>,
     stream: ByteStream,
     fruitless: u32,
 }
 
 impl ObjectRead {
-    /// Opens `length` bytes of an object from `offset` on; `length` is not 0.
+    /// Opens `length` bytes of an object from `offset` on. `length` is not 0.
     ///
     /// # Errors
-    /// The object is not there, is shorter, or S3 does not answer in spite of some attempts.
+    /// The object does not exist or is shorter, or S3 does not answer after several attempts.
     pub async fn open(
         client: Client,
         bucket: String,
@@ -85,7 +86,7 @@ impl ObjectRead {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// The object has changed, or S3 does not answer in spite of some attempts.
+    /// The object has changed, or S3 does not answer after several attempts.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         while self.left > 0 {
             let broken = match tokio::time::timeout(SILENCE, self.stream.next()).await {
@@ -109,7 +110,7 @@ impl ObjectRead {
         Ok(None)
     }
 
-    /// Connects anew until it succeeds or is given up. `failure` is what went wrong before.
+    /// Connects again, until it succeeds or gives up. `failure` is the failure before.
     async fn reconnect(&mut self, mut failure: ConnectError) -> Result<()> {
         let key = loggable(&self.key).into_owned();
         loop {
@@ -123,7 +124,7 @@ impl ObjectRead {
             }
             tracing::warn!(
                 key,
-                "the read of {key} broke at byte {}, going on: {broken}",
+                "the read of {key} broke at byte {}, continuing: {broken}",
                 self.offset
             );
             if self.fruitless > 1 {
@@ -136,7 +137,7 @@ impl ObjectRead {
         }
     }
 
-    /// Asks for what is left; after the first time only of the object that was read before.
+    /// Requests the rest. After the first time it asks only for the same object.
     async fn connect(&mut self) -> Result<(), ConnectError> {
         let Self {
             bucket,
@@ -182,8 +183,8 @@ impl ObjectRead {
 }
 
 enum ConnectError {
-    /// The object is not there, is another one, or must not be read: asking again changes nothing.
+    /// The object does not exist, is another one, or must not be read. Another attempt does not help.
     Final(Error),
-    /// Asking again may help.
+    /// Another attempt may help.
     Transient(Error),
 }

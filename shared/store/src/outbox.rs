@@ -1,10 +1,11 @@
-//! The outbox: every report whose latest revision is not announced, and every call of a source that is not, becomes at least one
-//! message on the queue.
+//! The outbox (transactional outbox): it turns each stored change into at least one message on the queue. A change is the
+//! latest revision of a report, or a call of a source.
 //!
-//! *Invariant:* a revision, or a call, is stored together with its `unannounced` mark, in one write. The mark is removed only after
-//! the queue took the message; what a crash left behind, the sweep finds. So a message may come twice, and none is lost.
+//! *Invariant:* a revision or a call is stored together with its `unannounced` mark, in one write. The mark is removed only
+//! after the queue has taken the message. The sweep finds what a crash left behind. So a message may come twice, but none is
+//! lost.
 //!
-//! Revisions that were not announced yet are announced as one change, the newest, with what the report is then.
+//! Several revisions that are not announced yet are announced as one change, the newest, with the report as of that revision.
 
 use std::ops::AddAssign;
 
@@ -19,12 +20,12 @@ use crate::queue::EventsQueue;
 use crate::queue::work::{Called, Work};
 use crate::reports::ReportStore;
 
-/// How long a publication may take from its write to its announcement before the sweep announces it. Younger marks are
-/// left alone: their publishers are at work, and the message would only come twice.
+/// How long a publication may take from its write to its announcement before the sweep announces it. The sweep skips younger
+/// marks: their publishers are still at work, and the message would only come twice.
 pub const GRACE: Duration = Duration::minutes(1);
 
-/// Puts the latest revision of the report on the queue, and then removes the mark. Earlier revisions that were not announced
-/// are announced with it.
+/// Puts the latest revision of the report on the queue, and then removes the mark. This also announces earlier revisions that
+/// are not announced.
 ///
 /// # Errors
 /// The mark remains, and the sweep announces the report.
@@ -52,16 +53,16 @@ pub async fn announce_call(
     calls.set_announced(call.key()).await
 }
 
-/// What a sweep did.
+/// The result of a sweep of the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Reports with changes that were left over, and calls.
+    /// How many reports and calls it found in the outbox.
     pub found: usize,
-    /// Those that are now on the queue.
+    /// How many of them are on the queue now.
     pub announced: usize,
-    /// Those that could not be put there, and shards that could not be read. The marks remain for the next sweep.
+    /// How many of them could not be put there, and how many shards could not be read. The marks remain for the next sweep.
     pub failed: usize,
-    /// Whether there was no time for all of it.
+    /// Whether the time was too short for all of them.
     pub is_cut_short: bool,
 }
 
@@ -74,26 +75,26 @@ impl AddAssign for Swept {
     }
 }
 
-/// A table whose things are stored with the mark.
+/// A table that is an outbox: its things are stored with the mark.
 pub trait Outbox {
     /// What the index has of a marked thing.
     type Marked: Send + Sync;
 
-    /// What has been marked in a shard since before `before`, longest first.
+    /// The things of a shard that were marked before `before`, the oldest mark first.
     fn marked(
         &self,
         shard: u8,
         before: OffsetDateTime,
     ) -> impl Future<Output = Result<Vec<Self::Marked>>> + Send;
 
-    /// Announces a thing, unless it needs that no more. Gives whether it did.
+    /// Announces a thing, unless that is no longer needed. Gives whether it did.
     fn announce(
         &self,
         queue: &EventsQueue,
         marked: &Self::Marked,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// What the log calls a thing.
+    /// The name of a thing in the log.
     fn name(marked: &Self::Marked) -> String;
 }
 
@@ -104,10 +105,10 @@ impl Outbox for ReportStore {
         self.unannounced(shard, before).await
     }
 
-    /// The index is eventually consistent, and the report itself tells.
+    /// The index is eventually consistent, so the report itself decides.
     async fn announce(&self, queue: &EventsQueue, key: &ReportKey) -> Result<bool> {
         let report = match self.latest(*key).await {
-            // It waits for somebody to mend it, and is counted each hour.
+            // It waits for somebody to repair it. It is counted each hour.
             Err(error) if error.is_unreadable() => {
                 tracing::error!(report = %key.id, "report {} cannot be read: {error}", key.id);
                 return Ok(false);
@@ -145,10 +146,10 @@ impl Outbox for CallStore {
     }
 }
 
-/// Announces what has been marked for longer than [`GRACE`]. Safe to run twice at the same moment.
+/// Sweeps the outbox: announces what was marked longer than [`GRACE`] ago. Two sweeps may run at once without harm.
 ///
-/// It begins with another shard each hour, and ends early when `is_over` says that the time is: what is left is for the next
-/// one. What fails does not keep the rest from being announced: it is logged and counted.
+/// It begins with another shard each hour. It ends early when `is_over` says so, and leaves the rest to the next sweep. A
+/// failure is logged and counted, and does not keep the rest from being announced.
 pub async fn sweep<O: Outbox>(
     outbox: &O,
     queue: &EventsQueue,
@@ -194,7 +195,8 @@ pub async fn sweep<O: Outbox>(
     swept
 }
 
-/// The shards, from another one on each hour: a round that has no time for all of them does not leave the same ones each time.
+/// The shards, in an order that begins with another one each hour. So a round that is cut short does not skip the same shards
+/// each time.
 pub fn rotated(shards: u8, now: OffsetDateTime) -> impl Iterator<Item = u8> {
     let hour = now.unix_timestamp().div_euclid(3600);
     let first = u8::try_from(hour.rem_euclid(i64::from(shards))).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Messages, attempts and calls as they are stored: compressed, since DynamoDB charges by the kilobyte that is written.
+//! The stored form of messages, attempts and calls: compressed, since DynamoDB charges by the kilobyte written.
 //!
-//! Most of what they say is the same each time: the names of fields and headers. So they are raw deflate streams (RFC 1951)
-//! that begin with a dictionary, as RFC 1950 has it in section 2.2. A message of one report has about 600 bytes, and 150 of
-//! them are left; an attempt as many, of which 200 are left, and 35 of a second one behind it.
+//! Most of their content is the same each time: the names of fields and headers. So they are raw deflate streams (RFC 1951)
+//! with a preset dictionary, as in RFC 1950, section 2.2. A message of one report has about 600 bytes, which become 150. An
+//! attempt has as many, which become 200, and 35 for a second one after it.
 
 use std::cell::RefCell;
 
@@ -12,31 +12,31 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use crate::error::{Context as _, Error, Result};
 
-/// A message that is no larger, in bytes, lies in the delivery's own item, so that a delivery is written once and recorded once,
-/// a kilobyte each time: what else the item has takes some 400 bytes, and the attempts have [`MAX_ATTEMPTS`].
+/// A message of at most this size, in bytes, lies in the delivery's own item. Then creating and recording a delivery writes
+/// one kilobyte each. The item's other attributes take some 400 bytes, and the attempts up to [`MAX_ATTEMPTS`].
 pub(crate) const MAX_MESSAGE: usize = 256;
 
-/// The same for the latest attempts, all of them together.
+/// The same for the latest attempts together.
 pub(crate) const MAX_ATTEMPTS: usize = 320;
 
 /// The first byte says how the others are compressed.
 const WITH_DICTIONARY: u8 = 1;
 
-/// What the texts look like. What is stored is read by it, so no byte of it may ever change: another dictionary gets another
-/// first byte.
+/// What the texts look like. It is needed to read what is stored, so no byte of it may ever change. Another dictionary needs
+/// another first byte.
 const DICTIONARY: &[u8] = br#"{"kind":"timeout","message":"the receiver did not answer within 10 seconds"}{"kind":"connect","message":"no connection: connection refused"}"status":404,"response":"Not Found","error":{"kind":"status","message":"the receiver answered 500"},"responseError":{"kind":"status":503,<html><head><title></title></head><body>{"message":"{"error":"{"ok":true}"sonar.analysis.buildNumber":"https://"branch":"main","qualityGate":"ERROR"},"taskId":"scmRevision":""properties":{"sonar.analysis."report.updated","revision":2,"report.deleted","revision":"deletedAt":"{"organizationId":"00000000-0000-0000-0000-000000000001","reports":[{"projectName":"","id":"","reportType":"OWASP Top 10","reportVersion":2021,"reportType":"CWE Top 25","reportVersion":2024,"projectVersion":"1.0.0","date":"2026-01-01T00:00:00+0000","uploadDate":"2026-11-26T00:00:00.0000000+00:00","vulnerabilitiesCount":0,"securityRating":"A","event":"report.published","revision":1,"projectKey":"","branch":"main","qualityGate":"OK","properties":{"sonar.analysis.buildNumber":""},"scmRevision":""}]}{"number":1,"at":"2026-11-26T00:00:00.0000000+00:00","durationMs":100,"status":204,"response":"","requestHeaders":{"authorization":"***","content-type":"application/json; charset=utf-8","user-agent":"SonarQube-Reports/0.1.0","webhook-id":"019ac0b3-","webhook-signature":"v1,","webhook-timestamp":"17","x-sonar-webhook-hmac-sha256":"","x-sonarqube-project":"","x-webhook-event":"report.published"}}"#;
 
-/// Nothing that was packed is larger, in bytes: a call of `CodeScoring` has up to 1 MiB.
+/// The longest packed text, in bytes: a call of `CodeScoring` has up to 1 MiB.
 const MAX_TEXT: usize = 1 << 20;
 
-/// A text as it is stored.
+/// A text in its stored form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Packed(Vec<u8>);
 
 thread_local! {
     /// It has some 300 kB of tables, too much to make for each text.
     static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), false));
-    /// It has a window of 32 kB, and twelve pages of fresh memory cost more than all that is read into them.
+    /// It has a window of 32 kB. Twelve pages of fresh memory cost more than the reading itself.
     static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
@@ -94,17 +94,17 @@ impl Packed {
         self.0.len() <= most
     }
 
-    /// The same in pieces of at most so many bytes.
+    /// The same in pieces of at most this many bytes.
     pub(crate) fn pieces(&self, most: usize) -> impl Iterator<Item = Self> {
         self.0.chunks(most).map(|piece| Self(piece.to_vec()))
     }
 
-    /// What was in [`Packed::pieces`].
+    /// Joins the pieces of [`Packed::pieces`].
     pub(crate) fn joined(pieces: Vec<Self>) -> Self {
         Self(pieces.into_iter().flat_map(|piece| piece.0).collect())
     }
 
-    /// As DynamoDB has it.
+    /// The attribute for DynamoDB.
     pub(crate) fn attribute(&self) -> AttributeValue {
         AttributeValue::B(Blob::new(self.0.clone()))
     }

@@ -19,7 +19,7 @@ pub struct ProductStore {
     pub unreadable: Unreadable,
 }
 
-/// What lies in the place of a product, and what a change of it is made from.
+/// What the place of a product holds. A change of the product is made from it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
     /// Nothing.
@@ -40,8 +40,8 @@ impl ProductStore {
         }
     }
 
-    /// An organization's products in the order of their keys, from behind the key `after`, at most `limit`, and whether there
-    /// are more. Reads `limit` + 1 items at the most, and as many again for each time that some of them cannot be read.
+    /// An organization's products after the key `after`, sorted by key, at most `limit`, and whether there are more. Reads at
+    /// most `limit` + 1 items, and as many again each time that some of them cannot be read.
     pub async fn page(
         &self,
         org: OrganizationId,
@@ -65,7 +65,7 @@ impl ProductStore {
             .with_context(|| format!("query the products of organization {}", org.digest()))
     }
 
-    /// What lies in the place of a product now.
+    /// What the place of a product holds now.
     pub async fn get(&self, org: OrganizationId, key: &str) -> Result<Place> {
         let item = get_item(&self.client, &self.table, table_key(org, key));
         let item = item
@@ -83,7 +83,7 @@ impl ProductStore {
         })
     }
 
-    /// The part of a transaction that puts a product in its place, if that is still as it was read.
+    /// The part of a transaction that puts a product in its place, if the place has not changed since it was read.
     pub fn put(&self, product: Product, place: &Place) -> Result<TransactWriteItem> {
         let product = Product {
             state: Uuid::new_v4(),
@@ -99,7 +99,7 @@ impl ProductStore {
         Ok(TransactWriteItem::builder().put(put.build()?).build())
     }
 
-    /// The part of a transaction that empties the place of a product, if that is still as it was read.
+    /// The part of a transaction that empties the place of a product, if the place has not changed since it was read.
     pub fn delete(
         &self,
         org: OrganizationId,

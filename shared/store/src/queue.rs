@@ -1,4 +1,4 @@
-//! The queues: of what is to be delivered, and of sources that are to be looked after.
+//! The queues: of deliveries to make, and of sources to visit.
 
 pub mod imports;
 pub mod work;
@@ -13,12 +13,12 @@ use crate::error::{Context as _, Error, Result, describe};
 
 /// The most entries of one `SendMessageBatch` (SQS API reference).
 const MAX_BATCH: usize = 10;
-/// The most bytes of all messages in one `SendMessageBatch`. SQS takes 1 MiB today; 256 KiB is what it has always taken, and
-/// what every emulator takes. One message alone is shorter: a change is about as long as a report's declaration,
-/// of at most 128 KiB.
+/// The most bytes of all messages in one `SendMessageBatch`. SQS takes 1 MiB today. It has always taken 256 KiB, and so does
+/// every emulator. A single message is shorter: a change is about as long as a report's declaration, which has at most 128
+/// KiB.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 
-/// The longest that the queue keeps a message to itself at first (SQS API reference, `DelaySeconds`).
+/// The longest delay of a message (SQS API reference, `DelaySeconds`).
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
 
 /// A queue.
@@ -30,14 +30,14 @@ struct Queue {
 
 /// A message on its way to a queue.
 struct Message {
-    /// Whose messages delay each other's only.
+    /// The message group. Only messages of the same group delay each other.
     group: String,
     body: String,
-    /// For how long the queue gives it to nobody.
+    /// How long the queue holds the message back.
     delay: Option<Duration>,
 }
 
-/// The queue of what is to be delivered.
+/// The queue of deliveries to make.
 #[derive(Clone, Debug)]
 pub struct EventsQueue(Queue);
 
@@ -47,10 +47,10 @@ impl EventsQueue {
         Self(Queue::new(client, url))
     }
 
-    /// Puts messages on the queue, which gives each to nobody before its delay is over, or [`MAX_DELAY`] is.
+    /// Puts messages on the queue, which holds each back for its delay, or for [`MAX_DELAY`] if that is shorter.
     ///
     /// # Errors
-    /// As [`EventsQueue::send`].
+    /// As for [`EventsQueue::send`].
     pub async fn send_later(&self, messages: &[(Work, Duration)]) -> Result<()> {
         let messages = messages.iter();
         self.0
@@ -60,11 +60,11 @@ impl EventsQueue {
 
     /// Puts messages on the queue.
     ///
-    /// The organization is the message group: of a fair queue (SQS, standard queues) that keeps one organization's many
-    /// messages from delaying the others'.
+    /// The organization is the message group. In a fair queue (SQS, standard queues) that keeps one organization's many
+    /// messages from delaying those of others.
     ///
     /// # Errors
-    /// The queue did not take each of them. It may have taken some.
+    /// The queue did not take all of them. It may have taken some.
     pub async fn send(&self, messages: &[Work]) -> Result<()> {
         self.0
             .send(messages.iter().map(|it| message(it, None)))
@@ -134,7 +134,7 @@ impl Queue {
     }
 }
 
-/// A delay as the queue takes it: up to a whole second, so that it is over when the message comes.
+/// A delay in whole seconds, rounded up, so that it is over when the message comes.
 fn seconds(delay: Duration) -> Option<i32> {
     let delay = delay.min(MAX_DELAY);
     i32::try_from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).ok()

@@ -1,7 +1,7 @@
-//! How much of something an organization may do within a window of time, counted in an item of the window's own.
+//! Quotas: how much of something an organization may do within a window of time. An item of the window counts it.
 //!
-//! Each count is one conditional write, so of any number of callers at once none gets more than there is. A write that the
-//! SDK sends twice counts twice, which errs on the safe side.
+//! Each count is one conditional write, so several callers at once cannot get more than the quota. A write that the SDK sends
+//! twice counts twice, which errs on the safe side.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use crate::dynamodb::{Changed, Item, changed};
 use crate::error::Result;
 
-/// What is counted, how much of it is wanted now, and how much there may be in a window.
+/// What is counted, how much of it is wanted now, and how much one window allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     /// The attribute that counts it.
@@ -21,10 +21,10 @@ pub struct Wanted {
     pub most: u64,
 }
 
-/// Takes what is wanted from the window with this key, all of it or nothing. After `expires_at` the table may forget the
+/// Takes what is wanted from the window with this key, all of it or nothing. After `expires_at` the table may delete the
 /// window.
 ///
-/// It is `Lost` when less is left of one of them than is wanted.
+/// It is `Lost` when one quota has less left than is wanted.
 pub async fn take(
     client: &Client,
     table: &str,

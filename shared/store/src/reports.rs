@@ -19,16 +19,16 @@ use crate::dynamodb::{Item, NotMade, Unreadable, batch_get, changed, get, query_
 use crate::error::{Context as _, Error, Result, describe};
 use crate::mark;
 
-/// The index in which an organization's reports lie in the order of their versions.
+/// The index of an organization's reports in the order of their versions.
 pub const BY_VERSION: &str = "by-version";
 
-/// The index in which a product's reports lie in the order of their versions.
+/// The index of a product's reports in the order of their versions.
 pub const BY_PRODUCT: &str = "by-product";
 
-/// How many reports of a product a page looks at, at the most, for those of a branch or a catalogue.
+/// How many reports of a product a page reads at most, to find those of a branch or a catalogue.
 pub const MAX_LOOKED_AT: usize = 1000;
 
-/// How many reports are read at once to find one that is there.
+/// How many reports are read at once to find one that exists.
 const CANDIDATES: usize = 25;
 
 /// The longest sort key in bytes (DynamoDB, "Quotas").
@@ -43,10 +43,10 @@ pub struct ReportStore {
     pub unreadable: Unreadable,
 }
 
-/// Where a report lies among its organization's: by version, then by the date of its first upload, then by id.
+/// The position of a report among those of its organization: by version, then by the time of its first upload, then by id.
 ///
-/// The first upload and not the latest: so a report keeps its place when it is updated, and who pages through the list
-/// meanwhile neither misses it nor sees it twice.
+/// The time is that of the first upload and not of the latest, so that an update does not move the report. A client that
+/// pages through the list during an update neither misses the report nor sees it twice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(String);
 
@@ -61,7 +61,7 @@ impl Position {
         &self.0
     }
 
-    /// Reads what [`Position::as_str`] gave, `None` for any text that has not its form.
+    /// Reads what [`Position::as_str`] gives; `None` for a text of another form.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '/');
         let (version, date, id) = (parts.next()?, parts.next()?, parts.next()?);
@@ -89,25 +89,25 @@ pub enum Order {
     Descending,
 }
 
-/// Which part of a list is asked for.
+/// The part of a list that is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
     /// The versions that are listed.
     pub range: &'a VersionRange,
-    /// In which direction.
+    /// The direction.
     pub order: Order,
-    /// From behind where.
+    /// The position after which the part begins.
     pub after: Option<&'a Position>,
-    /// How many reports at the most.
+    /// The most reports.
     pub limit: usize,
 }
 
 /// Which reports of a product are listed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Filter<'a> {
-    /// Those of this branch only.
+    /// Only reports of this branch.
     pub branch: Option<&'a str>,
-    /// Those about this catalogue only, with or without its edition ([`Summary::is_about`]).
+    /// Only reports about this catalogue, with or without its edition ([`Summary::is_about`]).
     pub catalogue: Option<&'a str>,
 }
 
@@ -123,7 +123,7 @@ impl Filter<'_> {
     }
 }
 
-/// A report of a list, and where in it.
+/// A report of a list, and its position.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed<T> {
@@ -132,13 +132,13 @@ struct Listed<T> {
     report: T,
 }
 
-/// A partition of an index in which reports lie by version, and which of them are asked for.
+/// A partition of an index, and the reports in it that are asked for. The reports are sorted by version.
 struct Partition<'a, T> {
     index: &'static str,
     key: (&'static str, AttributeValue),
     org: OrganizationId,
     takes: &'a (dyn Fn(&T) -> bool + Sync),
-    /// How many items are read at the most.
+    /// How many items are read at most.
     most: usize,
 }
 
@@ -147,26 +147,25 @@ struct Partition<'a, T> {
 pub struct Page<T> {
     /// The reports, in the order asked for.
     pub reports: Vec<T>,
-    /// The position from behind which more follow, if they may.
+    /// The position after which more may follow; `None` at the end.
     pub next: Option<Position>,
-    /// What reading the page cost, in DynamoDB's read capacity units.
+    /// What the read cost, in DynamoDB's read capacity units.
     pub read_units: f64,
 }
 
-/// What became of storing a revision.
+/// The result of storing a revision.
 #[derive(Debug)]
 pub enum Commit {
     /// It is stored.
     Stored,
-    /// It is not: the report has changed, something else in the transaction could not be written, or DynamoDB is too busy.
-    /// It may succeed with the report as it is now.
+    /// Nothing is stored: the report has changed, another part of the transaction could not be written, or DynamoDB
+    /// throttles. It may succeed with the current report.
     Lost,
-    /// There was no answer, or none that tells: it may be stored.
+    /// There was no answer, or none that says. The revision may be stored.
     Unknown(Error),
 }
 
-/// A report as it lies in the table. One that is not deleted has a place in the indexes [`BY_VERSION`] and
-/// [`BY_PRODUCT`].
+/// A report's item in the table. A report that is not deleted has a place in the indexes [`BY_VERSION`] and [`BY_PRODUCT`].
 pub fn item_of(report: &Report) -> Result<Item> {
     let mut item: Item = to_item(report).context("make the item of a report")?;
     if !report.is_deleted() {
@@ -190,9 +189,8 @@ impl ReportStore {
 
     /// A part of the list of the organization's reports.
     ///
-    /// Reads `limit` + 1 items at the most, however many the organization has, and as many again for each time that some of them
-    /// cannot be read. The index is eventually consistent: a
-    /// report can be missing for a moment after its publication.
+    /// Reads at most `limit` + 1 items, however many the organization has, and as many again each time that some of them
+    /// cannot be read. The index is eventually consistent: a report can be missing for a moment after its publication.
     pub async fn page(&self, org: OrganizationId, part: Part<'_>) -> Result<Page<Summary>> {
         let partition = Partition {
             index: BY_VERSION,
@@ -204,8 +202,8 @@ impl ReportStore {
         self.read(&partition, part).await
     }
 
-    /// A part of the list of a product's reports, as [`Self::page`] is one of all. With a filter it reads [`MAX_LOOKED_AT`]
-    /// items at the most, whatever it finds, and may come short.
+    /// A part of the list of a product's reports, like [`Self::page`]. With a filter it reads at most [`MAX_LOOKED_AT`]
+    /// items, and may have fewer reports than `limit`.
     pub async fn page_of_product(
         &self,
         org: OrganizationId,
@@ -243,7 +241,7 @@ impl ReportStore {
         let (name, value) = &partition.key;
         let key_of = |position: &Position| index_key(partition, position);
         let mut start = part.after.map(key_of).transpose()?;
-        // One more than asked for tells whether more follow. Where few are taken, more are looked at each time.
+        // One more than asked for shows whether more follow. With a filter, each page of the query reads more items.
         let (mut wanted, mut left) = (part.limit + 1, partition.most);
         let mut listed: Vec<Listed<T>> = Vec::new();
         while listed.len() <= part.limit && left > 0 {
@@ -296,9 +294,9 @@ impl ReportStore {
         Ok(page)
     }
 
-    /// What is left of the product of `report` without it, if there is anything. `recent` are reports that may be of the product
-    /// and not in the index yet. Whether there is another one of the same branch is looked for among [`MAX_LOOKED_AT`] reports; if
-    /// there are more, the branch is taken to be there.
+    /// What remains of the product of `report` without it, if anything. `recent` are reports that may belong to the product
+    /// and that the index may not have yet. At most [`MAX_LOOKED_AT`] reports are searched for another one of the same
+    /// branch. If there are more, the branch is assumed to have one.
     pub async fn rest_without(&self, report: &Report, recent: &[ReportId]) -> Result<Option<Rest>> {
         let Some(latest) = self.latest_without(report, recent).await? else {
             return Ok(None);
@@ -319,7 +317,7 @@ impl ReportStore {
         Ok(Some(Rest { latest, has_branch }))
     }
 
-    /// The report that is the latest of the product of `report` without it, if there is any.
+    /// The latest report of the product of `report` without it, if there is any.
     pub async fn latest_without(
         &self,
         report: &Report,
@@ -333,13 +331,13 @@ impl ReportStore {
             if !others.is_empty() || next.is_none() {
                 return Ok(others.into_iter().max_by_key(position_of));
             }
-            // All that the index has shown is deleted meanwhile.
+            // Every report that the index showed has been deleted in the meantime.
             (recent, after) = (&[], next);
         }
     }
 
-    /// Of the `recent` reports and of a page of the product's index, from the highest version on, those that are there, and from behind
-    /// where the index goes on. `report` itself is left out.
+    /// The existing reports among `recent` and a page of the product's index, from the highest version on, and the position
+    /// where the index continues. `report` itself is left out.
     async fn others(
         &self,
         report: &Report,
@@ -360,7 +358,7 @@ impl ReportStore {
         ids.sort_unstable();
         ids.dedup();
         ids.retain(|id| *id != report.id);
-        // What the index shows may be deleted meanwhile, so the table is asked.
+        // The index may show reports that have been deleted, so the table is asked.
         let mut others = self.get_all(org, &ids).await?;
         others.retain(|it| it.metadata.project_key == *project_key);
         Ok((others, page.next))
@@ -373,10 +371,10 @@ impl ReportStore {
             .with_context(|| format!("get report {}", key.id))
     }
 
-    /// Those of the reports that exist and are not deleted, as they are now, in no particular order. The ids must differ from
+    /// The current reports with these ids that exist and are not deleted, in no particular order. The ids must differ from
     /// each other.
     ///
-    /// Consistent reads: whoever is told of a report and fetches it at once must get it.
+    /// The reads are consistent: whoever is told of a report and fetches it at once must get it.
     pub async fn get_all(&self, org: OrganizationId, ids: &[ReportId]) -> Result<Vec<Report>> {
         let keys = ids.iter().map(|&id| table_key(ReportKey { org, id }));
         let items = batch_get(&self.client, &self.table, keys)
@@ -390,11 +388,11 @@ impl ReportStore {
             .collect())
     }
 
-    /// Stores the next revision of a report, with the mark that it is to be announced, and writes `alongside` in the same
-    /// transaction. It succeeds only when the stored report is the one that `report` was made from.
+    /// Stores the next revision of a report with the outbox's mark, and writes `alongside` in the same transaction. It
+    /// succeeds only when the stored report is the one that `report` was made from.
     ///
     /// # Errors
-    /// Nothing is stored, and trying again does not help.
+    /// Nothing is stored, and another attempt does not help.
     pub async fn store(
         &self,
         report: &Report,
@@ -415,7 +413,7 @@ impl ReportStore {
         let put = if report.revision == 1 {
             put.condition_expression("attribute_not_exists(id)")
         } else {
-            // What is known to be announced must not be forgotten, or it would be announced as new again.
+            // The announced revision must not be overwritten, or the report would be announced as new again.
             put.condition_expression("revision = :previous AND announcedRevision = :announced")
                 .expression_attribute_values(":previous", number(report.revision - 1))
                 .expression_attribute_values(":announced", number(report.announced_revision))
@@ -423,12 +421,11 @@ impl ReportStore {
         Ok(put.build()?)
     }
 
-    /// Stores the tombstone of a report, with the mark that it is to be announced, and writes `alongside` in the same
-    /// transaction. It is `Lost` unless the stored revision is the one before. Neither what is said of the report nor its files
-    /// can change by it.
+    /// Stores the tombstone of a report with the outbox's mark, and writes `alongside` in the same transaction. It is `Lost`
+    /// unless the stored revision is the one before. It changes neither the report's metadata nor its files.
     ///
     /// # Errors
-    /// Nothing is stored, and trying again does not help.
+    /// Nothing is stored, and another attempt does not help.
     pub async fn delete(
         &self,
         tombstone: &Report,
@@ -457,7 +454,8 @@ impl ReportStore {
         self.commit(items, operation).await
     }
 
-    /// Makes the transaction. The SDK sends an idempotency token along, so one that it sends twice is made once.
+    /// Makes the transaction. The SDK sends an idempotency token with it, so that a transaction that is sent twice is made
+    /// once.
     async fn commit(
         &self,
         items: Vec<TransactWriteItem>,
@@ -479,8 +477,8 @@ impl ReportStore {
         }
     }
 
-    /// Records that the revision, and every one before it, is on the queue. A report that has a newer revision keeps its
-    /// mark: who wrote that revision announces it, or the sweep.
+    /// Records that the revision, and every one before it, is on the queue. A report with a newer revision keeps its mark.
+    /// The function that wrote the newer revision announces it, or the sweep does.
     pub async fn set_announced(&self, key: ReportKey, revision: u64) -> Result<()> {
         let update = self
             .client
@@ -499,7 +497,7 @@ impl ReportStore {
         Ok(())
     }
 
-    /// The reports of a shard that have waited for their announcement since before `before`, longest first.
+    /// The reports of a shard in the outbox that were marked before `before`, the oldest mark first.
     pub async fn unannounced(&self, shard: u8, before: OffsetDateTime) -> Result<Vec<ReportKey>> {
         let query = mark::query(&self.client, &self.table, shard, before);
         query_all(query, &self.unreadable, "the key of report")

@@ -41,12 +41,12 @@ impl SessionStore {
             .condition_expression("attribute_not_exists(sha256)");
         match put(session).await.context("add a session")? {
             Changed::Stored => Ok(()),
-            // Its key is new and random: the SDK has asked twice.
+            // Its key is new and random, so the SDK sent the request twice.
             Changed::Lost => Ok(()),
         }
     }
 
-    /// The session as it is now. What cannot be read is none.
+    /// The current session. An unreadable session counts as none.
     pub async fn get(&self, secret: &SessionSecret) -> Result<Option<Session>> {
         let session = get(
             &self.client,
@@ -60,7 +60,7 @@ impl SessionStore {
         }
     }
 
-    /// Notes that the session was used.
+    /// Records that the session was used.
     pub async fn note_use(&self, session: &Session, now: OffsetDateTime) -> Result<Changed> {
         let update = self
             .update(session)
@@ -70,8 +70,8 @@ impl SessionStore {
         changed(update).await.context("note the use of a session")
     }
 
-    /// Claims the right to ask the issuer for new tokens, if nobody else has it and the tokens are still those of `session`. `claim` is
-    /// the caller's own, since the SDK may ask twice.
+    /// Claims the lease on asking the issuer for new tokens, if nobody else holds it and the tokens are still those of
+    /// `session`. The caller makes `claim`, since the SDK may send the request twice.
     pub async fn claim_refresh(
         &self,
         session: &Session,
@@ -92,8 +92,8 @@ impl SessionStore {
         changed(update).await.context("claim a session's refresh")
     }
 
-    /// Replaces the tokens of a session, if they are still those of `before`. It is `Lost` also when the SDK has asked twice: then they are
-    /// those of `after`.
+    /// Replaces the tokens of a session, if they are still those of `before`. It is also `Lost` when the SDK sent the request
+    /// twice. Then they are those of `after`.
     pub async fn refreshed(&self, before: &Session, after: &Session) -> Result<Changed> {
         let update = self
             .update(before)
@@ -113,7 +113,7 @@ impl SessionStore {
         changed(update).await.context("refresh a session")
     }
 
-    /// Gives the right to ask for new tokens back.
+    /// Gives the lease back.
     pub async fn release_refresh(&self, session: &Session) -> Result<Changed> {
         let update = self
             .update(session)
@@ -123,7 +123,7 @@ impl SessionStore {
         changed(update).await.context("release a session's refresh")
     }
 
-    /// Ends a session. One that is gone has ended.
+    /// Ends a session. It does nothing if the session is gone.
     pub async fn delete(&self, secret: &SessionSecret) -> Result<()> {
         let delete = self
             .client

@@ -16,10 +16,10 @@ use crate::error::{Context as _, Result, describe};
 /// The index of an organization's sources by id.
 pub const BY_ORG: &str = "by-org";
 
-/// The index of the sources of whose servers reports are made.
+/// The index of the sources from whose servers reports are imported.
 pub const IMPORTING: &str = "importing";
 
-/// The attribute that is the index's key. It is the same of all: only administrators write it.
+/// The attribute that is the index's key. All sources have the same value: only administrators write it, so rarely.
 const SHARD: &str = "importShard";
 /// Its value.
 const ONLY_SHARD: &str = "0";
@@ -48,8 +48,8 @@ impl SourceStore {
         }
     }
 
-    /// Every source of an organization that can be read, in the order of their ids. The index is eventually consistent: a new
-    /// source can be missing for a moment.
+    /// Every source of an organization that can be read, sorted by id. The index is eventually consistent: a new source can
+    /// be missing for a moment.
     pub async fn all(&self, org: OrganizationId) -> Result<Vec<Source>> {
         let query = self
             .client
@@ -63,7 +63,8 @@ impl SourceStore {
             .with_context(|| format!("query the sources of organization {}", org.digest()))
     }
 
-    /// The sources of whose servers reports are made and whose they are, from behind `start`, and where to go on.
+    /// The sources from whose servers reports are imported, and their organizations, after `start`, and the key to continue
+    /// from.
     pub async fn importing(
         &self,
         start: Option<Item>,
@@ -90,15 +91,15 @@ impl SourceStore {
         ))
     }
 
-    /// The source as it is now.
+    /// The current source.
     pub async fn get(&self, id: SourceId) -> Result<Option<Source>> {
         get(&self.client, &self.table, table_key(id), &self.unreadable)
             .await
             .with_context(|| format!("get source {id}"))
     }
 
-    /// Adds a source, if the organization has fewer than `most`, and writes `alongside` in the same transaction. It is `Lost`
-    /// otherwise, also when that cannot be written.
+    /// Adds a source if the organization has fewer than `most`, and writes `alongside` in the same transaction. Otherwise it
+    /// is `Lost`, as it is when `alongside` cannot be written.
     pub async fn add(
         &self,
         source: &Source,
@@ -112,8 +113,7 @@ impl SourceStore {
             .with_context(|| format!("add source {}", source.id))
     }
 
-    /// Replaces what an administrator set, if the stored revision is the one before, and writes `alongside` in the same
-    /// transaction.
+    /// Replaces the settings, if the stored revision is the one before, and writes `alongside` in the same transaction.
     pub async fn replace(
         &self,
         source: &Source,
@@ -129,13 +129,13 @@ impl SourceStore {
             );
         let mut items = vec![TransactWriteItem::builder().put(put.build()?).build()];
         items.extend(alongside);
-        // A transaction has a token of the SDK's, so that one that is sent twice is made once.
+        // The SDK gives a transaction a token, so that a transaction that is sent twice is made once.
         transact(&self.client, items)
             .await
             .with_context(|| format!("replace source {}", source.id))
     }
 
-    /// Deletes an organization's source. It is `Lost` when there is none. Nothing of it is read for that: one that cannot be read
+    /// Deletes an organization's source. It is `Lost` when there is none. The source is not read, so one that cannot be read
     /// can be deleted.
     pub async fn delete(&self, org: OrganizationId, id: SourceId) -> Result<Changed> {
         let context = || format!("delete source {id}");
@@ -151,7 +151,7 @@ impl SourceStore {
         transact(&self.client, items).await.with_context(context)
     }
 
-    /// Notes that a source was called at `now`.
+    /// Records that a source was called at `now`.
     pub async fn note_call(&self, id: SourceId, now: OffsetDateTime) -> Result<()> {
         let update = self
             .client

@@ -15,19 +15,18 @@ use crate::error::{Context as _, Result, describe};
 /// The index of an organization's tokens by id.
 pub const BY_ORG: &str = "by-org";
 
-/// Those that are not revoked. Those that have expired count, so that the count changes with the tokens' items and at no other
-/// time.
+/// The tokens that are not revoked. Expired ones count too, so that the count changes only together with the tokens' items.
 const COUNTED: Counted = Counted {
     key: "sha256",
     count: "notRevoked",
 };
 
-/// What became of looking for a token.
+/// The result of looking for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// It is good.
+    /// It is valid.
     Good(Token),
-    /// It is not.
+    /// It is not valid.
     Refused(TokenRefused),
 }
 
@@ -50,8 +49,8 @@ impl TokenStore {
         }
     }
 
-    /// Adds a token, if the organization has fewer than `most` that are not revoked, and writes `alongside` in the same
-    /// transaction. It is `Lost` otherwise, also when that cannot be written.
+    /// Adds a token if the organization has fewer than `most` that are not revoked, and writes `alongside` in the same
+    /// transaction. Otherwise it is `Lost`, as it is when `alongside` cannot be written.
     pub async fn add(
         &self,
         token: &Token,
@@ -71,20 +70,20 @@ impl TokenStore {
             .with_context(|| format!("add token {}", token.id))
     }
 
-    /// The token with this secret, when it is good at `now`. Its use is noted.
+    /// The token with this secret, if it is valid at `now`. Records its use.
     pub async fn find(&self, secret: &str, now: OffsetDateTime) -> Result<Found> {
         let found = self.look_up(secret, now).await?;
         if let Found::Good(token) = &found
             && token.is_use_to_be_noted(now)
             && let Err(error) = self.note_use(token, now).await
         {
-            // That is no reason to refuse a good token.
+            // That is no reason to refuse a valid token.
             tracing::warn!(token = %token.id, "the use of token {} was not noted: {error}", token.id);
         }
         Ok(found)
     }
 
-    /// The same, and its use is not noted: this only reads.
+    /// The same without recording the use: it only reads.
     pub async fn look_up(&self, secret: &str, now: OffsetDateTime) -> Result<Found> {
         let Some(secret) = TokenSecret::parse(secret) else {
             return Ok(Found::Refused(TokenRefused::Unknown));
@@ -112,7 +111,7 @@ impl TokenStore {
         Ok(())
     }
 
-    /// An organization's tokens from behind `after`, the newest first, at most `limit`, and whether more follow. The index
+    /// An organization's tokens after the id `after`, the newest first, at most `limit`, and whether more follow. The index
     /// is eventually consistent: a new token can be missing for a moment.
     pub async fn page(
         &self,
@@ -157,14 +156,14 @@ impl TokenStore {
         let Some(item) = output.items.unwrap_or_default().pop() else {
             return Ok(false);
         };
-        // The token itself is not read: one that cannot be read can be revoked.
+        // The token itself is not read, so one that cannot be read can be revoked.
         let sha256 = item.get("sha256").cloned();
         let sha256 = sha256.context("an item of the index of tokens has no key")?;
         let revoke = Update::builder()
             .table_name(&self.table)
             .key("sha256", sha256)
             .update_expression("SET revokedAt = :now")
-            // Once it is revoked it stays revoked at that time, and is counted no more.
+            // A revoked token keeps the time of its revocation, and is no longer counted.
             .condition_expression("attribute_exists(sha256) AND attribute_not_exists(revokedAt)")
             .expression_attribute_values(":now", string(timestamp(now)));
         let items = vec![
@@ -179,7 +178,7 @@ impl TokenStore {
 
     async fn get(&self, secret: &TokenSecret) -> Result<Option<Token>> {
         let key = Item::from([("sha256".to_owned(), string(secret.sha256()))]);
-        // As it is now: a revoked token must not live on in a replica.
+        // A consistent read: a revoked token must not live on in a replica.
         get(&self.client, &self.table, key, &self.unreadable)
             .await
             .context("get a token")

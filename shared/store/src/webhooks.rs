@@ -15,15 +15,14 @@ use time::OffsetDateTime;
 use crate::dynamodb::{Changed, Item, NotMade, Unreadable, changed, exists, get, single, string};
 use crate::error::{Context as _, Error, Result, describe};
 
-/// In the place of an id: an item per organization that counts the changes of which webhooks there are. `~` lies behind
-/// every id.
+/// Stands in the place of an id. The item counts the changes to an organization's set of webhooks. `~` follows every id.
 const GENERATION: &str = "~generation";
 
 /// The attributes of [`Health`](domain::webhook::health::Health).
 const HEALTH: [&str; 4] = ["failingSince", "pausedUntil", "isAnswering", "isToldToWait"];
-/// Whether a success ends the pause.
+/// The condition under which a success ends the pause.
 const NOT_TOLD_TO_WAIT: &str = "(NOT isToldToWait = :true OR pausedUntil <= :now)";
-/// Forgets the health.
+/// Deletes the health.
 const REMOVE_HEALTH: &str = "REMOVE failingSince, pausedUntil, isAnswering, isToldToWait";
 
 /// The table of webhooks.
@@ -35,12 +34,12 @@ pub struct WebhookStore {
     pub unreadable: Unreadable,
 }
 
-/// What a change of a webhook forgets of its receiver's health.
+/// Which part of the receiver's health a change of a webhook deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgotten {
     /// Nothing.
     Nothing,
-    /// The pause. Since when deliveries fail is kept.
+    /// The pause. The time since when deliveries fail is kept.
     Pause,
     /// All of it.
     All,
@@ -50,30 +49,30 @@ impl Forgotten {
     fn attributes(self) -> &'static [&'static str] {
         match self {
             Self::Nothing => &[],
-            // All but the first, since when deliveries fail.
+            // All but the first, which is since when deliveries fail.
             Self::Pause => &HEALTH[1..],
             Self::All => &HEALTH,
         }
     }
 }
 
-/// What became of deleting a webhook.
+/// The result of deleting a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
     /// It is deleted.
     Done,
     /// It has another revision.
     OtherRevision,
-    /// There is none.
+    /// It does not exist.
     Gone,
 }
 
-/// An organization's webhooks, for a change of which there are.
+/// An organization's webhooks, read in order to change which there are.
 #[derive(Debug)]
 pub struct Webhooks {
-    /// The webhooks, in the order of their ids.
+    /// The webhooks, sorted by id.
     pub webhooks: Vec<Webhook>,
-    /// How often webhooks had been added or moved to another project before they were read.
+    /// How often webhooks had been added, or moved to another project, before they were read.
     generation: u64,
 }
 
@@ -87,12 +86,12 @@ impl WebhookStore {
         }
     }
 
-    /// Every webhook of an organization that can be read, as they are now, in the order of their ids.
+    /// Every current webhook of an organization that can be read, sorted by id.
     pub async fn all(&self, org: OrganizationId) -> Result<Vec<Webhook>> {
         Ok(self.all_and_unreadable(org).await?.0)
     }
 
-    /// The same, and how many there are that cannot be read.
+    /// The same, and how many cannot be read.
     pub async fn all_and_unreadable(&self, org: OrganizationId) -> Result<(Vec<Webhook>, usize)> {
         let (mut webhooks, mut found) = (Vec::new(), 0);
         let mut start = None;
@@ -104,7 +103,7 @@ impl WebhookStore {
                 .key_condition_expression("org = :org AND id < :generation")
                 .expression_attribute_values(":org", string(org))
                 .expression_attribute_values(":generation", string(GENERATION))
-                // Whoever creates a webhook is told of what is published next.
+                // A new webhook must be told of the next publication.
                 .consistent_read(true)
                 .set_exclusive_start_key(start)
                 .send()
@@ -136,21 +135,21 @@ impl WebhookStore {
             .with_context(|| format!("get the generation of the webhooks of {}", org.digest()))?;
         let generation = output.item.as_ref().and_then(|item| item.get("generation"));
         Ok(Webhooks {
-            // First: what is added while the webhooks are read is a generation that was not seen.
+            // This is read first: a webhook that is added while the others are read makes a later generation.
             generation: generation.map(number).transpose()?.unwrap_or_default(),
             webhooks: self.all(org).await?,
         })
     }
 
-    /// The webhook as it is now.
+    /// The current webhook.
     pub async fn get(&self, key: WebhookKey) -> Result<Option<Webhook>> {
         get(&self.client, &self.table, table_key(key), &self.unreadable)
             .await
             .with_context(|| format!("get webhook {}", key.id))
     }
 
-    /// Adds a webhook, unless another one was added since `among` was read: so a limit that held among these holds
-    /// afterwards. Writes `alongside` in the same transaction.
+    /// Adds a webhook, unless another one was added since `among` was read. So a limit that `among` keeps holds afterwards
+    /// too. Writes `alongside` in the same transaction.
     pub async fn add(
         &self,
         webhook: &Webhook,
@@ -172,8 +171,8 @@ impl WebhookStore {
         self.write(webhook.key(), put, others).await
     }
 
-    /// Replaces what an administrator set, if the stored revision is the one before. The health stays as it is, or is
-    /// forgotten. `among` as in [`WebhookStore::add`] when the webhook is moved to another project; `alongside` as there.
+    /// Replaces the settings, if the stored revision is the one before. The health stays or is deleted, as `forgotten` says.
+    /// `among` is needed when the webhook moves to another project, as in [`WebhookStore::add`], and `alongside` is as there.
     pub async fn replace(
         &self,
         webhook: &Webhook,
@@ -208,8 +207,8 @@ impl WebhookStore {
         self.perhaps_ours(webhook.key(), replaced, is_ours).await
     }
 
-    /// What became of a change that was lost: the SDK may have asked twice, and the answer to the first time was lost. Then what
-    /// is stored is ours.
+    /// Decides whether a lost change was in fact made. The SDK may have sent the request twice, and the answer to the first
+    /// one was lost. Then the stored webhook is ours.
     async fn perhaps_ours(
         &self,
         key: WebhookKey,
@@ -222,10 +221,10 @@ impl WebhookStore {
         Ok(changed)
     }
 
-    /// An update of every attribute but those of the health, which changes by itself.
+    /// An update of every attribute but the health, which changes independently.
     fn replacement(&self, webhook: &Webhook, forgotten: Forgotten) -> Result<Update> {
         const OPTIONAL: [&str; 10] = [
-            // Of former versions: a secret that signs no more.
+            // Of earlier versions of the product: a secret that no longer signs.
             "previousSecret",
             "previousSecrets",
             "secret",
@@ -273,7 +272,7 @@ impl WebhookStore {
         Ok(update.update_expression(expression).build()?)
     }
 
-    /// Writes a webhook, and what goes with it in the same transaction.
+    /// Writes a webhook, and what belongs to it in the same transaction.
     async fn write(
         &self,
         key: WebhookKey,
@@ -293,8 +292,8 @@ impl WebhookStore {
         }
     }
 
-    /// Deletes the webhook, if it has one of these revisions; without any, whatever it has. Nothing of it is read for that: one
-    /// that cannot be read can be deleted.
+    /// Deletes the webhook, if it has one of these revisions. `None` means any revision. The webhook is not read, so one that
+    /// cannot be read can be deleted.
     pub async fn delete(&self, key: WebhookKey, revisions: Option<&[u64]>) -> Result<Deleted> {
         let exists = async || {
             exists(&self.client, &self.table, table_key(key))
@@ -323,7 +322,7 @@ impl WebhookStore {
             );
         }
         match revisions {
-            // No webhook has one of none.
+            // No webhook has a revision of an empty list.
             Some([]) => condition += " AND attribute_not_exists(id)",
             Some(_) => condition.push(')'),
             None => {}
@@ -334,7 +333,7 @@ impl WebhookStore {
                 Ok(if exists().await? {
                     Deleted::OtherRevision
                 } else {
-                    // It was there a moment ago: the SDK has asked twice, or somebody else has deleted it.
+                    // It existed a moment ago. The SDK sent the request twice, or somebody else has deleted it.
                     Deleted::Done
                 })
             }
@@ -344,8 +343,8 @@ impl WebhookStore {
         }
     }
 
-    /// Takes the right to try one delivery of a webhook whose pause is over: of any number that ask at once, one gets it.
-    /// The others find the webhook paused anew, until `until`.
+    /// Claims the probe of a webhook whose pause is over: the right to try a delivery while the circuit is half-open. Of
+    /// several that claim it at once, one gets it. The others find the webhook paused again, until `until`.
     pub async fn claim_probe(&self, webhook: &Webhook, until: OffsetDateTime) -> Result<Changed> {
         let Some(seen) = &webhook.health.paused_until else {
             return Ok(Changed::Lost);
@@ -362,7 +361,7 @@ impl WebhookStore {
         if claimed == Changed::Stored {
             return Ok(claimed);
         }
-        // The SDK may have asked twice, and the answer to the first time was lost.
+        // The SDK may have sent the request twice, and the answer to the first one was lost.
         let stored = self.get(webhook.key()).await?;
         let until = Some(timestamp(until));
         let is_ours = stored.is_some_and(|stored| stored.health.paused_until == until);
@@ -373,7 +372,7 @@ impl WebhookStore {
         })
     }
 
-    /// Gives back the right that [`WebhookStore::claim_probe`] gave until `until`: nothing was tried.
+    /// Gives back the probe that [`WebhookStore::claim_probe`] gave until `until`, because nothing was tried.
     pub async fn return_probe(&self, webhook: &Webhook, until: OffsetDateTime) -> Result<()> {
         let seen = webhook.health.paused_until.as_ref();
         let update = self
@@ -388,8 +387,8 @@ impl WebhookStore {
         Ok(())
     }
 
-    /// Records that a delivery failed at `now`, and pauses the webhook if its receiver is to be left alone. Nothing is
-    /// recorded when an administrator has changed, disabled or deleted the webhook since it was read.
+    /// Records that a delivery failed at `now`, and pauses the webhook if `pause` says so. It records nothing when an
+    /// administrator has changed, disabled or deleted the webhook since it was read.
     pub async fn failed(
         &self,
         webhook: &Webhook,
@@ -423,7 +422,7 @@ impl WebhookStore {
             .with_context(|| format!("record that webhook {} fails", webhook.id))
     }
 
-    /// Ends the pause of a webhook whose receiver is there, but keeps since when its deliveries fail.
+    /// Ends the pause of a webhook whose receiver answers. The time since when its deliveries fail is kept.
     pub async fn unpause(&self, key: WebhookKey) -> Result<()> {
         let update = self
             .update(key)
@@ -435,15 +434,15 @@ impl WebhookStore {
         Ok(())
     }
 
-    /// Ends the pause of a webhook as it was read: not of one that an administrator has changed since, and not a pause that a
-    /// delivery has begun since, or that somebody claims the probe after. Without a pause there is none to end, and also none
-    /// may have begun.
+    /// Ends the pause of a webhook as it was read. It does not do so if an administrator has changed the webhook since, a
+    /// delivery has begun another pause, or somebody has claimed the probe. For a webhook without a pause it only checks that
+    /// none has begun.
     pub async fn end_pause(&self, webhook: &Webhook) -> Result<Changed> {
         let update = self
             .update(webhook.key())
             .update_expression("REMOVE pausedUntil, isAnswering, isToldToWait")
             .expression_attribute_values(":revision", revision(webhook));
-        // The second part also holds when this very update was made: the SDK may ask twice, when an answer gets lost.
+        // The second part also holds if this very update was made: the SDK may send a request twice when an answer is lost.
         let update = match &webhook.health.paused_until {
             Some(until) => update
                 .condition_expression(
@@ -458,13 +457,13 @@ impl WebhookStore {
             .with_context(|| format!("end the pause of webhook {}", webhook.id))
     }
 
-    /// Records that a delivery succeeded at `now`, which ends a pause, unless its receiver has said how long it wants to be
-    /// left alone: what succeeded was sent before.
+    /// Records that a delivery succeeded at `now`. That ends a pause, unless the receiver set the end of the pause itself:
+    /// then the success is of an earlier request.
     pub async fn succeeded(&self, key: WebhookKey, now: OffsetDateTime) -> Result<()> {
         self.forget_health(key, "attribute_exists(id)", now).await
     }
 
-    /// The same, only for a failure before `now`, which somebody else may have noted.
+    /// The same, but only over a failure before `now`, which somebody else may have recorded.
     pub async fn succeeded_since(&self, key: WebhookKey, now: OffsetDateTime) -> Result<()> {
         self.forget_health(key, "failingSince < :now", now).await
     }
@@ -487,8 +486,9 @@ impl WebhookStore {
         Ok(())
     }
 
-    /// Disables the webhook as it was read: not one that an administrator has changed since, and with `failing_since` only
-    /// if it has failed since then. A success in the meantime keeps it.
+    /// Disables the webhook as it was read. It does not do so if an administrator has changed the webhook since. With
+    /// `failing_since`, it does so only if the webhook has failed since then, so that a success in the meantime keeps it
+    /// enabled.
     pub async fn disable(
         &self,
         webhook: &Webhook,
@@ -531,8 +531,8 @@ impl WebhookStore {
     }
 }
 
-/// The part of a transaction that counts that an organization's webhooks have changed, unless they did since `among` was
-/// read.
+/// The part of a transaction that counts a change of an organization's set of webhooks, unless the set has changed since
+/// `among` was read.
 fn generation(table: &str, org: OrganizationId, among: &Webhooks) -> Result<TransactWriteItem> {
     let number = |number: u64| AttributeValue::N(number.to_string());
     let update = Update::builder()

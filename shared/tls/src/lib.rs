@@ -1,4 +1,4 @@
-//! TLS as the clients have it that do not call AWS.
+//! The TLS configuration of the clients that do not call AWS.
 
 use std::sync::{Arc, LazyLock};
 
@@ -6,9 +6,9 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, Error};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
-/// Trusts what the machine trusts, and speaks HTTP/1.1 over TLS 1.2 or 1.3.
+/// A configuration that trusts the machine's certificates, and speaks HTTP/1.1 over TLS 1.2 or 1.3.
 ///
-/// Made once for the process: a client that is left to itself reads the machine's certificates anew, which takes
+/// It is made once for the process. By itself, each client would read the machine's certificates again, which takes
 /// milliseconds.
 pub fn client_config() -> Result<ClientConfig, Error> {
     static CONFIG: LazyLock<Result<ClientConfig, Error>> = LazyLock::new(|| {

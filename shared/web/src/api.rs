@@ -1,4 +1,4 @@
-//! What every HTTP function shares: the error envelope, the request's id, the access log.
+//! What every HTTP function shares: the error envelope, the request's id and the access log.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::text::shortened;
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $status:ident $code:literal,)*) => {
-        /// What went wrong, for programs. Codes are stable: one is never given another meaning.
+        /// What went wrong, for programs. Codes are stable: the meaning of a code never changes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum ErrorCode { $($(#[$doc])* $variant,)* }
 
@@ -43,11 +43,11 @@ error_codes! {
     MissingParameter = BAD_REQUEST "missing_parameter",
     /// The call has no such query parameter.
     UnknownParameter = BAD_REQUEST "unknown_parameter",
-    /// A query parameter that takes one value stands twice.
+    /// A query parameter that takes one value is given twice.
     DuplicateParameter = BAD_REQUEST "duplicate_parameter",
     /// Not the id of an organization.
     InvalidOrganization = BAD_REQUEST "invalid_organization",
-    /// Not a version whose place among others is known.
+    /// Not a version with a known place in the order.
     InvalidVersion = BAD_REQUEST "invalid_version",
     /// Not a number from 1 to 1000.
     InvalidLimit = BAD_REQUEST "invalid_limit",
@@ -57,25 +57,25 @@ error_codes! {
     InvalidCursor = BAD_REQUEST "invalid_cursor",
     /// Not the id of a report.
     InvalidReportId = BAD_REQUEST "invalid_report_id",
-    /// More reports than one archive may hold.
+    /// More reports than one archive may contain.
     TooManyReports = BAD_REQUEST "too_many_reports",
     /// More bytes than one response may carry.
     ArchiveTooLarge = PAYLOAD_TOO_LARGE "archive_too_large",
     /// The file has more bytes than a response may have.
     ResponseTooLarge = PAYLOAD_TOO_LARGE "response_too_large",
-    /// The range begins behind the end.
+    /// The range begins after the end.
     RangeNotSatisfiable = RANGE_NOT_SATISFIABLE "range_not_satisfiable",
-    /// If-Match names another state of the thing.
+    /// If-Match names another state of the resource.
     PreconditionFailed = PRECONDITION_FAILED "precondition_failed",
-    /// No bearer token.
+    /// There is no bearer token.
     MissingToken = UNAUTHORIZED "missing_token",
-    /// Not a token of ours.
+    /// Not one of our tokens.
     InvalidToken = UNAUTHORIZED "invalid_token",
     /// A token that was revoked.
     RevokedToken = UNAUTHORIZED "revoked_token",
-    /// A token whose time is over.
+    /// A token that has expired.
     ExpiredToken = UNAUTHORIZED "expired_token",
-    /// Not signed with the secret of a source, or not for one.
+    /// A call that is not signed with the secret of a source, or not for an existing source.
     InvalidSignature = UNAUTHORIZED "invalid_signature",
     /// A token without the right that the call needs.
     InsufficientRight = FORBIDDEN "insufficient_right",
@@ -83,7 +83,7 @@ error_codes! {
     WrongOrganization = FORBIDDEN "wrong_organization",
     /// The body is not a JSON object.
     InvalidJson = BAD_REQUEST "invalid_json",
-    /// The body is larger than it may be.
+    /// The body is larger than allowed.
     BodyTooLarge = PAYLOAD_TOO_LARGE "body_too_large",
     /// A required field is absent.
     MissingField = BAD_REQUEST "missing_field",
@@ -105,13 +105,13 @@ error_codes! {
     TooManyFiles = BAD_REQUEST "too_many_files",
     /// Not the plain name of an HTML or PDF file.
     InvalidFileName = BAD_REQUEST "invalid_file_name",
-    /// Two files of one name.
+    /// Two files with the same name.
     DuplicateFileName = BAD_REQUEST "duplicate_file_name",
-    /// A file larger than a file may be.
+    /// A file larger than allowed.
     FileTooLarge = BAD_REQUEST "file_too_large",
     /// Not a SHA-256 in hexadecimal digits.
     InvalidSha256 = BAD_REQUEST "invalid_sha256",
-    /// No such upload of the token's organization.
+    /// The token's organization has no such upload.
     UploadNotFound = NOT_FOUND "upload_not_found",
     /// The upload was not completed in time.
     UploadExpired = GONE "upload_expired",
@@ -121,11 +121,11 @@ error_codes! {
     FileSizeMismatch = CONFLICT "file_size_mismatch",
     /// An uploaded file has other bytes than declared.
     FileChecksumMismatch = CONFLICT "file_checksum_mismatch",
-    /// Others changed the same thing at the same moment, again and again.
+    /// Others changed the same resource at the same moment, several times.
     Conflict = CONFLICT "conflict",
     /// Not a URL that a webhook may have.
     InvalidUrl = BAD_REQUEST "invalid_url",
-    /// A URL that leads to an address that is not public, or without TLS to where it is required.
+    /// A URL whose address is not public, or that lacks TLS where TLS is required.
     AddressRefused = BAD_REQUEST "address_refused",
     /// Not a secret that a webhook may have.
     InvalidSecret = BAD_REQUEST "invalid_secret",
@@ -137,47 +137,47 @@ error_codes! {
     InvalidRight = BAD_REQUEST "invalid_right",
     /// Not the name of a delivery's state.
     InvalidState = BAD_REQUEST "invalid_state",
-    /// A role that is too little for the call.
+    /// The caller's role does not allow the call.
     InsufficientRole = FORBIDDEN "insufficient_role",
-    /// A message of ours that calls us.
+    /// A message of ours that calls ourselves.
     Loop = FORBIDDEN "loop",
-    /// No organization in which the caller has a part.
+    /// The caller belongs to no such organization.
     OrganizationNotFound = NOT_FOUND "organization_not_found",
-    /// No such webhook of the organization.
+    /// The organization has no such webhook.
     WebhookNotFound = NOT_FOUND "webhook_not_found",
-    /// No such delivery of the webhook.
+    /// The webhook has no such delivery.
     DeliveryNotFound = NOT_FOUND "delivery_not_found",
-    /// No such token of the organization.
+    /// The organization has no such token.
     TokenNotFound = NOT_FOUND "token_not_found",
-    /// No such source of the organization.
+    /// The organization has no such source.
     SourceNotFound = NOT_FOUND "source_not_found",
-    /// As many sources as there may be.
+    /// The organization already has the most sources allowed.
     TooManySources = CONFLICT "too_many_sources",
-    /// No such report of the organization.
+    /// The organization has no such report.
     ReportNotFound = NOT_FOUND "report_not_found",
-    /// The report has no file of this name.
+    /// The report has no file with this name.
     FileNotFound = NOT_FOUND "file_not_found",
-    /// As many webhooks as there may be.
+    /// The organization already has the most webhooks allowed.
     TooManyWebhooks = CONFLICT "too_many_webhooks",
-    /// As many test calls as there may be in a minute.
+    /// The organization has made the most test calls allowed in a minute.
     TooManyTests = TOO_MANY_REQUESTS "too_many_tests",
-    /// As many tokens as there may be.
+    /// The organization already has the most tokens allowed.
     TooManyTokens = CONFLICT "too_many_tokens",
-    /// As many uploads, or bytes, as there may be on a day.
+    /// The organization has made the most uploads, or uploaded the most bytes, allowed in a day.
     TooManyUploads = TOO_MANY_REQUESTS "too_many_uploads",
-    /// As many secrets of a webhook sign as may.
+    /// The most secrets allowed already sign for this webhook.
     TooManySecrets = CONFLICT "too_many_secrets",
     /// The webhook is disabled.
     WebhookDisabled = CONFLICT "webhook_disabled",
-    /// The delivery is being tried.
+    /// Somebody is trying the delivery.
     DeliveryInProgress = CONFLICT "delivery_in_progress",
-    /// Not what a request can be known by.
+    /// Not a valid idempotency key.
     InvalidIdempotencyKey = BAD_REQUEST "invalid_idempotency_key",
-    /// The first request with this key is being carried out.
+    /// The first request with this idempotency key is being carried out.
     IdempotencyKeyInUse = CONFLICT "idempotency_key_in_use",
-    /// The first request with this key had another body.
+    /// The first request with this idempotency key had another body.
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused",
-    /// The identity provider cannot be asked.
+    /// The identity provider cannot be reached.
     IdentityUnavailable = SERVICE_UNAVAILABLE "identity_unavailable",
     /// No such path.
     NotFound = NOT_FOUND "not_found",
@@ -187,7 +187,7 @@ error_codes! {
     InternalError = INTERNAL_SERVER_ERROR "internal_error",
 }
 
-/// An answer other than success. As a response it becomes the error envelope, once [`service`] has added the request's id.
+/// An error answer. Its response is the error envelope, once [`service`] has added the request's id.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     code: ErrorCode,
@@ -199,7 +199,7 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error with a message for the developer who called.
+    /// An error with a message for the developer of the client.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -229,7 +229,7 @@ impl ApiError {
         self.code
     }
 
-    /// The message for the developer who called.
+    /// The message for the developer of the client.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -240,24 +240,24 @@ impl ApiError {
     }
 }
 
-/// How errors are told where it is not by the envelope: some routes speak as another product does. It is added to the extensions
-/// of responses.
+/// How errors are written where the envelope is not used: some routes speak as another product does. It is added to the
+/// extensions of responses.
 #[derive(Clone, Copy, Debug)]
 pub struct Wording(pub fn(&ApiError) -> Worded);
 
-/// An error, told otherwise than by the envelope.
+/// An error in another form than the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worded {
-    /// The status, which may be another than that of the code.
+    /// The status, which may differ from that of the code.
     pub status: StatusCode,
-    /// The body, which is empty where there is none.
+    /// The body. It may be empty.
     pub json: Vec<u8>,
 }
 
-/// Whatever fails inside is our fault: a store's error, or one of `anyhow`. The caller learns no more than that; the log has
+/// An error inside is our fault: a store's error, or one of `anyhow`. The caller learns no more than that, and the log has
 /// the chain of causes.
 ///
-/// So `?` makes any error ours, also one that is the caller's. What is the caller's fault has to be made an error by
+/// So `?` makes any error ours. An error that is the caller's fault must be turned into an [`ApiError::new`] before.
 /// [`ApiError::new`] before.
 impl<E: Into<anyhow::Error>> From<E> for ApiError {
     fn from(cause: E) -> Self {
@@ -278,7 +278,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The complete service of some routes: with the error envelope, also for unknown paths and methods, and the access log.
+/// The complete service of some routes. It adds the access log and the error envelope, even for unknown paths and methods.
 pub fn service(routes: Router) -> Router {
     routes
         .fallback(async |request: Request| {
@@ -301,8 +301,8 @@ pub(crate) async fn method_not_allowed(request: Request) -> ApiError {
     ApiError::new(ErrorCode::MethodNotAllowed, message)
 }
 
-/// The last step on Lambda: without a `Content-Length` where none may be, in a 204, nor a wrong one in a 304 (RFC 9110,
-/// section 8.6). The router adds `0` to both; a server of hyper's removes it, and Lambda's runtime does not.
+/// The last step on Lambda: removes a `Content-Length` from a 204, where none is allowed, and a wrong one from a 304 (RFC
+/// 9110, section 8.6). The router adds `0` to both. A server of hyper's removes it, but Lambda's runtime does not.
 pub(crate) fn without_needless_length(mut response: Response) -> Response {
     let status = response.status();
     let is_zero = response
@@ -329,7 +329,7 @@ async fn envelope_and_log(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(&request);
     let method = request.method().clone();
-    // The pattern and not the path, and no query: an organization's id gives access to its reports.
+    // The pattern instead of the path, and no query: an organization's id gives access to its reports.
     let path = match request.extensions().get::<MatchedPath>() {
         Some(pattern) => pattern.as_str().to_owned(),
         None => "(no route)".to_owned(),
@@ -389,7 +389,7 @@ fn render(error: &ApiError, request_id: &str, mut response: Response) -> Respons
     response
 }
 
-/// API Gateway's id of the request, which its own access log has too; outside of it a random one.
+/// API Gateway's id of the request, which is also in API Gateway's access log; outside API Gateway a random id.
 fn request_id(request: &Request) -> String {
     match request.extensions().get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV1(context)) => context.request_id.clone(),

@@ -1,12 +1,12 @@
-//! Where the API answers, as whoever calls has found it.
+//! The address of the API, as the caller has used it.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use lambda_http::request::RequestContext;
 
-/// The address of the API, without a slash at the end: that by which it was called. No function knows it otherwise, since the API
-/// knows its functions.
+/// The address of the API by which it was called, without a slash at the end. A function cannot get it from its
+/// configuration: the API depends on its functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(pub String);
 
@@ -29,7 +29,7 @@ impl<S: Sync> FromRequestParts<S> for BaseUrl {
     }
 }
 
-/// Before the path there is the stage, but with a domain of one's own.
+/// The stage precedes the path, except under a custom domain.
 fn behind_gateway(domain: &str, path: &str, resource: &str) -> String {
     let stage = path.strip_suffix(resource).unwrap_or_default();
     format!("https://{domain}{}", stage.trim_end_matches('/'))

@@ -1,4 +1,4 @@
-//! Bearer tokens in requests (RFC 6750), and how they are refused.
+//! Bearer tokens in requests (RFC 6750), and the errors that refuse them.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use domain::token::TokenRefused;
@@ -43,7 +43,7 @@ pub fn unauthorized(code: ErrorCode, message: impl Into<String>) -> ApiError {
     )
 }
 
-/// The answer to one of our own tokens that is refused.
+/// The answer when one of our own tokens is refused.
 pub fn refused(refused: &TokenRefused) -> ApiError {
     let code = match refused {
         TokenRefused::Unknown => ErrorCode::InvalidToken,

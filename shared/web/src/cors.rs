@@ -1,4 +1,4 @@
-//! Which calls the scripts of other web sites may make (Fetch standard, "CORS protocol").
+//! The calls that scripts of other web sites may make (Fetch standard, "CORS protocol").
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use tower_http::cors::{Any, CorsLayer, Vary};
 
 use crate::api::method_not_allowed;
 
-/// How long a browser need not ask again. Chromium keeps no answer for longer, Firefox would for a day (MDN,
+/// How long a browser may cache the answer. Chromium caches no answer for longer, and Firefox would for a day (MDN,
 /// "Access-Control-Max-Age").
 const PREFLIGHT_VALIDITY: Duration = Duration::from_secs(2 * 3600);
 
-/// Routes of one path with public data. Any web site's script may call them and read the answers, errors among them.
+/// The routes of one path with public data. Scripts of any web site may call them and read the answers, including errors.
 ///
-/// Scripts may send the headers `allowed_headers`, and see `exposed_headers` beside those that they always see. Nobody's
-/// credentials are sent along, and none would make a difference.
+/// Scripts may send the headers `allowed_headers`. They may read `exposed_headers` besides the headers that they can always
+/// read. No credentials are sent, and they would make no difference.
 pub fn public<S: Clone + Send + Sync + 'static>(
     routes: MethodRouter<S>,
     allowed_headers: impl IntoIterator<Item = HeaderName>,
     exposed_headers: impl IntoIterator<Item = HeaderName>,
 ) -> MethodRouter<S> {
-    // Many clients send it with every request, also with those that have no content.
+    // Many clients send it with every request, even with one without content.
     let content_type = [header::CONTENT_TYPE];
     let layer = CorsLayer::new()
         .allow_origin(Any)
@@ -31,8 +31,8 @@ pub fn public<S: Clone + Send + Sync + 'static>(
         ))
         .expose_headers(Vec::from_iter(exposed_headers))
         .max_age(PREFLIGHT_VALIDITY)
-        // Whoever asks, these headers are the same, so a cache need not keep answers apart.
+        // These headers do not depend on the caller, so a cache need not keep answers apart.
         .vary(Vary::list([]));
-    // The fallback of all routes would stand outside of the layer.
+    // The fallback of all routes would be outside the layer.
     routes.fallback(method_not_allowed).layer(layer)
 }

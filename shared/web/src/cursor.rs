@@ -1,9 +1,8 @@
-//! The opaque text by which a list goes on.
+//! The opaque text by which a client continues a list.
 //!
-//! A cursor holds the position of the last thing that was shown, and a digest over it and the query that it belongs to.
-//! The digest keeps a cursor from being used with another query, or altered by accident. It is not a secret, and need not
-//! be one: what may be read is not taken from the cursor but from the request, so whoever forges a cursor only reaches
-//! what the same request reaches anyway.
+//! A cursor holds the position of the last item shown, and a digest over the position and the query. The digest keeps a
+//! cursor from being used with another query, and from accidental changes. It is not a secret, and need not be one: the
+//! request, not the cursor, decides what may be read. So a forged cursor reaches only what the same request reaches anyway.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::{ApiError, ErrorCode};
 
-/// Of the digest so many bytes are kept: 128 bits do not collide by accident.
+/// How many bytes of the digest are kept. 128 bits do not collide by accident.
 const DIGEST_BYTES: usize = 16;
 
 /// What a cursor is valid for: a query without `limit`, which may change from page to page.
@@ -19,19 +18,19 @@ const DIGEST_BYTES: usize = 16;
 pub struct Scope(Sha256);
 
 impl Scope {
-    /// The scope of the query that `query` tells apart from every other.
+    /// The scope of the query. `query` must distinguish it from every other query.
     pub fn new(query: &serde_json::Value) -> Self {
         Self(Sha256::new_with_prefix(query.to_string()))
     }
 
-    /// The cursor behind `position`.
+    /// The cursor for the items after `position`.
     pub fn seal(&self, position: &str) -> String {
         let mut bytes = self.digest(position).to_vec();
         bytes.extend_from_slice(position.as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The position that a cursor holds, if `parse` takes it.
+    /// The position that a cursor holds, if `parse` accepts it.
     ///
     /// # Errors
     /// `invalid_cursor` (400) when this query did not give the cursor.

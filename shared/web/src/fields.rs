@@ -1,6 +1,6 @@
-//! A JSON object, field by field, with an error that says which field is wrong and how.
+//! Reads a JSON object field by field. An error says which field is wrong and how.
 //!
-//! A derived `Deserialize` would say it too, but in one text that a program cannot take apart into code and parameter.
+//! A derived `Deserialize` would also say that, but in one text that a program cannot split into code and parameter.
 
 use domain::report::limits::{MAX_PROJECT_KEY, is_project_key};
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// The fields of an object whose every field is one of `known`.
+    /// The fields of an object. Every field must be one of `known`.
     pub fn of(value: Value, path: String, known: &[&str]) -> Result<Self, ApiError> {
         let Value::Object(object) = value else {
             let name = path.trim_end_matches('.');
@@ -41,13 +41,13 @@ impl Fields {
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
-    /// The value of a field that may be absent, `Some(None)` for `null`: where `null` means something else than absence.
+    /// The value of a field that may be absent; `Some(None)` for `null`. It is for fields whose `null` differs from absence.
     pub fn nullable(&mut self, name: &str) -> Option<Option<Value>> {
         let value = self.object.remove(name)?;
         Some(Some(value).filter(|value| !value.is_null()))
     }
 
-    /// The value of a field that must be there.
+    /// The value of a required field.
     pub fn required(&mut self, name: &str) -> Result<Value, ApiError> {
         let path = self.path(name);
         self.optional(name).ok_or_else(|| {
@@ -55,13 +55,13 @@ impl Fields {
         })
     }
 
-    /// A required text of 1 to `max` characters, none of them a control character.
+    /// A required text of 1 to `max` characters without control characters.
     pub fn text(&mut self, name: &str, max: usize) -> Result<String, ApiError> {
         let value = self.required(name)?;
         text(value, &self.path(name), max)
     }
 
-    /// The same, if it is there.
+    /// The same for an optional field.
     pub fn optional_text(&mut self, name: &str, max: usize) -> Result<Option<String>, ApiError> {
         let path = self.path(name);
         self.optional(name)
@@ -69,7 +69,7 @@ impl Fields {
             .transpose()
     }
 
-    /// A required text that `parse` understands.
+    /// A required text that `parse` accepts.
     pub fn parsed<T, E: std::fmt::Display>(
         &mut self,
         name: &str,
@@ -90,7 +90,7 @@ impl Fields {
         })
     }
 
-    /// A required whole number that is not negative, and at most `max`: beyond it the error has the second code.
+    /// A required whole number from 0 to `max`. A larger one gives an error with the second code.
     pub fn number(
         &mut self,
         name: &str,
@@ -116,10 +116,10 @@ impl Fields {
     }
 }
 
-/// A number that is not negative and has no fraction. For a JSON Schema `7.0` is one as well as `7`, and some languages
-/// write it so.
+/// A number without a fraction that is not negative. JSON Schema takes `7.0` for a whole number as well as `7`, and some
+/// languages write it so.
 pub fn whole_number(value: &Value) -> Option<u64> {
-    /// Up to here a floating-point number is exactly what was written.
+    /// Up to this number, a floating-point number is exactly what was written.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let written_as_float = || {
         let number = value.as_f64()?;
@@ -129,10 +129,10 @@ pub fn whole_number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(written_as_float)
 }
 
-/// One of several things by its name; `what` they are is for the error.
+/// One of several values, by its name. `what` names the kind of value in the error.
 ///
 /// # Errors
-/// With this code: it is no text, or none of the names.
+/// With this code, when the value is not a text or not one of the names.
 pub fn one_of<T: Copy>(
     value: &Value,
     code: ErrorCode,
@@ -152,7 +152,7 @@ pub fn one_of<T: Copy>(
     })
 }
 
-/// A text of 1 to `max` characters, none of them a control character.
+/// A text of 1 to `max` characters without control characters.
 pub fn text(value: Value, path: &str, max: usize) -> Result<String, ApiError> {
     match value {
         Value::String(text) if !(1..=max).contains(&text.chars().count()) => Err(invalid(
@@ -170,8 +170,8 @@ pub fn text(value: Value, path: &str, max: usize) -> Result<String, ApiError> {
     }
 }
 
-/// A project key by `SonarQube`'s rule: letters, digits, `-`, `_`, `.` and `:`, at least one of them not a digit. It goes
-/// into a header of webhooks, so nothing else may be in it.
+/// A project key by `SonarQube`'s rule: letters, digits, `-`, `_`, `.` and `:`, and at least one that is not a digit. The key
+/// goes into a header of webhooks, so it must have no other characters.
 pub fn project_key(value: Value, path: &str) -> Result<String, ApiError> {
     let key = text(value, path, MAX_PROJECT_KEY)?;
     if !is_project_key(&key) {

@@ -1,7 +1,7 @@
-//! JSON in which no name of an object stands twice.
+//! JSON without duplicate names in objects.
 //!
-//! The standard leaves open what such an object means (RFC 8259, section 4), and parsers differ. What identifies a report
-//! must not depend on that.
+//! The standard does not define what a duplicate name means (RFC 8259, section 4), and parsers differ. The identity of a
+//! report must not depend on that.
 
 use std::error::Error as _;
 use std::fmt;
@@ -26,7 +26,7 @@ pub async fn object(body: Body, max: usize) -> Result<Value, ApiError> {
 /// Reads the body of a request, of at most `max` bytes.
 ///
 /// # Errors
-/// `body_too_large` (413), `invalid_json` (400) for one that breaks off.
+/// `body_too_large` (413), or `invalid_json` (400) for a body that breaks off.
 pub async fn bytes(body: Body, max: usize) -> Result<Bytes, ApiError> {
     to_bytes(body, max)
         .await
@@ -39,7 +39,7 @@ pub async fn bytes(body: Body, max: usize) -> Result<Bytes, ApiError> {
         })
 }
 
-/// Says that a body has more than `max` bytes.
+/// The error for a body of more than `max` bytes.
 pub fn too_large(max: usize) -> ApiError {
     let message = format!("the body may have at most {max} bytes");
     ApiError::new(ErrorCode::BodyTooLarge, message)
@@ -65,7 +65,7 @@ pub fn parse_object(bytes: &[u8]) -> Result<Value, ApiError> {
 /// Reads JSON.
 ///
 /// # Errors
-/// It is not JSON, or a name stands twice.
+/// The text is not JSON, or has a duplicate name.
 fn parse(json: &[u8]) -> serde_json::Result<Value> {
     serde_json::from_slice(json).map(|Strict(value)| value)
 }

@@ -1,15 +1,17 @@
 //! HTTP services as Lambda functions behind API Gateway.
 //!
-//! `lambda_runtime` asks for events, and opens a span for each. Buffered answers go through `lambda_http`; streamed ones go
-//! from here to the Runtime API, since `lambda_runtime`
+//! `lambda_runtime` asks for events, and opens a span for each. Buffered answers go through `lambda_http`. Streamed answers
+//! go from here to the Runtime API, for two faults of `lambda_runtime`:
 //!
-//! - leaves Nagle's algorithm on (RFC 9293, section 3.7.4), and writes the head of an answer, its prelude and each frame by
-//!   themselves. So the second of two small writes waits until the first one is acknowledged, which may be put off for half a
-//!   second (RFC 1122, section 4.2.3.2), and by Linux is for 40 ms. Here whatever is ready is one write, and none waits;
-//! - sends an error of the body as if it was data, and then ends the answer like a whole one. Here the connection breaks.
+//! - It leaves Nagle's algorithm on (RFC 9293, section 3.7.4), and writes the head of an answer, its prelude and each frame
+//!   separately. So the second of two small writes waits until the first one is acknowledged. The acknowledgement may be
+//!   delayed by half a second (RFC 1122, section 4.2.3.2), and Linux delays it by 40 ms. Here everything that is ready is one
+//!   write, and no write waits.
+//! - It sends an error of the body as if it were data, and then ends the answer like a complete one. Here the connection
+//!   breaks.
 //!
-//! What `lambda_http` also does with a request and an answer is left out, as nothing here uses it: the context among the request's
-//! extensions, its trace id in a header, and cookies apart from the other headers.
+//! Some features of `lambda_http` are missing here, because nothing uses them: the context in the request's extensions, its
+//! trace id in a header, and cookies apart from the other headers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,13 +33,13 @@ use lambda_runtime_api_client::{PooledClient, build_request};
 
 use crate::api::without_needless_length;
 
-/// What an answer has to repeat of its event, if that has it.
+/// The header of an event that its answer must repeat, if the event has it.
 const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
-/// Runs a service whose answers are buffered. API Gateway waits 29 seconds for each, and Lambda takes 6 MB.
+/// Runs a service with buffered answers. API Gateway waits 29 seconds for each, and Lambda takes 6 MB.
 ///
 /// # Errors
-/// When the Runtime API cannot be reached any more.
+/// The Runtime API cannot be reached any more.
 ///
 /// # Panics
 /// Without the variables that Lambda sets.
@@ -47,11 +49,11 @@ pub async fn run(service: Router) -> Result<(), Error> {
     lambda_http::run(service).await
 }
 
-/// Runs a service whose answers are streamed: up to 200 MB, for 15 minutes.
+/// Runs a service with streamed answers: up to 200 MB, for 15 minutes.
 ///
 /// # Errors
-/// When the Runtime API cannot be reached any more, and when the body of an answer fails. The connection that it went through
-/// is broken then, and the process has to end with the error: whatever Lambda makes of the first, the second says it too.
+/// The Runtime API cannot be reached any more, or the body of an answer fails. In the latter case the connection breaks, and
+/// the process has to end with the error. So Lambda learns of the failure in two ways.
 ///
 /// # Panics
 /// Without the variables that Lambda sets.
@@ -61,7 +63,7 @@ pub async fn run_streaming(service: Router) -> Result<(), Error> {
         service,
         client: Arc::new(client.build()),
     };
-    // A runtime answers by the function that it is made with. Here neither is asked: the layer puts another in their place.
+    // A runtime answers with the function that it is made with. This one is never called, since the layer replaces it.
     let unused = service_fn(async |_: LambdaEvent<()>| Ok::<(), Error>(()));
     Runtime::new(unused)
         .layer(layer::layer_fn(move |_| streaming.clone()))
@@ -77,7 +79,7 @@ fn connector() -> HttpConnector {
     connector
 }
 
-/// Answers an invocation by what a service makes of it.
+/// Answers an invocation with the response of a service.
 #[derive(Clone, Debug)]
 struct Streaming {
     service: Router,
@@ -121,10 +123,10 @@ impl Streaming {
             "an answer broke off, so the function ends"
         })?;
         if !taken.status().is_success() {
-            // As after the function's timeout, or when the caller has gone. The next event is another one.
+            // This also happens after the function's timeout, or when the caller has gone. The next event is not affected.
             tracing::error!("the Runtime API refused an answer with {}", taken.status());
         }
-        // A connection whose answer was not read may not be used again.
+        // A connection can be used again only after its answer has been read.
         let _ = taken.into_body().collect().await;
         Ok(())
     }
@@ -140,7 +142,7 @@ fn event(bytes: &[u8]) -> Result<lambda_http::Request, Error> {
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/response-streaming-lambda-configure.html>.
 fn success(id: &str, response: Response) -> Result<Request<Posted>, Error> {
     let (mut head, body) = without_needless_length(response).into_parts();
-    // Cookies have a place of their own there: of a header that stands several times only one would be left.
+    // Cookies have a field of their own in the prelude. Of a repeated header only one would remain.
     let cookies = head.headers.get_all(header::SET_COOKIE).iter();
     let cookies = cookies.filter_map(|it| it.to_str().ok().map(str::to_owned));
     let cookies = cookies.collect();
@@ -186,7 +188,7 @@ fn post(id: &str, what: &str) -> Result<axum::http::request::Builder, Error> {
     Ok(build_request().method("POST").uri(uri))
 }
 
-/// The body of a streamed answer. Its prelude is ready at once, so it goes out together with the head and with what the
+/// The body of a streamed answer. Its prelude is ready at once, so it is sent together with the head and with what the
 /// service has ready.
 struct Answer {
     prelude: Option<Bytes>,

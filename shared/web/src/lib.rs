@@ -1,7 +1,7 @@
-//! What every HTTP function shares: the error envelope and the access log, strict queries and JSON, cursors, CORS,
-//! and how it runs on Lambda.
+//! What every HTTP function shares: the error envelope and the access log, strict queries and JSON, cursors, CORS, and the
+//! Lambda runtime.
 //!
-//! It knows the domain and nothing that the functions work with.
+//! It depends on the domain, and on none of the stores and clients of the functions.
 
 pub mod api;
 pub mod base;

@@ -1,14 +1,14 @@
-//! Query parameters, strictly: what a call does not know it refuses, so a misspelt filter never widens a result.
+//! Query parameters, read strictly: an unknown parameter is refused, so a misspelt filter never widens a result.
 
 use domain::organization::OrganizationId;
 
 use crate::api::{ApiError, ErrorCode};
 use crate::text::{did_you_mean, shortened};
 
-/// How many things a page holds unless `limit` says otherwise.
+/// How many items a page has unless `limit` says otherwise.
 const DEFAULT_LIMIT: usize = 100;
-/// How many things a page may hold. Of the largest possible reports this many stay below the 6 MB that a buffered Lambda
-/// response may have.
+/// How many items a page may have. This many of the largest possible reports stay below 6 MB, the limit of a buffered Lambda
+/// response.
 const MAX_LIMIT: usize = 1000;
 
 /// The parameters of one request.
@@ -38,18 +38,18 @@ impl Query {
         }
     }
 
-    /// The value of a parameter that may be absent and must not stand twice.
+    /// The value of a parameter that may be absent, but not repeated.
     pub fn optional(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let mut values = self.all(name);
         let value = values.next();
         if values.next().is_some() {
-            let message = format!("{name}: stands more than once, and takes one value");
+            let message = format!("{name}: is given more than once, but takes one value");
             return Err(ApiError::new(ErrorCode::DuplicateParameter, message).parameter(name));
         }
         Ok(value)
     }
 
-    /// The value of a parameter that must stand once.
+    /// The value of a required parameter, which must not be repeated.
     pub fn required(&self, name: &str) -> Result<&str, ApiError> {
         self.optional(name)?.ok_or_else(|| {
             ApiError::new(ErrorCode::MissingParameter, format!("{name}: is required"))
@@ -70,7 +70,7 @@ impl Query {
         self.limit_up_to(MAX_LIMIT)
     }
 
-    /// The parameter `limit`, where fewer than usual may be asked for.
+    /// The parameter `limit` where the maximum is lower than usual.
     pub fn limit_up_to(&self, most: usize) -> Result<usize, ApiError> {
         let Some(text) = self.optional("limit")? else {
             return Ok(DEFAULT_LIMIT.min(most));

@@ -1,6 +1,6 @@
-//! Texts of callers, as errors repeat them.
+//! Texts of callers in error messages.
 
-/// So much of a refused text that it is recognized.
+/// The beginning of a refused text, long enough to recognize it.
 pub fn shortened(text: &str) -> String {
     const MAX: usize = 100;
     if text.chars().count() <= MAX {
@@ -12,7 +12,7 @@ pub fn shortened(text: &str) -> String {
 
 /// `; did you mean 'known'?` for the nearest known name, when it is near enough to be meant.
 pub fn did_you_mean(name: &str, known: &[&str]) -> String {
-    /// Below this similarity (Jaro–Winkler, 0 to 1) a suggestion rather misleads.
+    /// Below this similarity (Jaro–Winkler, 0 to 1) a suggestion misleads.
     const NEAR: f64 = 0.75;
     let nearest = known
         .iter()

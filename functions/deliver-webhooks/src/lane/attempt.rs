@@ -10,17 +10,18 @@ use time::{Duration, OffsetDateTime};
 
 use super::Running;
 
-/// So often a message is tried that a receiver has no use for: it may be that it is not yet what it will be in an hour.
+/// How often a message is tried that the receiver does not want. The answer may be different an hour later.
 const TRIES: u32 = 3;
-/// But not before this time has passed, however short the waits of a schedule are: what stands before a receiver may answer so
-/// while it is replaced.
+/// The shortest time over which such a message is tried, however short the waits of a schedule are. A proxy may give such an
+/// answer while the receiver behind it is being replaced.
 const TRIED_FOR: Duration = Duration::HOUR;
 
 impl Running<'_> {
-    /// Sends a message, and records what came of it, and gives that with the time at which it ended. Without a body it is read.
+    /// Sends a message and records the attempt. Gives the attempt and the time at which it ended. Reads the body if it is not
+    /// given.
     ///
     /// # Errors
-    /// Our own faults. They count as nothing: the receiver may have the message or not, and it will be sent again.
+    /// Our own faults. They count as no attempt: the receiver may have the message or not, and it will be sent again.
     pub(super) async fn attempt(
         &self,
         leased: &Leased,
@@ -47,7 +48,7 @@ impl Running<'_> {
         let exchange = sender
             .post(&webhook.settings.url, headers, outgoing.body, signing)
             .await?;
-        // Its number is provisional: recording it gives it the next one that is free.
+        // Its number is provisional. Recording gives it the next free number.
         let attempt = Attempt::of(delivery.attempts + 1, at, &exchange);
         let now = self.clock.now();
         let format = webhook.settings.wanted.format;
@@ -71,7 +72,7 @@ impl Running<'_> {
         };
         let recorded = deliveries.record(leased, attempt.clone(), outcome);
         let recorded = recorded.await?;
-        // That a receiver has no use for one message is neither its success nor a failure that anybody has to mend.
+        // An unwanted message is neither a success of the receiver nor a failure that anybody has to repair.
         if recorded.is_some() && !is_unwanted {
             self.tally
                 .attempted(verdict == Verdict::Success, attempt.duration_ms);

@@ -1,4 +1,4 @@
-//! What a verdict about the receiver brings with it.
+//! Carries out the effects of a verdict about the receiver.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use time::OffsetDateTime;
 
 use super::Running;
 
-/// A receiver that says again and again how long it wants to be left alone is called at its time for so many attempts at one
-/// delivery, and then by the hourly round: it must not say how much work we have.
+/// How many attempts at one delivery are made at the times that the receiver itself sets. After that the hourly sweep calls
+/// it. So a receiver cannot decide how much work we have.
 const CALLED_AT_ITS_TIME: u32 = 20;
-/// For the same reason it is not called sooner than after this time.
+/// For the same reason, a receiver is never called again sooner than this.
 const SHORTEST_WAIT: Duration = Duration::from_secs(5);
 
-/// What became of effects.
+/// The result of carrying out effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Carried {
     Out,
-    /// They are about a webhook that is not as it was read any more: an administrator has changed, disabled or deleted it, or
-    /// another batch has disabled it.
+    /// The webhook has changed since it was read: an administrator has changed, disabled or deleted it, or another batch has
+    /// disabled it.
     TooLate,
 }
 
 impl Running<'_> {
-    /// Takes note of what an attempt that ended at `now` says of the receiver. What cannot be recorded is seen again at the next
+    /// Records what an attempt that ended at `now` says of the receiver. What cannot be recorded shows again at the next
     /// delivery.
     pub(super) async fn heed(&self, delivery: &Delivery, verdict: Verdict, now: OffsetDateTime) {
         if let Verdict::ToldToWait(_) = verdict
@@ -47,14 +47,14 @@ impl Running<'_> {
         }
     }
 
-    /// Does what is left to do at the end. None of it is lost if it fails.
+    /// Does what remains at the end. Nothing is lost if it fails.
     pub(super) async fn finish(&self) {
         let effects = finish(&self.state());
         self.carry_out(effects, self.clock.now()).await;
     }
 
-    /// Carries out effects of `now`, each by itself: one that fails, or comes too late, does not keep the next from being
-    /// carried out, whose write has conditions of its own.
+    /// Carries out the effects of `now` separately. If one fails or comes too late, the next is still carried out. Its write
+    /// has conditions of its own.
     async fn carry_out(&self, effects: Vec<Effect>, now: OffsetDateTime) -> Carried {
         let mut carried = Carried::Out;
         for effect in effects {
@@ -67,9 +67,9 @@ impl Running<'_> {
         carried
     }
 
-    /// An administrator has changed the webhook while its former self failed at a delivery. When that is due again was said
-    /// by a receiver, or for a request, that may be of the past. What the change made due did not have it, since it was
-    /// under way.
+    /// Tries a delivery anew that failed while an administrator changed the webhook. Its next time was set by the former
+    /// receiver, or for the former request, so it may no longer hold. The change made other deliveries due, but not this one,
+    /// since it was being tried.
     async fn try_anew(&self, delivery: &Delivery, now: OffsetDateTime) -> Result<(), store::Error> {
         let deliveries = &self.delivering.deliveries;
         if deliveries.hasten(delivery.key(), now).await? == Changed::Stored {
@@ -106,14 +106,14 @@ impl Running<'_> {
                 let disabled = webhooks.disable(webhook, reason, since, now).await?;
                 match disabled {
                     Changed::Stored => self.note_disabled(reason, since),
-                    // With a time it may also be that a delivery has succeeded.
+                    // With a time, the reason may also be that a delivery has succeeded.
                     Changed::Lost if since.is_none() => return Ok(Carried::TooLate),
                     Changed::Lost => {}
                 }
             }
             Effect::CallAt(at) => self.call_at(at, now),
             Effect::ReplayDue => {
-                // What has failed and is not due stays: it may be why the webhook was paused.
+                // Failed deliveries that are not due stay as they are: one may be why the webhook was paused.
                 let messages = Work::undelivered(webhook.key(), false, now);
                 self.delivering.queue.send(&messages).await?;
             }
@@ -121,8 +121,8 @@ impl Running<'_> {
         Ok(Carried::Out)
     }
 
-    /// Records a failure with a webhook that was changed since it was read, if its receiver is the same: then what it has said
-    /// holds.
+    /// Records a failure with a webhook that was changed since it was read, if its receiver is the same. Then the receiver's
+    /// answer still holds.
     async fn failed_all_the_same(
         &self,
         now: OffsetDateTime,
@@ -139,23 +139,23 @@ impl Running<'_> {
         Ok(webhooks.failed(&current, now, pause).await? == Changed::Stored)
     }
 
-    /// Has the delivery tried again to which the receiver said how long it wants to be left alone. If it then takes it, all
-    /// others follow.
+    /// Schedules another attempt at the delivery to which the receiver answered that it wants to be left alone. If the
+    /// receiver then takes it, all others follow.
     fn call_at(&self, at: OffsetDateTime, now: OffsetDateTime) {
         if let Some(delivery) = *self.told_to_wait() {
             self.try_at(delivery, at.max(now + SHORTEST_WAIT));
         }
     }
 
-    /// Has a delivery tried as soon as it is due, unless that lies so far ahead that a round comes before.
+    /// Schedules an attempt as soon as a delivery is due, unless a round of the sweep comes before that.
     pub(super) fn try_at(&self, delivery: DeliveryId, at: OffsetDateTime) {
         if at - self.clock.now() <= self.policy.limits.round {
             self.soon().push((delivery, at));
         }
     }
 
-    /// Puts on the queue what is to be tried as soon as it is due. The queue can wait for a quarter of an hour, and then the
-    /// message comes here again. If it does not take them, the next round hands them over.
+    /// Puts the deliveries on the queue that are to be tried as soon as they are due. The queue can hold a message back for a
+    /// quarter of an hour; after that it comes here again. If the queue does not take them, the next round of the sweep does.
     pub(super) async fn send_soon(&self) {
         let soon = std::mem::take(&mut *self.soon());
         let (webhook, now) = (self.webhook.key(), self.clock.now());

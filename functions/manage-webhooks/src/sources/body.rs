@@ -1,4 +1,4 @@
-//! Sources as answers show them.
+//! The JSON of sources in answers.
 
 use domain::organization::OrganizationId;
 use domain::source::import::Standing;
@@ -25,22 +25,22 @@ pub(super) struct SourceBody {
     name: String,
     projects: Vec<String>,
     enabled: bool,
-    /// What is entered where the calls come from.
+    /// The address to enter in the calling system.
     url: String,
     has_secret: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_secret_until: Option<String>,
-    /// The server that reports are made from, if they are.
+    /// The server from which reports are imported, if any.
     #[serde(flatten)]
     server: Option<ServerBody>,
     created_at: String,
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_call_at: Option<String>,
-    /// Only when we made it, and only in the answer to the call that made it.
+    /// Set only if we made the secret, and only in the answer to the call that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
-    /// The same, of the kind that has one.
+    /// The same for a kind of source with tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
@@ -74,7 +74,7 @@ impl ServerBody {
 }
 
 impl SourceBody {
-    /// A source, and how its server stands, if that is known.
+    /// A source, and the standing of its imports, if that is known.
     pub(super) fn of(
         source: &Source,
         standing: Option<Standing>,

@@ -1,4 +1,4 @@
-//! What a source was told.
+//! The calls of a source.
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -24,7 +24,7 @@ use crate::state::Managing;
 /// The query parameters of a source's calls.
 pub const CALLS_PARAMETERS: [&str; 2] = ["limit", "cursor"];
 
-/// A page of calls has fewer bytes of bodies, as JSON has them, unless it is one call: a buffered answer of Lambda ends at 6 MB.
+/// The most bytes of bodies, as JSON, in a page of more than one call. A buffered answer of Lambda may have 6 MB.
 const MAX_PAGE_BYTES: usize = 2_000_000;
 
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ struct CallBody {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<Event>,
-    /// How many, of the kind that may have several.
+    /// How many events, if its kind may have several.
     #[serde(skip_serializing_if = "Option::is_none")]
     event_count: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,10 +54,10 @@ struct CallBody {
     branch: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_id: Option<String>,
-    /// What became of reports of it, if any were to be made.
+    /// The import of its reports, if there was to be one.
     #[serde(skip_serializing_if = "Option::is_none")]
     import: Option<ImportBody>,
-    /// What was sent, for who may see it.
+    /// The body of the call, for a caller that may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
 }
@@ -75,7 +75,7 @@ struct ImportBody {
 }
 
 impl ImportBody {
-    /// An import of a source whose server stands so: while that is left alone, nothing of it is tried.
+    /// An import of a source with this standing. While the server is left alone, its imports are not tried.
     fn of(import: Import, standing: &Standing, now: OffsetDateTime) -> Self {
         let pause = standing.pause(now).filter(|_| import.due_at.is_some());
         let is_pending = import.state == ImportState::Pending;
@@ -84,7 +84,7 @@ impl ImportBody {
             _ => None,
         };
         Self {
-            // In this form, times are in their order as text too.
+            // In this form, times sort as text too.
             next_try_at: to_come(import.due_at.as_ref(), now).max(pause.map(timestamp)),
             state: match standing.health {
                 Health::Unauthorized if is_pending => ImportState::Unauthorized,
@@ -103,7 +103,7 @@ impl CallBody {
         standing: &Standing,
         now: OffsetDateTime,
     ) -> Self {
-        // Of what was found nobody has sent anything.
+        // Nobody sent a call of the outcome `found`.
         let payload = payload.filter(|_| call.outcome != Outcome::Found);
         Self {
             id: call.id,
@@ -122,7 +122,7 @@ impl CallBody {
     }
 }
 
-/// What a source was told, the newest first.
+/// The calls of a source, the newest first.
 pub(crate) async fn list(
     State(managing): State<Managing>,
     Call {
@@ -145,7 +145,7 @@ pub(crate) async fn list(
         .calls
         .page(source.id, after.as_ref(), limit)
         .await?;
-    // DynamoDB takes its time to delete what has expired.
+    // DynamoDB deletes expired items only after some time.
     let page: Vec<Received> = page.into_iter().filter(|it| !it.is_expired(now)).collect();
     let standing = managing.standing(&source).await?;
     let standing = standing.unwrap_or_default().of(source.revision);
@@ -172,7 +172,7 @@ pub(crate) async fn list(
 }
 
 impl Managing {
-    /// Calls with what became of their reports, which the index does not have.
+    /// Adds the imports to the calls. The index does not have them.
     async fn with_imports(&self, page: Vec<Received>) -> Result<Vec<Received>, ApiError> {
         let keys = page.iter().map(Received::key);
         let mut imports = self.calls.imports_of(keys).await?;
@@ -183,7 +183,7 @@ impl Managing {
         Ok(page.into_iter().map(with).collect())
     }
 
-    /// Calls with what was sent; as many as fit into an answer, and behind which one to go on.
+    /// Adds the bodies to the calls. Gives as many calls as fit into an answer, and the call after which to continue.
     async fn with_payloads(
         &self,
         page: Vec<Received>,
@@ -191,7 +191,7 @@ impl Managing {
         standing: &Standing,
         now: OffsetDateTime,
     ) -> Result<(Vec<CallBody>, Option<Position>), ApiError> {
-        /// So many are read at a time. Each may have a megabyte.
+        /// How many are read at a time. Each may have a megabyte.
         const AT_ONCE: usize = 10;
         let mut calls = Vec::new();
         let (mut bytes, mut last) = (0, None);
@@ -223,7 +223,7 @@ impl Managing {
     }
 }
 
-/// How many bytes a text has as JSON, where a control character has six.
+/// How many bytes a text has as JSON, where a control character takes six.
 fn length_in_json(text: &str) -> usize {
     let escaped = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
     text.len() + 5 * text.as_bytes().iter().filter(|it| escaped(it)).count()

@@ -1,4 +1,4 @@
-//! The server that reports are made from: what an administrator sends to describe it, and whether it is good for that.
+//! The server from which reports are imported: its settings as an administrator sends them, and the check whether it works.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use web::text::shortened;
 
 use crate::settings::Sharing;
 
-/// What an administrator enters beside the address.
+/// The settings besides the address.
 const WITH_ADDRESS: [&str; 5] = [
     "organization",
     "token",
@@ -29,11 +29,11 @@ const WITH_ADDRESS: [&str; 5] = [
     "branches",
     "versionFallback",
 ];
-/// The address of the server.
+/// The field with the server's address.
 const ADDRESS: &str = "baseUrl";
 /// The longest key of an organization in characters (`SonarQube` Cloud's web API).
 const MAX_ORGANIZATION: usize = 255;
-/// How long a check may take in all, as long as a test call.
+/// How long a check may take as a whole; the same as for a test call.
 const CHECK: Duration = Duration::from_secs(10);
 /// A person waits for it.
 const PATIENCE: Patience = Patience {
@@ -43,7 +43,8 @@ const PATIENCE: Patience = Patience {
     answer: Duration::from_secs(8),
 };
 
-/// Reads what is said of the server. `current` is what the source has been, and `kept` the same where absent fields stay as they are.
+/// Reads the settings of the server. `current` are those of the source so far, and `kept` the same where absent fields stay
+/// unchanged.
 pub(super) fn read(
     fields: &mut Fields,
     kind: SourceKind,
@@ -113,9 +114,9 @@ pub(super) fn read(
         },
     };
     let token = match token.flatten() {
-        // Its length is the server's matter.
+        // The server decides how long its token is.
         Some(value) => Sharing::read_token(&value, 1)?,
-        // Whoever could have it sent to another address could read it there.
+        // Whoever had the stored token sent to another address could read it there.
         None => current
             .filter(|it| it.base_url.origin() == base_url.origin())
             .map(|it| it.token)
@@ -153,7 +154,7 @@ fn address(value: &Value) -> Result<WebhookUrl, ApiError> {
     url.map_err(|reason: InvalidUrl| refused(&reason.to_string()))
 }
 
-/// An array of texts, each once.
+/// An array of distinct texts.
 fn list(
     value: Option<Value>,
     name: &str,
@@ -210,7 +211,7 @@ fn connection(settings: &ImportSettings) -> Result<Connection, Error> {
     })
 }
 
-/// How the server of a source stands, as answers show it.
+/// The standing of a source's imports, as answers show it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StandingBody {
@@ -245,13 +246,13 @@ impl StandingBody {
     }
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CheckBody {
-    /// Whether reports can be made.
+    /// Whether reports can be imported.
     pub(super) ok: bool,
-    /// What is to be mended.
+    /// What to repair.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     reachable: bool,
@@ -270,7 +271,7 @@ pub(super) struct CheckBody {
     mode: Option<&'static str>,
 }
 
-/// Asks the server whether reports can be made of what it has found.
+/// Asks the server whether reports can be imported from it.
 ///
 /// # Errors
 /// Our own fault.
@@ -316,7 +317,7 @@ pub(super) async fn check(sender: &Sender, settings: &ImportSettings) -> anyhow:
     })
 }
 
-/// A time in the form of [`timestamp`], if it is still to come.
+/// A time in the form of [`timestamp`], if it is in the future.
 pub(super) fn to_come(at: Option<&String>, now: OffsetDateTime) -> Option<String> {
     let at = OffsetDateTime::parse(at?, &Rfc3339).ok()?;
     (at > now).then(|| timestamp(at))

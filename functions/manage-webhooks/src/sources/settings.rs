@@ -1,4 +1,4 @@
-//! What an administrator sends to describe a source.
+//! The settings of a source, as an administrator sends them.
 
 use domain::source::{MAX_PATTERNS, Source, SourceKind, SourceSettings};
 use domain::webhook::secret::Secrets;
@@ -10,7 +10,7 @@ use web::fields::{Fields, invalid, one_of, text};
 use super::import;
 use crate::settings::{Mode, ReadProject, Sharing, given, project_of, rotate as rotate_secret};
 
-/// The fields of a source. The first ones can be set; the others are ignored, so that what was read can be sent back.
+/// The fields of a source. The first ones can be set. The others are ignored, so that a client can send back what it read.
 const FIELDS: [&str; 21] = [
     "name",
     "kind",
@@ -34,10 +34,10 @@ const FIELDS: [&str; 21] = [
     "updatedAt",
     "lastCallAt",
 ];
-/// The longest name in characters, as that of a webhook.
+/// The longest name in characters, as for a webhook.
 const MAX_NAME: usize = 100;
 
-/// What a source is to be.
+/// The settings that a source is to have.
 pub(super) struct Draft {
     pub(super) kind: SourceKind,
     pub(super) settings: SourceSettings,
@@ -45,7 +45,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Reads a source. `current` is what it has been.
+    /// Reads the settings of a source. `current` is the source so far.
     pub(super) fn read(
         body: Value,
         current: Option<&Source>,
@@ -83,7 +83,7 @@ impl Draft {
             }
         };
         let sharing = sharing(kind);
-        // The token of a source that SonarQube calls is that by which it is asked itself.
+        // In a source that SonarQube calls, the field 'token' is the token for SonarQube's API.
         if sharing == Sharing::Token && fields.optional(Sharing::Secret.field()).is_some() {
             let message = format!(
                 "a source of the kind '{}' has a 'token' instead",
@@ -135,7 +135,7 @@ fn kind(value: &Value) -> Result<SourceKind, ApiError> {
     )
 }
 
-/// By what a source of this kind and who calls it know each other.
+/// How a source of this kind and its caller authenticate.
 pub(super) const fn sharing(kind: SourceKind) -> Sharing {
     match kind {
         SourceKind::Sonarqube => Sharing::Secret,
@@ -143,7 +143,7 @@ pub(super) const fn sharing(kind: SourceKind) -> Sharing {
     }
 }
 
-/// Projects, or beginnings of how they are called with a `*` behind.
+/// Patterns of projects: names, or beginnings of names with a `*` after them.
 fn patterns(value: Value, read: ReadProject) -> Result<Vec<String>, ApiError> {
     let Value::Array(values) = value else {
         let message = "must be an array of projects, with '*' for any ending";
@@ -159,7 +159,7 @@ fn patterns(value: Value, read: ReadProject) -> Result<Vec<String>, ApiError> {
         let beginning = value.as_str().and_then(|it| it.strip_suffix('*'));
         let pattern = match beginning.map(str::to_owned) {
             Some(beginning) if beginning.is_empty() => "*".to_owned(),
-            // By the key's own rule a beginning may also be a number.
+            // By the rule of keys, a beginning may also be a number.
             Some(beginning) => {
                 read(Value::String(format!("{beginning}x")), &path)?;
                 format!("{beginning}*")

@@ -1,4 +1,4 @@
-//! What may be done with webhooks, however it is spelled: by our own API, or by one of the dialects.
+//! The operations on webhooks, for our own API and for the dialects.
 
 use std::collections::BTreeSet;
 
@@ -28,12 +28,12 @@ use crate::target::webhook_not_found;
 
 /// How many webhooks a project may have, and how many an organization may have for all projects (`SonarQube`).
 const MAX_PER_PROJECT: usize = 10;
-/// How many webhooks an organization may have in all. Each change of a report reads all of them.
+/// How many webhooks an organization may have as a whole. Each change of a report reads all of them.
 const MAX_PER_ORGANIZATION: usize = 1000;
-/// How often a change is tried, when others win.
+/// How often a change is tried when others change the same webhook.
 const MAX_TRIES: usize = 5;
 
-/// What came of a test call.
+/// The result of a test call.
 #[derive(Debug)]
 pub(crate) struct Trial {
     pub(crate) payload: String,
@@ -41,20 +41,20 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Whether the receiver has taken it.
+    /// Whether the receiver took it.
     pub(crate) fn is_delivered(&self) -> bool {
         self.attempt.error.is_none()
     }
 }
 
-/// Why there is no room for a webhook.
+/// Why there is no room for another webhook.
 #[derive(Debug)]
 pub(crate) enum Full {
-    /// A project has as many as it may, namely this one.
+    /// This project has the most webhooks allowed.
     Project(String),
-    /// There are as many for all projects as there may be.
+    /// There are the most webhooks allowed for all projects.
     AllProjects,
-    /// The organization has as many as it may.
+    /// The organization has the most webhooks allowed.
     Organization,
 }
 
@@ -80,7 +80,7 @@ impl From<Full> for ApiError {
 pub(crate) enum NotAdded {
     /// There is no room for it.
     Full(Full),
-    /// Something else.
+    /// Another error.
     Other(ApiError),
 }
 
@@ -91,7 +91,7 @@ impl<E: Into<ApiError>> From<E> for NotAdded {
 }
 
 impl NotAdded {
-    /// The same as our own API says it.
+    /// The error of our own API.
     pub(crate) fn into_error(self) -> ApiError {
         match self {
             Self::Full(full) => full.into(),
@@ -109,7 +109,7 @@ impl Managing {
         self.webhooks.get(key).await?.ok_or_else(webhook_not_found)
     }
 
-    /// Makes a webhook, and writes what `alongside` makes of it in the same transaction.
+    /// Adds a webhook, and writes what `alongside` makes of it in the same transaction.
     pub(crate) async fn add(
         &self,
         caller: &Caller,
@@ -142,7 +142,7 @@ impl Managing {
         Err(conflict().into())
     }
 
-    /// Changes what administrators set of a webhook, and perhaps whether it is enabled.
+    /// Changes the settings of a webhook, and perhaps whether it is enabled.
     pub(crate) async fn change_settings(
         &self,
         caller: &Caller,
@@ -191,8 +191,8 @@ impl Managing {
         }
     }
 
-    /// Changes a webhook, if the precondition holds, and has what waits for it tried if the
-    /// record is forgotten. Gives it as it is then.
+    /// Changes a webhook, if the precondition holds. If the change deletes the record of its health, its waiting deliveries
+    /// are tried. Gives the changed webhook.
     pub(crate) async fn change(
         &self,
         key: WebhookKey,
@@ -205,7 +205,7 @@ impl Managing {
             .await
     }
 
-    /// The same, and writes what `alongside` makes of the changed webhook in the same transaction.
+    /// The same. It also writes what `alongside` makes of the changed webhook in the same transaction.
     pub(crate) async fn change_alongside(
         &self,
         key: WebhookKey,
@@ -264,11 +264,11 @@ impl Managing {
         now: OffsetDateTime,
     ) -> Result<Option<Delivery>, store::Error> {
         let newest = self.deliveries.newest(webhook, DeliveryId::FIRST).await?;
-        // DynamoDB takes its time to delete what has expired.
+        // DynamoDB deletes expired items only after some time.
         Ok(newest.filter(|delivery| !delivery.is_expired(now)))
     }
 
-    /// Whether messages may go to this URL.
+    /// Checks that messages may go to this URL.
     async fn check(&self, url: &WebhookUrl) -> Result<(), ApiError> {
         self.sender.check(url).await.map_err(|refused| {
             ApiError::new(ErrorCode::AddressRefused, format!("url: {refused}")).parameter("url")
@@ -278,7 +278,7 @@ impl Managing {
     /// Counts a test call.
     ///
     /// # Errors
-    /// `too_many_tests` (429): there were as many in this minute as there may be.
+    /// `too_many_tests` (429): this minute has had the most test calls allowed.
     pub(crate) async fn count_test(
         &self,
         org: OrganizationId,
@@ -295,7 +295,7 @@ impl Managing {
             .header(header::RETRY_AFTER, HeaderValue::from(seconds)))
     }
 
-    /// Makes a test call to a webhook, and goes on with it if its receiver takes that.
+    /// Makes a test call to a webhook. If its receiver takes the call, the webhook resumes.
     pub(crate) async fn try_stored(
         &self,
         webhook: &Webhook,
@@ -309,7 +309,7 @@ impl Managing {
         Ok(tried)
     }
 
-    /// Makes a test call by settings that no webhook has.
+    /// Makes a test call with settings that no stored webhook has.
     pub(crate) async fn try_unstored(
         &self,
         org: OrganizationId,
@@ -341,30 +341,30 @@ impl Managing {
         })
     }
 
-    /// Goes on with a webhook whose receiver has taken a test call, as far as it is the same webhook and the same pause still.
+    /// Resumes a webhook whose receiver took a test call, if neither the webhook nor its pause has changed since.
     async fn resume(&self, webhook: &Webhook) {
         match self.webhooks.end_pause(webhook).await {
             Ok(Changed::Stored) => self.call_what_waits(webhook).await,
             Ok(Changed::Lost) => {}
             Err(error) => {
-                tracing::error!(webhook = %webhook.id, "the pause of webhook {} goes on: {error:#}", webhook.id);
+                tracing::error!(webhook = %webhook.id, "the pause of webhook {} continues: {error:#}", webhook.id);
             }
         }
     }
 
-    /// Has everything tried that waits for this webhook. If it cannot be put on the queue now, the hourly round tries what is
-    /// due, and the rest when its time comes.
+    /// Puts every waiting delivery of this webhook on the queue. If the queue does not take them, the sweep tries each when
+    /// it is due.
     async fn call_what_waits(&self, webhook: &Webhook) {
-        // As it is now: the call may have taken its time, and what came meanwhile waits too.
+        // The time is read anew: the call may have taken a while, and deliveries that were created in the meantime wait too.
         let messages = Work::undelivered(webhook.key(), true, OffsetDateTime::now_utc());
         if let Err(error) = self.queue.send(&messages).await {
-            tracing::error!(webhook = %webhook.id, "what waits for webhook {} waits for its time: {error:#}", webhook.id);
+            tracing::error!(webhook = %webhook.id, "the waiting deliveries of webhook {} wait until they are due: {error:#}", webhook.id);
         }
     }
 }
 
-/// What a change of settings forgets. How the old receiver did says nothing of a new one; of the same one with another login it
-/// says since when it fails.
+/// Which part of the health a change of settings deletes. The health of the old receiver says nothing of a new one. For the
+/// same receiver with other credentials, the time since when it fails is kept.
 pub(crate) fn forgotten_by(before: &Settings, after: &Settings) -> Forgotten {
     if before.url != after.url {
         Forgotten::All

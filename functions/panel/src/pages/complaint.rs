@@ -1,31 +1,31 @@
-//! What was wrong with a form.
+//! The faults of a form.
 
 use axum::http::StatusCode;
 
 use crate::api::Refusal;
 
-/// What was wrong, and where.
+/// A fault, and the field that has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Complaint {
     pub(crate) status: StatusCode,
-    /// The field, by the id that it has in the page; empty for none.
+    /// The field, by its id in the page; empty for none.
     pub(crate) field: String,
     pub(crate) message: String,
     pub(crate) request_id: Option<String>,
 }
 
 impl Complaint {
-    /// What the API has refused.
+    /// A refusal of the API.
     pub(crate) fn of(refusal: Refusal) -> Self {
         let parameter = refusal.parameter.unwrap_or_default();
         let end = parameter.find(['[', '.']).unwrap_or(parameter.len());
         let field = match &parameter[..end] {
             "project" => "projects",
-            // That is no field that people see.
+            // People see no such field.
             "Idempotency-Key" => "",
             field => field,
         };
-        // The message begins with the field's name for programs; here it stands beside the field.
+        // The API's message begins with the field's name for programs. In the page it stands beside the field.
         let message = refusal.message;
         let said = message
             .strip_prefix(&parameter)
@@ -40,7 +40,7 @@ impl Complaint {
         }
     }
 
-    /// Somebody else has changed it.
+    /// Somebody else has changed the resource.
     pub(crate) fn changed() -> Self {
         Self {
             status: StatusCode::PRECONDITION_FAILED,
@@ -50,7 +50,7 @@ impl Complaint {
         }
     }
 
-    /// A secret of one's own was meant, and none is typed.
+    /// An own secret is chosen, but none is typed.
     pub(crate) fn no_secret() -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
@@ -60,7 +60,7 @@ impl Complaint {
         }
     }
 
-    /// The same, where a token and a secret are typed into one field.
+    /// The same when one field takes either a token or a secret.
     pub(crate) fn of_secret(mut self) -> Self {
         if self.field == "token" {
             "secret".clone_into(&mut self.field);
@@ -68,7 +68,7 @@ impl Complaint {
         self
     }
 
-    /// Whether it is about a field.
+    /// Whether the fault is in a field.
     pub(crate) fn is_about(&self, field: &str) -> bool {
         self.field == field
     }

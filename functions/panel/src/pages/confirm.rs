@@ -1,4 +1,4 @@
-//! What is asked before something is gone for good.
+//! The question before something is deleted for good.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -20,7 +20,7 @@ struct ConfirmPage {
     back: String,
 }
 
-/// A page that asks whether something is meant.
+/// A page that asks for confirmation.
 pub(crate) fn page(
     visit: &Administrator,
     section: Section,
@@ -39,7 +39,7 @@ pub(crate) fn page(
     })
 }
 
-/// Has the API take something away, and goes on to `list`. Whoever has asked twice has got what he wanted.
+/// Makes the API delete something, and continues to `list`. A second request succeeds too, since the result is the same.
 pub(crate) async fn remove(
     visit: &Administrator,
     thing: String,

@@ -1,4 +1,4 @@
-//! What webhooks were told: one delivery, and deliveries to be made once more.
+//! A webhook's deliveries: one delivery, and replays.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::problem::Problem;
 use crate::view::{Frame, Section, State, When, count, page, page_with};
 use crate::visit::Administrator;
 
-/// So many deliveries are on a page.
+/// How many deliveries a page has.
 const ROWS: &str = "50";
 
-/// Which deliveries a page shows.
+/// The deliveries that a page shows.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Wanted {
@@ -28,7 +28,7 @@ pub(crate) struct Wanted {
     pub(crate) since: String,
     pub(crate) until: String,
     pub(crate) cursor: String,
-    /// What was done before, to be said.
+    /// The action that has just been done, for the page's message.
     pub(crate) done: String,
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct DeliveryRow {
     pub(crate) attempts: String,
     pub(crate) duration: String,
     pub(crate) due: Option<When>,
-    /// Whether it is to be sent by itself, as long as its webhook is enabled.
+    /// Whether it is sent automatically while its webhook is enabled.
     pub(crate) is_open: bool,
 }
 
@@ -150,7 +150,7 @@ struct ReplayPage {
 }
 
 impl Wanted {
-    /// What the API is asked.
+    /// The query for the API.
     pub(crate) fn query(&self) -> String {
         query([
             ("limit", Some(ROWS)),
@@ -161,7 +161,7 @@ impl Wanted {
         ])
     }
 
-    /// The query of another page of the same.
+    /// The query for another page of the same list.
     pub(crate) fn page(&self, cursor: Option<&str>) -> String {
         query([
             ("state", Some(&*self.state)),
@@ -171,7 +171,7 @@ impl Wanted {
         ])
     }
 
-    /// The states that there are to choose from, in words.
+    /// The states to choose from, in words.
     pub(crate) fn states(&self) -> Vec<(&'static str, &'static str, bool)> {
         STATES
             .iter()
@@ -188,7 +188,7 @@ const STATES: [(&str, &str); 5] = [
     ("delivered", "Delivered"),
 ];
 
-/// A time of a form, which has no zone: UTC, as is written beside it. Something else is the API's to refuse.
+/// A time of a form without a zone. It is in UTC, as the form says. The API refuses any other text.
 fn time(text: &str) -> Option<String> {
     let text = text.trim();
     if text.is_empty() {
@@ -202,13 +202,13 @@ fn time(text: &str) -> Option<String> {
     Some(format!("{text}{}Z", if has_seconds { "" } else { ":00" }))
 }
 
-/// Whether a delivery in this state is sent by itself: one that is held is, soon after its webhook is enabled.
+/// Whether a delivery in this state is sent automatically. A held one is, soon after its webhook is enabled.
 fn is_open(state: &str) -> bool {
     matches!(state, "pending" | "held")
 }
 
 impl DeliveryRow {
-    /// Of a webhook at this path, which is paused until then if it is.
+    /// A delivery of the webhook at this path, with the end of the webhook's pause, if it is paused.
     pub(crate) fn of(delivery: DeliveryBody, webhook: &str, paused: Option<&str>) -> Self {
         let (reports, analyses) = (delivery.reports, delivery.analyses.unwrap_or_default());
         let about = match (reports, analyses, delivery.codescoring_events) {
@@ -237,7 +237,7 @@ impl DeliveryRow {
             duration: last
                 .map(|it| format!("{} ms", it.duration_ms))
                 .unwrap_or_default(),
-            // What is due waits for the end of a pause. Both are in one form, in which texts are in the order of time.
+            // A due delivery waits for the end of a pause. Both times have the same form, in which texts sort by time.
             due: delivery
                 .due_at
                 .as_deref()
@@ -247,7 +247,7 @@ impl DeliveryRow {
     }
 }
 
-/// What kind of failure it was, in words.
+/// The kind of a failure, in words.
 fn words_of(kind: &str) -> &str {
     match kind {
         "dns" => "name unknown",
@@ -290,7 +290,7 @@ impl AttemptShown {
     }
 }
 
-/// A payload as people read it; one that is no JSON as it is.
+/// A payload, formatted for reading. A payload that is not JSON stays unchanged.
 pub(crate) fn pretty(payload: &str) -> String {
     let read: Result<Value, _> = serde_json::from_str(payload);
     let pretty = read
@@ -334,7 +334,7 @@ pub(crate) async fn show(
     })
 }
 
-/// The reports that a message of our own format tells of.
+/// The reports that a message in our own format tells of.
 fn report_links(reports: &str, payload: &str) -> Vec<ReportLink> {
     #[derive(Deserialize)]
     struct Message {
@@ -399,7 +399,7 @@ fn chosen(is_chosen: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str, 
         .collect()
 }
 
-/// Counts first, and sends when somebody says so.
+/// Counts first, and sends after a confirmation.
 pub(crate) async fn replay_now(
     visit: Administrator,
     Path((_, id)): Path<(String, String)>,

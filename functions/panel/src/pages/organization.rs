@@ -1,4 +1,4 @@
-//! The organization itself: which one, its id, who looks.
+//! The organization: its name, its id, and the person who looks at it.
 
 use askama::Template;
 use axum::Extension;
@@ -25,14 +25,14 @@ struct ChoosePage {
 struct OrganizationPage {
     frame: Frame,
     name: String,
-    /// For administrators only: it is the key to read.
+    /// For administrators only, since it gives access to reports.
     id: Option<OrganizationId>,
     api: String,
     subject: String,
     session_ends: crate::view::When,
 }
 
-/// Leads to the person's organization, or lets him choose between several.
+/// Redirects to the person's organization, or lets the person choose between several.
 pub(crate) async fn choose(
     links: Links,
     Extension(who): Extension<SignedIn>,

@@ -1,4 +1,4 @@
-//! The products that there are reports of.
+//! The products of an organization.
 
 use askama::Template;
 use axum::response::Response;
@@ -11,11 +11,11 @@ use crate::problem::Problem;
 use crate::view::{Frame, Section, page};
 use crate::visit::Visit;
 
-/// So many products are on a page; with a filter, up to one reading more.
+/// How many products a page has. With a filter it may have up to one more reading.
 const ROWS: usize = 50;
-/// So many products are read at once, for a filter or to choose from: as many as the API gives.
+/// How many products are read at once, for a filter or a choice: the most that the API gives.
 const READ: &str = "100";
-/// So often products are read for one page. The API has no filter, and a page ends.
+/// How many times products are read for one page. The API has no filter, and a page must end.
 const READINGS: usize = 10;
 
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ struct ProductsPage {
     frame: Frame,
     filter: String,
     products: Vec<ProductRow>,
-    /// Where all of them are.
+    /// The address of the list of all products.
     all: String,
     first: Option<String>,
     older: Option<String>,
@@ -89,13 +89,13 @@ pub(crate) async fn list(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
     })
 }
 
-/// The keys of the first products, to be chosen from.
+/// The keys of the first products, as a choice.
 pub(crate) async fn keys(visit: &Visit) -> Result<Vec<String>, Problem> {
     let (products, _) = read(visit, READ, "").await?;
     Ok(products.into_iter().map(|product| product.key).collect())
 }
 
-/// Some products, in the order of their keys, and where the next begin.
+/// Some products, sorted by key, and where the next ones begin.
 async fn read(
     visit: &Visit,
     limit: &str,
@@ -108,8 +108,8 @@ async fn read(
     Ok(body.map_or_else(Default::default, |body| (body.products, body.next_cursor)))
 }
 
-/// The same of those that have a text in their name or key, in whichever case. There may be more although these are few, or none:
-/// a page reads only so many.
+/// Some products whose name or key has a text, in any letter case. There may be more even if these are few or none, since one
+/// page reads only so many.
 async fn read_like(
     visit: &Visit,
     filter: &str,
@@ -133,7 +133,7 @@ async fn read_like(
     Ok((found, next))
 }
 
-/// A product, as long as there is a report of it.
+/// A product, if there is a report of it.
 pub(crate) async fn find(visit: &Visit, key: &str) -> Result<ProductBody, Problem> {
     let body = match visit
         .read(list_reports::PRODUCTS, &[("project", key)])

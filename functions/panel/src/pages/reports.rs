@@ -1,4 +1,4 @@
-//! Reports: those of a product, one of them, its files.
+//! Reports: those of a product, one report, and its files.
 
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
@@ -18,7 +18,7 @@ use crate::trend::{Point, Trend};
 use crate::view::{Frame, Section, State as Shown, When, count, page, page_with};
 use crate::visit::Visit;
 
-/// So many versions fit into a plot, and into a page of the table.
+/// How many versions fit into a plot, and into a page of the table.
 const ROWS: &str = "50";
 
 #[derive(Deserialize)]
@@ -97,7 +97,7 @@ struct ReportPage {
     files: Vec<(String, bool)>,
 }
 
-/// What a product's page is asked for.
+/// The query of a product's page.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Asked {
@@ -154,7 +154,7 @@ pub(crate) async fn product(
     call.extend(given.into_iter().filter(|(_, value)| !value.is_empty()));
     let (body, error) = match visit.read(list_reports::PATH, &call).await? {
         Ok(answer) => (answer.read::<ReportsBody>()?, None),
-        // What was typed stays, and so do the reports.
+        // What was typed remains, and so do the reports.
         Err(refusal) if wrong_version(&refusal).is_some() => {
             let all = [("project", key.as_str()), ("limit", ROWS)];
             let all = visit.read(list_reports::PATH, &all).await?;
@@ -203,7 +203,7 @@ pub(crate) async fn product(
     page_with(status, &page)
 }
 
-/// Which field has no version, and why not.
+/// The field with an invalid version, and the reason.
 fn wrong_version(refusal: &Refusal) -> Option<(String, String)> {
     let field = match refusal.parameter.as_deref()? {
         "minver" => "from",
@@ -214,12 +214,12 @@ fn wrong_version(refusal: &Refusal) -> Option<(String, String)> {
         .message
         .split_once(": ")
         .map_or("", |(_, rest)| rest);
-    // That is for who writes addresses.
+    // That part is for people who write addresses.
     let message = message.split(" (a '+'").next().unwrap_or_default();
     Some((field.to_owned(), message.to_owned()))
 }
 
-/// What there is to choose from, each once, with what was chosen.
+/// The values to choose from, without duplicates, and with the chosen one.
 fn values<'a>(all: impl Iterator<Item = &'a String>, chosen: &str) -> Vec<String> {
     let mut values: Vec<String> = all.filter(|it| !it.is_empty()).cloned().collect();
     if !chosen.is_empty() {
@@ -230,7 +230,7 @@ fn values<'a>(all: impl Iterator<Item = &'a String>, chosen: &str) -> Vec<String
     values
 }
 
-/// The oldest first: the table begins with the newest.
+/// The plot, the oldest version first. The table begins with the newest.
 fn trend(rows: &[Row]) -> Option<Trend> {
     let is_prerelease = |version: &str| {
         let version: Option<Version> = version.parse().ok();
@@ -302,7 +302,7 @@ async fn find(panel: &Panel, visit: &Visit, key: &str, id: &str) -> Result<Repor
         .ok_or_else(Problem::not_found)
 }
 
-/// One file, as the API sends it: a page in a sandbox.
+/// One file as the API sends it: a page in a sandbox.
 pub(crate) async fn file(
     visit: Visit,
     headers: HeaderMap,
@@ -350,10 +350,10 @@ pub(crate) async fn archive(
     Ok(response)
 }
 
-/// As many as the API takes.
+/// The API's own limit.
 const MOST_IN_ARCHIVE: usize = 100;
 
-/// What a browser says of what it has already.
+/// The headers about what a browser already has.
 const CONDITIONS: [HeaderName; 5] = [
     header::RANGE,
     header::IF_RANGE,

@@ -14,23 +14,23 @@ use crate::problem::Problem;
 use crate::view::{Frame, Section, page, page_with};
 use crate::visit::Administrator;
 
-/// What a secret is of.
+/// The resource that has the secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Of {
     pub(crate) kind: Kind,
     /// What it is called.
     pub(crate) name: String,
-    /// Where it is, for the API, in the organization.
+    /// Its path in the API, within the organization.
     pub(crate) path: String,
 }
 
-/// The same, as far as pages differ.
+/// The kind of resource, as far as pages differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Webhook,
-    /// One that is known by a secret.
+    /// A source with a secret.
     Source,
-    /// One that is known by a token.
+    /// A source with a token.
     SourceWithToken,
 }
 
@@ -86,7 +86,7 @@ impl Kind {
     }
 }
 
-/// Shows a secret once; without one it goes on to what it is of, where it is said that this is `done`.
+/// Shows a secret once. Without a secret it continues to the resource's page, which says that this is `done`.
 pub(crate) fn show(
     visit: &Administrator,
     of: &Of,
@@ -104,7 +104,7 @@ pub(crate) fn show(
         name: of.name.clone(),
         again: format!("{path}/secret"),
         back: path,
-        // Whoever reloads the page sends the same form again, and is answered the same.
+        // A reload of the page sends the same form again, and gets the same answer.
         secret: secret.filter(|_| !answer.is_replayed()),
         has_snippets: of.kind == Kind::Webhook,
     })?;
@@ -135,7 +135,7 @@ fn ask_again(
     page_with(status, &page)
 }
 
-/// Replaces a secret by one that is typed or, where none is, by a new one.
+/// Replaces a secret by a typed one or, if none is typed, by a generated one.
 pub(crate) async fn replace(
     visit: &Administrator,
     of: &Of,
@@ -159,7 +159,7 @@ pub(crate) async fn replace(
     }
 }
 
-/// Has one generated for a new webhook, where the API gives one only to who asks for it.
+/// Generates a secret for a new webhook, for a format in which the API makes one only on request.
 pub(crate) async fn generate(
     visit: &Administrator,
     of: &Of,

@@ -52,7 +52,8 @@ fn parameter<'a>(pairs: &'a [(String, String)], name: &str) -> &'a str {
     found.map_or("", |(_, value)| value)
 }
 
-/// The page with one button. Nobody is sent to the issuer unasked: so nothing goes round in circles, and who has signed out stays so.
+/// The page with one button. Nobody is redirected to the issuer without a click. So there are no redirect loops, and a person
+/// who has signed out stays signed out.
 pub(crate) async fn ask(links: Links, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
     let query = parameters(raw.as_deref());
     let why = match parameter(&query, "why") {
@@ -69,8 +70,8 @@ pub(crate) async fn ask(links: Links, RawQuery(raw): RawQuery) -> Result<Respons
     })
 }
 
-/// Goes to the issuer. A page leads there, since a policy that allows forms to go to ourselves only also holds for where their
-/// answers lead.
+/// Goes to the issuer by a page with a link. The policy allows forms to be sent only to ourselves, and also forbids redirects
+/// from their answers to elsewhere.
 pub(crate) async fn begin(
     State(panel): State<Panel>,
     links: Links,
@@ -96,7 +97,7 @@ pub(crate) async fn begin(
     Ok(with_cookies(page(&leave)?, [cookie]))
 }
 
-/// Where the issuer leads back to, with a code.
+/// The address to which the issuer returns a person with a code.
 pub(crate) async fn callback(
     State(panel): State<Panel>,
     links: Links,
@@ -141,7 +142,7 @@ pub(crate) async fn callback(
             return Ok(with_cookies(refused()?, forget));
         }
     };
-    // Another session than before: whoever has had the old cookie has nothing of the new one.
+    // This is always a new session, so that whoever knows the old cookie gains nothing.
     let secret = SessionSecret::generate()?;
     let session = Session::new(
         &secret,
@@ -159,7 +160,7 @@ pub(crate) async fn callback(
         "{} has signed in",
         identity.subject
     );
-    // It was looked at before; a cookie is the browser's all the same.
+    // The address was checked before, but the browser could have changed the cookie.
     let to = links.back(&signing_in.to);
     let to = to.unwrap_or_else(|| links.path(ROOT));
     let response = Redirect::to(&to).into_response();
@@ -172,7 +173,7 @@ fn refused() -> Result<Response, Problem> {
     Ok(Problem::new(StatusCode::FORBIDDEN, "Not signed in", message).into_response())
 }
 
-/// Ends the session here, and leads to where it ends at the issuer.
+/// Ends the session here, and leads to the issuer's sign-out.
 pub(crate) async fn sign_out(
     State(panel): State<Panel>,
     links: Links,
@@ -186,7 +187,7 @@ pub(crate) async fn sign_out(
         Some(session) => {
             revoke(&ready, session).await;
             let back = links.absolute(SIGNED_OUT);
-            // Here the session has ended in any case.
+            // The session has ended here in any case.
             let address = ready.sign_in.sign_out_address(&back);
             address.await.unwrap_or_else(|error| {
                 tracing::warn!("nobody can be signed out of the issuer: {error}");

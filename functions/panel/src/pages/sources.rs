@@ -1,4 +1,4 @@
-//! Sources: who calls us, and what was said.
+//! Sources and their calls.
 
 pub(crate) mod editing;
 
@@ -17,7 +17,7 @@ use crate::problem::Problem;
 use crate::view::{Frame, Section, State, When, count, page};
 use crate::visit::Administrator;
 
-/// So many calls are on a page; each may have a megabyte.
+/// How many calls a page has. Each may have a megabyte.
 const CALLS: &str = "20";
 
 #[derive(Deserialize)]
@@ -111,11 +111,11 @@ struct SourceRow {
     projects: String,
     is_enabled: bool,
     last_call: Option<When>,
-    /// What is wrong with its server.
+    /// The trouble with its server.
     trouble: &'static str,
 }
 
-/// What became of the reports of a call.
+/// The import of a call.
 struct ImportRow {
     state: State,
     reports: Vec<Made>,
@@ -144,7 +144,7 @@ struct Server {
     is_token_expiring: bool,
 }
 
-/// What a server has said of itself.
+/// A server's answers to a check.
 struct CheckedServer {
     is_good: bool,
     problem: String,
@@ -193,7 +193,7 @@ struct SourcePage {
     notice: &'static str,
 }
 
-/// Which calls a page shows.
+/// The calls that a page shows.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Wanted {
@@ -250,7 +250,7 @@ pub(crate) async fn show(
     shown(&visit, &id, asked, None).await
 }
 
-/// Asks the source's server whether reports can be made of what it has found.
+/// Asks the source's server whether reports can be imported.
 pub(crate) async fn check(
     visit: Administrator,
     Path((_, id)): Path<(String, String)>,

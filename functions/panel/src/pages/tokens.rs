@@ -1,4 +1,4 @@
-//! Tokens: listed, made, revoked.
+//! Tokens: listed, created, revoked.
 
 use askama::Template;
 use axum::extract::Path;
@@ -20,11 +20,11 @@ use crate::problem::Problem;
 use crate::view::{Frame, Section, State, When, page, page_with};
 use crate::visit::Administrator;
 
-/// So many tokens are on a page.
+/// How many tokens a page has.
 const ROWS: &str = "50";
-/// So many are read at once to find one of them: as many as the API gives.
+/// How many are read at once to find one of them: the most that the API gives.
 const READ: &str = "1000";
-/// For how long a token is good unless somebody says otherwise.
+/// How long a token is valid unless the person says otherwise.
 const USUAL_VALIDITY: Duration = Duration::days(365);
 
 #[derive(Deserialize)]
@@ -196,7 +196,7 @@ pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response,
     }
 }
 
-/// The end of a day, in UTC. What is no day is the API's to refuse.
+/// The end of a day, in UTC. The API refuses a text that is not a day.
 fn end_of(day: &str) -> String {
     let format = time::macros::format_description!("[year]-[month]-[day]");
     let end = Date::parse(day, format).ok().and_then(|day| {
@@ -223,7 +223,7 @@ pub(crate) async fn confirm(
     )
 }
 
-/// A token, of which the API has no page of its own.
+/// A token. The API has no path for a single one.
 async fn find(visit: &Administrator, id: &str) -> Result<TokenBody, Problem> {
     let mut cursor = None::<String>;
     loop {

@@ -1,4 +1,4 @@
-//! Webhooks: listed, made, changed, tried out.
+//! Webhooks: listed, created, changed, tested.
 
 pub(crate) mod editing;
 pub(crate) mod rotating;
@@ -66,14 +66,14 @@ struct TestBody {
     attempt: AttemptBody,
 }
 
-/// What came of a test call.
+/// The result of a test call.
 pub(crate) struct Tried {
     pub(crate) delivered: bool,
     pub(crate) attempt: AttemptShown,
     pub(crate) payload: String,
 }
 
-/// How a webhook does, in words.
+/// The health of a webhook, in words.
 pub(crate) struct Health {
     words: &'static str,
     reason: &'static str,
@@ -98,7 +98,7 @@ struct WebhooksPage {
     frame: Frame,
     rows: Vec<WebhookRow>,
     all: usize,
-    /// How many fail or are disabled, in words.
+    /// How many webhooks fail or are disabled, in words.
     trouble: String,
     for_all: usize,
     only_in_trouble: bool,
@@ -302,7 +302,7 @@ async fn shown(
         events: webhook.events(),
         health: Health::of(&webhook),
         previous_secret_until: webhook.previous_secret_until.as_deref().map(When::of),
-        // What a POST has answered must not be sent again.
+        // The answer to a POST must not be reloaded.
         is_waiting: tried.is_none() && webhook.enabled && rows.iter().any(|row| row.is_open),
         webhook,
         path,
@@ -317,7 +317,7 @@ async fn shown(
     page_with(status, &page)
 }
 
-/// An id is one segment of the API's path, and nothing else.
+/// An id. It must be a single segment of the API's path.
 pub(crate) fn id_of(text: &str) -> Result<uuid::Uuid, Problem> {
     uuid::Uuid::parse_str(text).map_err(|_| Problem::not_found())
 }
@@ -331,7 +331,7 @@ pub(crate) async fn test(
     shown(&visit, &id, Wanted::default(), "", Some(tried)).await
 }
 
-/// An address that only forms are sent to, for who has come to it otherwise.
+/// A page for whoever comes by a link to an address that only forms are sent to.
 pub(crate) async fn elsewhere(
     visit: Administrator,
     Path(named): Path<Vec<(String, String)>>,

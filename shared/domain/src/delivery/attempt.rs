@@ -8,14 +8,14 @@ use time::OffsetDateTime;
 use crate::date::timestamp;
 use crate::delivery::exchange::{Exchange, Failure, FailureKind};
 
-/// So many attempts of a delivery are kept, the latest ones.
+/// How many attempts of a delivery are kept. They are the latest ones.
 pub const KEPT_ATTEMPTS: u32 = 25;
 
 /// One attempt to deliver a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// 1 for the first one.
+    /// 1 for the first attempt.
     pub number: u32,
     /// When it began, in the form of [`timestamp`].
     pub at: String,
@@ -30,7 +30,7 @@ pub struct Attempt {
     /// Why it failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<AttemptError>,
-    /// Why the response did not end, although the message counts as received; see [`Exchange::response_error`].
+    /// Why the response broke off although the message counts as received; see [`Exchange::response_error`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_error: Option<AttemptError>,
     /// The headers that were sent, without secrets.
@@ -59,7 +59,7 @@ pub struct AttemptSummary {
 }
 
 impl Attempt {
-    /// What an exchange was as the `number`-th attempt.
+    /// An exchange, recorded as the attempt with this number.
     pub fn of(number: u32, at: OffsetDateTime, exchange: &Exchange) -> Self {
         let error = |failure: &Failure| AttemptError {
             kind: failure.kind,
@@ -77,7 +77,7 @@ impl Attempt {
         }
     }
 
-    /// What a list shows of it.
+    /// The attempt as a list shows it.
     pub fn summary(&self) -> AttemptSummary {
         AttemptSummary {
             at: self.at.clone(),

@@ -1,4 +1,4 @@
-//! What came of one request to a receiver.
+//! The result of one request to a receiver.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,33 +8,35 @@ use time::OffsetDateTime;
 
 use crate::webhook::health::Verdict;
 
-/// The longest `Retry-After` that is honoured. A receiver that wants to be left alone for longer can be disabled.
+/// The longest `Retry-After` that is honoured. An administrator can disable the webhook of a receiver that asks for a longer
+/// wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// So much of a response is kept, in bytes: enough for the message of an error.
+/// How much of a response is kept, in bytes. That is enough for the message of an error.
 pub const MAX_RESPONSE_BYTES: usize = 4096;
 
-/// What came of one request.
+/// The result of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// The response's status, `None` when there was no response.
+    /// The response's status; `None` when there was no response.
     pub status: Option<u16>,
-    /// How long all of it took.
+    /// How long the whole exchange took.
     pub duration: Duration,
     /// The beginning of the response's body, at most [`MAX_RESPONSE_BYTES`] long; `None` when there was no response.
     pub response: Option<String>,
-    /// When the receiver wants to be asked again, if it said so.
+    /// When the receiver asks to be called again, if it says so.
     pub retry_after: Option<RetryAfter>,
-    /// Why the message does not count as received; `None` is success.
+    /// Why the message does not count as received; `None` for a success.
     pub failure: Option<Failure>,
-    /// Why a response 2xx did not end. Its status and its headers say that the receiver has the message, so it is no failure.
+    /// Why the body of a 2xx response broke off. The status and the headers already say that the receiver has the message, so
+    /// this is not a failure.
     pub response_error: Option<Failure>,
-    /// The headers of the request, also of one that did not go out, with secrets masked.
+    /// The headers of the request, with secrets masked. They are there even if the request was not sent.
     pub request_headers: BTreeMap<String, String>,
 }
 
 impl Exchange {
-    /// What the exchange, which ended at `now`, says of the receiver.
+    /// What the exchange says of the receiver's health. The exchange ended at `now`.
     pub fn verdict(&self, now: OffsetDateTime) -> Verdict {
         let Some(failure) = &self.failure else {
             return Verdict::Success;
@@ -44,7 +46,7 @@ impl Exchange {
             (FailureKind::Status, Some(429 | 503)) => self
                 .retry_after
                 .map_or(Verdict::Down, |it| Verdict::ToldToWait(it.from(now))),
-            // What stands before the receiver says that it is down.
+            // A proxy in front of the receiver says that the receiver is down.
             (FailureKind::Status, Some(502 | 504)) => Verdict::Down,
             (FailureKind::Status, Some(500..)) => Verdict::Erring,
             (FailureKind::Status, _) => Verdict::Refused,
@@ -53,17 +55,17 @@ impl Exchange {
     }
 }
 
-/// The response's `Retry-After` (RFC 9110, section 10.2.3), as the receiver wrote it: in bounds is the caller's to say.
+/// The response's `Retry-After` (RFC 9110, section 10.2.3), as the receiver wrote it. The caller limits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryAfter {
-    /// After so long.
+    /// After this duration.
     In(Duration),
-    /// From this moment on.
+    /// At this time.
     At(OffsetDateTime),
 }
 
 impl RetryAfter {
-    /// The moment that is meant by an answer of `now`, at most a day later.
+    /// The time that an answer received at `now` means, at most a day later.
     fn from(self, now: OffsetDateTime) -> OffsetDateTime {
         match self {
             Self::In(duration) => now + duration.min(MAX_RETRY_AFTER),
@@ -75,30 +77,30 @@ impl RetryAfter {
 /// What is wrong with an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// For programs.
+    /// The kind, for programs.
     pub kind: FailureKind,
-    /// For a person. Has nothing of the URL but the host, and nothing of the headers.
+    /// The message, for a person. It shows no part of the URL but the host, and no headers.
     pub message: String,
 }
 
-/// The kinds of [`Failure`]. All of them are the receiver's; our own fault is never one.
+/// The kinds of [`Failure`]. Each is the receiver's fault. A fault of our own is never one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The name does not resolve.
     Dns,
-    /// The URL is one that is never sent to: its address is not public, or it is without TLS.
+    /// We never send to such a URL: its address is not public, or it does not use TLS.
     AddressRefused,
-    /// No connection, or one that ended before there was a response.
+    /// There is no connection, or it ended before a response came.
     Connect,
-    /// No secure connection: no TLS at all, or a certificate that is not trusted.
+    /// There is no secure connection: the receiver does not speak TLS, or its certificate is not trusted.
     Tls,
     /// The deadline passed.
     Timeout,
-    /// A response other than 2xx.
+    /// The response is not a 2xx.
     Status,
-    /// A response 2xx whose body broke off. That is why a response did not end, and never why a message failed; but once it
-    /// was, and attempts of that time are stored.
+    /// The body of a 2xx response broke off. That is only the reason of a response error, not of a failure. Earlier versions
+    /// stored it as a failure, so stored attempts still have it.
     Body,
 }
 

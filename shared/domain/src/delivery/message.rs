@@ -1,4 +1,4 @@
-//! What a delivery delivers.
+//! The message of a delivery.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,34 +9,37 @@ use crate::delivery::DeliveryId;
 use crate::event::{Change, ChangeKey, Event};
 use crate::webhook::WebhookId;
 
-/// A message that has not been stored yet.
+/// A message that is not stored yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The body, byte for byte as it is signed and sent.
     pub body: String,
-    /// What it tells of, in the order of the body.
+    /// The changes that it tells of, in the order of the body.
     pub changes: Vec<Arc<Change>>,
-    /// The events among them.
+    /// The events of these changes.
     pub events: BTreeSet<Event>,
-    /// The key of the project, when all of it is of one.
+    /// The key of the project, when the whole message is about one.
     pub project: Option<String>,
-    /// The background task of `SonarQube`'s, when it is the call of one.
+    /// `SonarQube`'s background task, when the message is the call of one.
     pub task: Option<String>,
-    /// The analysis that it is the call of, where a webhook is to be told of one once.
+    /// The deduplication record of the analysis, when a webhook is to be told of the analysis only once.
     pub told: Option<Told>,
 }
 
-/// By what a webhook's being told of an analysis is known.
+/// A deduplication record: the note that a webhook has been told of an analysis.
+///
+/// The same analysis can arrive in several ways, for example as `SonarQube`'s call and as a published report. The store keeps
+/// one item `~told/…` for each key, and the condition on [`Self::unless`] makes the second message a duplicate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// Under each of these it is noted that the webhook is told.
+    /// The keys of the analysis. Each becomes an item of the record.
     pub keys: Vec<String>,
-    /// If it is noted under this one already, it is not told again.
+    /// When the record already has this key, the message is not stored, and the webhook is not told again.
     pub unless: Option<String>,
 }
 
 impl Message {
-    /// The id of its delivery to a webhook: that of its newest change.
+    /// The id of its delivery to a webhook, which is that of its newest change.
     pub fn id(&self, webhook: WebhookId) -> DeliveryId {
         let ids = self.changes.iter();
         let ids = ids.map(|change| DeliveryId::telling(webhook, change));
@@ -49,7 +52,7 @@ impl Message {
         times.filter_map(|change| change.stored_at()).max()
     }
 
-    /// What tells its changes from others.
+    /// The keys of its changes.
     pub fn keys(&self) -> Vec<ChangeKey> {
         self.changes.iter().map(|change| change.key()).collect()
     }

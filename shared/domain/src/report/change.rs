@@ -1,4 +1,4 @@
-//! What happens to a report, and what is said of it then.
+//! Changes of a report, and what is said of each.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -17,7 +17,7 @@ pub enum ReportEvent {
     /// A further revision is announced.
     #[serde(rename = "report.updated")]
     Updated,
-    /// It is no more.
+    /// It is deleted.
     #[serde(rename = "report.deleted")]
     Deleted,
 }
@@ -36,29 +36,29 @@ impl ReportEvent {
     }
 }
 
-/// A change of a report, with what the report is at that revision, so that whoever is told reads nothing again.
+/// A change of a report. It contains the report as of that revision, so that whoever is told need not read it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportChange {
     /// What happened.
     pub event: ReportEvent,
-    /// Whose report it is.
+    /// The organization of the report.
     pub org: OrganizationId,
-    /// Which revision of the report it is about.
+    /// The revision of the report.
     pub revision: u64,
-    /// When the report was deleted, if that is what happened, in the form of [`crate::date::timestamp`].
+    /// When the report was deleted, if the change is a deletion, in the form of [`crate::date::timestamp`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
-    /// What lists show of that revision, or have shown.
+    /// The fields of that revision that lists show.
     pub summary: Summary,
-    /// What messages say besides.
+    /// The further fields that messages have.
     pub details: Details,
-    /// What a call of `SonarQube` says besides.
+    /// The further fields that a call of `SonarQube` has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Box<Origin>>,
 }
 
 impl ReportChange {
-    /// The change that announces the latest revision of a report, and with it every earlier one that was not announced.
+    /// The change that announces a report's latest revision, together with every earlier one that is not announced.
     pub fn announcing(report: &Report) -> Self {
         Self {
             event: report.event(),
@@ -71,7 +71,7 @@ impl ReportChange {
         }
     }
 
-    /// When the revision was stored, unless somebody has written that by hand and it is no time.
+    /// When the revision was stored; `None` when somebody edited the stored time and it is not a time.
     pub fn stored_at(&self) -> Option<OffsetDateTime> {
         let text = self.deleted_at.as_ref();
         let text = text.unwrap_or(&self.summary.upload_date);

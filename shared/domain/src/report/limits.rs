@@ -1,4 +1,4 @@
-//! How much may be said of a report, whoever says it.
+//! The limits of a report's fields, whoever sets them.
 
 use super::{GateCondition, Metadata};
 
@@ -8,38 +8,38 @@ pub const MAX_PROJECT_KEY: usize = 400;
 pub const MAX_PROJECT_NAME: usize = 500;
 /// The longest branch name in characters (`SonarQube`).
 pub const MAX_BRANCH: usize = 255;
-/// The longest address in characters, as that of a webhook.
+/// The longest address, in characters; the same as for a webhook's.
 pub const MAX_URL: usize = 512;
 /// How many conditions of a quality gate are kept.
 pub const MAX_CONDITIONS: usize = 100;
 /// How many characters of each text of a quality gate are kept.
 pub const MAX_GATE_TEXT: usize = 200;
-/// The longest of the other texts, in characters: `SonarQube` has 100 for the revision and 40 for a task.
+/// The longest other text, in characters. `SonarQube` allows 100 for the revision and 40 for a task.
 pub const MAX_TEXT: usize = 100;
 /// How many properties a report may have.
 pub const MAX_PROPERTIES: usize = 100;
-/// How long the name of a property may be, in characters.
+/// The longest name of a property, in characters.
 pub const MAX_PROPERTY_KEY: usize = 200;
-/// The same of its value.
+/// The longest value of a property, in characters.
 pub const MAX_PROPERTY_VALUE: usize = 1000;
 
-/// Whether a text is a project key by `SonarQube`'s rule: letters, digits, `-`, `_`, `.` and `:`, at least one of them not a digit. It
-/// goes into a header of webhooks, so nothing else may be in it.
+/// Whether a text is a project key by `SonarQube`'s rule: letters, digits, `-`, `_`, `.` and `:`, and at least one that is
+/// not a digit. The key goes into a header of webhooks, so it must have no other characters.
 pub fn is_project_key(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    // All of them are ASCII, so a byte is a character.
+    // All of these are ASCII, so a byte is a character.
     (1..=MAX_PROJECT_KEY).contains(&text.len())
         && text.bytes().all(allowed)
         && !text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The beginning of a text, as much of it as is kept.
+/// The beginning of a text, at most this many characters.
 pub fn cut(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
 }
 
 impl GateCondition {
-    /// A condition with as much of its texts as is kept.
+    /// The condition with its texts cut to what is kept.
     #[must_use]
     pub fn cut(self) -> Self {
         let kept = |text: String| cut(&text, MAX_GATE_TEXT);
@@ -54,11 +54,11 @@ impl GateCondition {
 }
 
 impl Metadata {
-    /// What is too long, or is otherwise not to be said of a report. What a publisher declares is checked field by field; this is for
-    /// what is made here of what others say.
+    /// Checks the limits of each field. What a publisher declares is checked field by field. This function is for reports
+    /// that are made here from what others say.
     ///
     /// # Errors
-    /// Says which, for a reader.
+    /// Names the first field that is wrong, for a reader.
     pub fn check(&self) -> Result<(), String> {
         let text = |name: &str, text: &str, max: usize| match text.chars().count() {
             _ if text.chars().any(char::is_control) => {
@@ -83,7 +83,7 @@ impl Metadata {
         optional("task", self.task_id.as_ref(), MAX_TEXT)?;
         if let Some(origin) = &self.origin {
             optional("server's address", origin.server_url.as_ref(), MAX_URL)?;
-            // With the project's key in it, which may be as long.
+            // It contains the project's key, which may be as long.
             optional(
                 "project's address",
                 origin.project_url.as_ref(),

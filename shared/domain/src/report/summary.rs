@@ -1,4 +1,4 @@
-//! What is said of a report: by lists, and by messages that tell of its changes.
+//! The fields of a report that lists and messages show.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::{QualityGateStatus, Rating, Report, ReportId};
 use crate::date::GivenDate;
 use crate::version::Version;
 
-/// What a list shows of a report, and every message too. Names and order of the fields are part of the contract.
+/// The fields of a report that lists and messages show. Their names and their order are part of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(
@@ -27,7 +27,7 @@ pub struct Summary {
     pub security_rating: Rating,
 }
 
-/// What messages say besides. Names and order of the fields are part of the contract.
+/// The further fields that messages have. Their names and their order are part of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields are those of the report's metadata")]
@@ -45,7 +45,7 @@ pub struct Details {
     pub scm_revision: Option<String>,
 }
 
-/// What the list of one product shows of a report. Names and order of the fields are part of the contract.
+/// The fields of a report in the list of one product. Their names and their order are part of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(
@@ -64,7 +64,7 @@ pub struct ProductReport {
     pub files: Vec<ListedFile>,
 }
 
-/// What a list shows of a file.
+/// The fields of a file that lists show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of StoredFile")]
 pub struct ListedFile {
@@ -74,7 +74,7 @@ pub struct ListedFile {
 }
 
 impl Summary {
-    /// Whether the report is about this catalogue: `CWE Top 25` is each edition of it, and `CWE Top 25 2024` is one.
+    /// Whether the report is about this catalogue. `CWE Top 25` stands for each edition, and `CWE Top 25 2024` for one.
     pub fn is_about(&self, catalogue: &str) -> bool {
         catalogue == self.report_type
             || catalogue == format!("{} {}", self.report_type, self.report_version)
@@ -82,7 +82,7 @@ impl Summary {
 }
 
 impl Report {
-    /// What a list shows of the report.
+    /// The fields of the report that lists and messages show.
     pub fn summary(&self) -> Summary {
         let metadata = &self.metadata;
         Summary {
@@ -98,7 +98,7 @@ impl Report {
         }
     }
 
-    /// What messages say of the report besides its summary.
+    /// The fields of the report that messages have besides its summary.
     pub fn details(&self) -> Details {
         let metadata = &self.metadata;
         Details {

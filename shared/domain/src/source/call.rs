@@ -1,4 +1,4 @@
-//! Calls of a source, and what came of them.
+//! Calls of a source, and what became of them.
 
 use std::collections::HashSet;
 
@@ -17,20 +17,20 @@ use crate::organization::OrganizationId;
 /// How long calls are kept.
 pub const RETENTION: Duration = Duration::days(30);
 
-/// The header that says through how many stacks of this product a message has come.
+/// The header that counts the stacks of this product that a message came through.
 pub const HOPS_HEADER: &str = "x-report-hops";
-/// A call that has come through so many is not taken: sources and webhooks that lead in a ring would go on for ever.
+/// A call that came through this many stacks is refused. Otherwise sources and webhooks that form a ring would never stop.
 pub const MAX_HOPS: u32 = 3;
 
 crate::uuid_id! {
-    /// The id of a call in its source: it follows from what the call is about, so that the same call is stored once.
+    /// The id of a call in its source. It is derived from what the call is about, so that a repeated call is stored once.
     #[derive(Debug)]
     CallId
 }
 
 impl CallId {
-    /// The id of a call about an analysis. `SonarQube` makes one call for each background task; those without a task differ in
-    /// time, or in what they say.
+    /// The id of a call about an analysis. `SonarQube` makes one call for each background task. Calls without a task differ
+    /// in their time or in their content.
     fn about(analysis: &Analysis, body: &[u8]) -> Self {
         let Some(task) = &analysis.task_id else {
             let parts = [
@@ -49,7 +49,7 @@ impl CallId {
         let mut digest = Sha256::new();
         digest.update(what);
         for part in parts {
-            // With its length, so that no two lists of parts are one text.
+            // With its length, so that two different lists of parts never make one text.
             digest.update(part.len().to_be_bytes());
             digest.update(part);
         }
@@ -67,17 +67,17 @@ pub struct CallKey {
     pub id: CallId,
 }
 
-/// What came of a call.
+/// What became of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Webhooks are told of it.
     Accepted,
-    /// It is about projects that the source leaves out, or was a test call.
+    /// It is about projects that the source leaves out, or it is a test call.
     Ignored,
     /// It could not be read.
     Refused,
-    /// Nobody has called: the server was asked, and has an analysis that it never told of. Webhooks are told of its reports.
+    /// Nobody called: the server was asked, and it has an analysis that it never reported. Webhooks are told of its reports.
     Found,
 }
 
@@ -104,32 +104,33 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Call {
-    /// Whom it called.
+    /// The source that was called.
     pub source: SourceId,
     /// Its id.
     pub id: CallId,
-    /// Whose source that is.
+    /// The organization of the source.
     pub org: OrganizationId,
-    /// Who calls that.
+    /// The kind of server that calls the source.
     #[serde(default)]
     pub kind: SourceKind,
     /// When it came, in the form of [`timestamp`].
     pub received_at: String,
-    /// What came of it.
+    /// What became of it.
     pub outcome: Outcome,
-    /// Why, if it was refused; or what was wrong with an event, where the others were told.
+    /// Why it was refused, or what is wrong with an event while the others are accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What it tells of, if that is one.
+    /// The event, when there is only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
-    /// How many events it has, of the kind that may have several.
+    /// How many events it has, if its kind may have several.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub events: u32,
-    /// The positions of those that nobody is told of: the source leaves out their projects, they only try it out, or they are no events.
+    /// The positions of the events that nobody is told of. The source leaves out their projects, they are test events, or
+    /// they are not events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<u32>,
-    /// The project, if it is about one: its key, or what `CodeScoring` calls it.
+    /// The project, if the call is about one: its key, or `CodeScoring`'s name of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// The branch, or the pull request.
@@ -138,20 +139,20 @@ pub struct Call {
     /// The background task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// What becomes of reports of what it tells of, if any are to be made.
+    /// The state of the import of its reports, if there is to be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<Import>,
-    /// Through how many stacks of this product it has come before.
+    /// How many stacks of this product it came through before.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub hops: u32,
-    /// When it is forgotten, in Unix seconds, as DynamoDB wants it for its time to live.
+    /// When it expires, in Unix seconds, for DynamoDB's time to live.
     pub expires_at: i64,
 }
 
-/// An analysis that a server has not told of.
+/// An analysis that the server has not reported.
 #[derive(Clone, Copy, Debug)]
 pub struct Missed<'a> {
-    /// Of which branch.
+    /// The branch.
     pub of: &'a Watched,
     /// The analysis' key.
     pub analysis: &'a str,
@@ -159,7 +160,7 @@ pub struct Missed<'a> {
     pub date: &'a GivenDate,
 }
 
-/// What a body says, as far as it is recorded.
+/// The recorded part of a body.
 struct Told {
     id: CallId,
     outcome: Outcome,
@@ -174,7 +175,7 @@ struct Told {
 }
 
 impl Told {
-    /// One that cannot be read.
+    /// A body that cannot be read.
     fn refused(body: &[u8], reason: &impl ToString) -> Self {
         Self {
             id: CallId::of("body", [body]),
@@ -195,7 +196,7 @@ impl Told {
             Ok(analysis) => analysis,
             Err(error) => return Self::refused(body, &error),
         };
-        // What lists show. What is longer than any of SonarQube's stands in the body only.
+        // The fields that lists show. A value that is longer than any of SonarQube's stands in the body only.
         let shown = |text: Option<&str>| {
             let text = text.filter(|text| text.chars().count() <= MAX_KEY);
             text.map(str::to_owned)
@@ -251,7 +252,7 @@ impl Told {
                 .cloned()
                 .map(Event::Codescoring),
             events: u32::try_from(events.len()).unwrap_or(u32::MAX),
-            // Of one that nobody is told of all are.
+            // If nobody is told of the call, all its events are left out.
             left_out: if is_told { left_out } else { Vec::new() },
             project: project.filter(|_| !has_other_project).map(str::to_owned),
             branch: None,
@@ -262,7 +263,7 @@ impl Told {
 }
 
 impl Call {
-    /// What a body that came at `now` is to a source.
+    /// The call of a source with a body that came at `now`.
     pub fn new(source: &Source, body: &[u8], hops: u32, now: OffsetDateTime) -> Self {
         let told = match source.kind {
             SourceKind::Sonarqube => Told::of_analysis(source, body, now),
@@ -288,8 +289,8 @@ impl Call {
         }
     }
 
-    /// What a server was found to have, and has never told of: the newest analysis of a branch, of this key and date. Gives the call
-    /// and its body, which says of it what `SonarQube`'s own would say.
+    /// A call for an analysis that the server never reported. The analysis is the newest of its branch, with this key and
+    /// date. Gives the call and a body, which says what `SonarQube`'s own call would say.
     pub fn found(source: &Source, missed: &Missed<'_>, now: OffsetDateTime) -> (Self, String) {
         let (date, project) = (missed.date.as_str(), &missed.of.project);
         let branch = missed.of.named();
@@ -319,7 +320,7 @@ impl Call {
         (call, body)
     }
 
-    /// The same, if it was made to try a source out: webhooks are told of none of these.
+    /// The call as a test of the source. Webhooks are not told of it.
     #[must_use]
     pub fn as_test(self) -> Self {
         match self.outcome {
@@ -340,20 +341,21 @@ impl Call {
         }
     }
 
-    /// Whether its time is over, though DynamoDB may not have deleted it yet.
+    /// Whether it has expired. DynamoDB deletes expired items only later.
     pub fn is_expired(&self, now: OffsetDateTime) -> bool {
         self.expires_at <= now.unix_timestamp()
     }
 
-    /// Whether it says of itself that it only tries the source out, as `CodeScoring` does.
+    /// Whether the call itself says that it is only a test, as those of `CodeScoring` do.
     pub fn is_trial(&self) -> bool {
         matches!(&self.event, Some(Event::Codescoring(trigger)) if trigger.is_test())
     }
 
-    /// The changes that webhooks are told of, if they are.
+    /// The changes that webhooks are told of, if they are told.
     ///
     /// # Errors
-    /// It was accepted, and its body cannot be read any more: by another rule, or since somebody has changed it.
+    /// The call was accepted, but its body cannot be read any more. Either the rules have changed, or somebody has changed
+    /// the body.
     pub fn changes(&self, body: String) -> Result<Vec<Change>, Unreadable> {
         Ok(match (self.outcome, self.kind) {
             (Outcome::Ignored | Outcome::Refused | Outcome::Found, _) => Vec::new(),
@@ -401,13 +403,12 @@ impl Call {
     }
 }
 
-/// Why a call that was accepted cannot be told.
+/// Why the changes of an accepted call cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum Unreadable {
-    /// It is of `SonarQube`.
     #[error(transparent)]
     Analysis(#[from] NoAnalysis),
-    /// It is of `CodeScoring`.
     #[error(transparent)]
     Events(#[from] NoEvents),
 }

@@ -1,4 +1,4 @@
-//! Reports that are made of what a source's server has found: which server that is, how it does, and what became of each call.
+//! Imports of reports from a source's server: the server's settings, its health, and the state of each import.
 
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
@@ -12,48 +12,49 @@ use crate::report::limits::{MAX_BRANCH, cut};
 use crate::webhook::secret::WebhookSecret;
 use crate::webhook::url::WebhookUrl;
 
-/// How many patterns of branches a source may have.
+/// How many branch patterns a source may have.
 pub const MAX_BRANCHES: usize = 20;
-/// For so long an import is tried that fails, from its call on. A server that is repaired within a long weekend misses nothing.
+/// How long a failing import is retried, counted from its call. A server that is repaired within a long weekend misses
+/// nothing.
 pub const PATIENCE: Duration = Duration::days(3);
-/// The pause after the first failure. It doubles with each further one.
+/// The pause after the first failure. Each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::minutes(1);
 /// The longest pause.
 pub const LONGEST_PAUSE: Duration = Duration::hours(6);
-/// An administrator is told so long before a token expires.
+/// How long before a token expires administrators are told.
 pub const EXPIRY_NOTICE: Duration = Duration::days(14);
-/// A server that does not accept the token is asked again after so long, by the hourly round: it may have been down in part. The
-/// round may be early.
+/// After how long the hourly sweep asks a server again that does not accept the token, since the server may have been down in
+/// part. It is less than an hour because a sweep may come early.
 const UNAUTHORIZED_PAUSE: Duration = Duration::minutes(50);
-/// A branch of which nobody has told for so long is not asked about any more, until somebody does. `SonarQube` itself forgets branches
-/// after 30 days by default.
+/// A branch is no longer asked about once nobody has reported an analysis of it for this long, until somebody does.
+/// `SonarQube` itself deletes branches after 30 days by default.
 const BRANCH_RETENTION: Duration = Duration::days(90);
-/// By so much an analysis may have been made after its call has come: clocks and time zones are set wrong.
+/// How far in the future of its call an analysis may be. Clocks and time zones may be set wrong.
 pub const MAX_AHEAD: Duration = Duration::days(1);
 
-/// The server that reports are made from, and how.
+/// The server from which reports are imported, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportSettings {
-    /// Its address.
+    /// The server's address.
     pub base_url: WebhookUrl,
-    /// The organization, on Cloud.
+    /// The organization on `SonarQube` Cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<String>,
     /// The token of a user who may browse the projects.
     pub token: WebhookSecret,
-    /// The ids of the standards; without any, the newest edition of each.
+    /// The ids of the standards. An empty list stands for the newest edition of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub standards: Vec<String>,
-    /// The branches, by patterns as projects have them. Without any it is the main branch of each project.
+    /// Patterns of the branches, as for projects. An empty list stands for the main branch of each project.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<String>,
-    /// What to call a version that is none.
+    /// The version to use where a project's version is not valid.
     pub version_fallback: String,
 }
 
 impl ImportSettings {
-    /// What is to be done about an analysis.
+    /// The import that an analysis needs.
     pub fn plan(&self, analysis: &Analysis, now: OffsetDateTime) -> Import {
         let reason = if analysis.has_failed() {
             Some("the analysis failed".to_owned())
@@ -71,7 +72,7 @@ impl ImportSettings {
         }
     }
 
-    /// Whether reports are made of a branch. One that has no name is the main one.
+    /// Whether reports are imported from a branch. A branch without a name is the main one.
     pub fn wants(&self, branch: Option<&Branch>) -> bool {
         let Some((name, branch)) = branch.and_then(|it| Some((it.name.as_deref()?, it))) else {
             return true;
@@ -83,31 +84,31 @@ impl ImportSettings {
     }
 }
 
-/// What an import came to.
+/// The state of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportState {
-    /// It is to be made, for the first time.
+    /// It waits for its first attempt.
     Pending,
-    /// Its reports are published, or were already.
+    /// Its reports are published now, or were already.
     Published,
-    /// The branch was analysed again in another version, and what was found before cannot be read any more.
+    /// The branch was analysed again in another version, and the earlier findings cannot be read any more.
     Superseded,
-    /// No reports are to be made of it.
+    /// No reports are made of it.
     Skipped,
     /// The server has no such project, branch or analysis, or hides it from the token's user.
     NotFound,
-    /// The server does not accept the token, or its user may not browse the project.
+    /// The server does not accept the token, or the token's user may not browse the project.
     Unauthorized,
-    /// Anything else.
+    /// Another failure.
     Failed,
 }
 
-/// What became of a call: whether reports are made of what it tells of, and which.
+/// The import of a call: whether reports are made of its analysis, and which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Import {
-    /// What it came to.
+    /// Its state.
     pub state: ImportState,
     /// The reports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -115,16 +116,16 @@ pub struct Import {
     /// Why there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// How often it was tried in vain.
+    /// How many attempts failed.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub failures: u32,
-    /// When it is to be tried next, in the form of [`timestamp`]. What has none is done.
+    /// When the next attempt is due, in the form of [`timestamp`]. An import that has ended has no such time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<String>,
 }
 
 impl Import {
-    /// One that is to be made at once.
+    /// An import that is due at once.
     pub fn pending(now: OffsetDateTime) -> Self {
         Self {
             state: ImportState::Pending,
@@ -135,7 +136,7 @@ impl Import {
         }
     }
 
-    /// One that came to no reports.
+    /// An import that ended without reports.
     pub fn ended(state: ImportState, reason: String) -> Self {
         Self {
             state,
@@ -146,7 +147,7 @@ impl Import {
         }
     }
 
-    /// One whose reports are there.
+    /// An import whose reports exist.
     pub fn published(reports: Vec<ReportId>) -> Self {
         Self {
             state: ImportState::Published,
@@ -157,7 +158,7 @@ impl Import {
         }
     }
 
-    /// The same, of which these reports are there.
+    /// The same import with these reports.
     #[must_use]
     pub fn with_reports(&self, reports: Vec<ReportId>) -> Self {
         Self {
@@ -166,8 +167,8 @@ impl Import {
         }
     }
 
-    /// The same, having failed once more at `now`, of a call that came at `received_at`: to be tried again, not before `after`, until
-    /// it is given up.
+    /// The same import after a further failure at `now`, for a call that came at `received_at`. It is tried again, not before
+    /// `after`, until it is given up.
     #[must_use]
     pub fn failed(
         &self,
@@ -189,64 +190,64 @@ impl Import {
     }
 }
 
-/// The pause after so many failures before.
+/// The pause after this many earlier failures.
 fn pause(failures: u32) -> Duration {
     (FIRST_PAUSE * 2_i32.pow(failures.min(12))).min(LONGEST_PAUSE)
 }
 
-/// How a source's server does, as far as it is known.
+/// The known health of a source's server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// Nobody has asked yet.
+    /// Nobody has asked it yet.
     #[default]
     Unknown,
     /// It answers.
     Working,
     /// It does not accept the token. It is asked once an hour.
     Unauthorized,
-    /// It cannot be reached, or is too busy: it is left alone for a while.
+    /// It cannot be reached, or is too busy. It is left alone for a while.
     Unreachable,
 }
 
-/// How imports of a source stand. Only whoever holds its lease changes it.
+/// The health of a source's server, and the progress of its imports. Only the holder of the source's lease changes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
-    /// How the server does.
+    /// The server's health.
     #[serde(default)]
     pub health: Health,
-    /// Of which revision of the source that is said: what an administrator has changed since may have mended it.
+    /// The revision of the source that this is about. A later change by an administrator may have repaired it.
     #[serde(default)]
     pub revision: u64,
-    /// Since when it does so, in the form of [`timestamp`].
+    /// Since when the server has this health, in the form of [`timestamp`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// What is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// How often it was tried in vain, one after the other.
+    /// How many attempts in a row failed.
     #[serde(default, skip_serializing_if = "crate::is_zero")]
     pub failures: u32,
-    /// Until when it is left alone, in the same form.
+    /// Until when the server is left alone, in the same form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<String>,
-    /// When it was asked last and answered, in the same form.
+    /// When the server last answered, in the same form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<String>,
-    /// When its token expires, as the server says.
+    /// When the token expires, as the server says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_expires_at: Option<GivenDate>,
-    /// When somebody looks after it next, in the form of [`timestamp`], if the queue has a message for that.
+    /// When a message on the queue starts the next visit, in the form of [`timestamp`]; `None` when there is no such message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<String>,
-    /// Behind which of its branches it is asked on what it has not told of, if it was not asked about all of them.
+    /// The branch after which the search for unreported analyses continues, if it did not reach all branches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_to: Option<String>,
 }
 
 impl Standing {
-    /// The same, of a source of this revision. What was said of another one counts no more.
+    /// The same standing for this revision of the source. What was known of another revision no longer counts.
     #[must_use]
     pub fn of(self, revision: u64) -> Self {
         if self.revision == revision {
@@ -260,7 +261,7 @@ impl Standing {
         }
     }
 
-    /// The same, but that the server is not left alone any more: it is known to answer.
+    /// The same standing without a pause: the server is known to answer.
     #[must_use]
     pub fn resumed(self) -> Self {
         Self {
@@ -275,7 +276,7 @@ impl Standing {
         (until > now).then_some(until)
     }
 
-    /// The server has accepted the token at `now`. Whether it does anything else is not known yet.
+    /// Records that the server accepted the token at `now`. Whether it does anything else is not known yet.
     pub fn note_greeting(&mut self, token_expires_at: Option<GivenDate>, now: OffsetDateTime) {
         if self.health == Health::Unauthorized {
             self.become_(Health::Working, None, now);
@@ -285,7 +286,7 @@ impl Standing {
         self.token_expires_at = token_expires_at;
     }
 
-    /// The server has done what was asked of it by `now`.
+    /// Records that the server did by `now` what was asked of it.
     pub fn note_answer(&mut self, token_expires_at: Option<GivenDate>, now: OffsetDateTime) {
         self.become_(Health::Working, None, now);
         self.failures = 0;
@@ -294,14 +295,14 @@ impl Standing {
         self.token_expires_at = token_expires_at;
     }
 
-    /// The server has not accepted the token at `now`.
+    /// Records that the server refused the token at `now`.
     pub fn note_unauthorized(&mut self, reason: String, now: OffsetDateTime) {
         self.become_(Health::Unauthorized, Some(reason), now);
         self.failures += 1;
         self.paused_until = Some(timestamp(now + UNAUTHORIZED_PAUSE));
     }
 
-    /// The server could not be asked at `now`, or wants to be left alone for some time.
+    /// Records that the server could not be asked at `now`, or asks to be left alone for some time.
     pub fn note_unreachable(
         &mut self,
         reason: String,
@@ -322,36 +323,36 @@ impl Standing {
         (self.health, self.reason) = (health, reason);
     }
 
-    /// Whether the token expires soon, or has.
+    /// Whether the token expires soon, or has expired.
     pub fn is_token_expiring(&self, now: OffsetDateTime) -> bool {
         let at = self.token_expires_at.as_ref();
         at.is_some_and(|at| at.instant() <= now + EXPIRY_NOTICE)
     }
 }
 
-/// A branch of a project that a source has told of, and its newest analysis that is known.
+/// A branch of a project that a source has reported, and its newest known analysis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Watched {
-    /// Whose it is.
+    /// The source.
     pub source: SourceId,
     /// The project's key.
     pub project: String,
     /// The branch; `None` for the main one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// What the main one is called, if it is that one and a call has told.
+    /// The name of the main branch, if this is the main branch and a call has named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main: Option<String>,
-    /// The date of the newest analysis that is known, in Unix seconds: `SonarQube` has no fractions.
+    /// The date of the newest known analysis, in Unix seconds. `SonarQube`'s dates have no fractions.
     pub analysed: i64,
-    /// When it is forgotten, in Unix seconds, as DynamoDB wants it for its time to live.
+    /// When it expires, in Unix seconds, for DynamoDB's time to live.
     pub expires_at: i64,
 }
 
 impl Watched {
-    /// The branch of an analysis of which somebody has told by `now`. Up to `analysed` everything is known. One that is said to be of the
-    /// future would hide those until then.
+    /// The branch of an analysis that was reported by `now`. Every analysis up to `analysed` is known. A date in the future
+    /// would hide all analyses until then, so it is limited.
     pub fn of(
         source: SourceId,
         analysis: &Analysis,
@@ -370,7 +371,7 @@ impl Watched {
         }
     }
 
-    /// The branch as a call names it. The main one has no name if no call has told.
+    /// The branch as a call names it. The main branch has no name if no call has named it.
     pub fn named(&self) -> Option<Branch> {
         let name = self.branch.as_ref().or(self.main.as_ref())?;
         Some(Branch {

@@ -1,20 +1,20 @@
-//! What Python (PEP 440) and Maven write behind the numbers of a version, where SemVer has no place for it: `24.7.0rc1`,
-//! `1.0.dev3`, `5.3.1.RELEASE`.
+//! The qualifiers that Python (PEP 440) and Maven write after the numbers of a version, where SemVer has no place for them:
+//! `24.7.0rc1`, `1.0.dev3`, `5.3.1.RELEASE`.
 //!
-//! Each is a word and a number, in any letter case, with `.`, `-`, `_` or nothing around. A qualifier behind another one
-//! says of which it is: `1.0rc1.dev2` comes before `1.0rc1`, as `1.0.dev2` before `1.0`.
+//! Each is a word and a number, in any letter case, with `.`, `-`, `_` or nothing around it. A second qualifier qualifies the
+//! first one: `1.0rc1.dev2` comes before `1.0rc1`, as `1.0.dev2` comes before `1.0`.
 
 use super::{RELEASE, push_number, without_leading_zeros};
 
 /// What may stand around a word.
 const SEPARATORS: [char; 3] = ['.', '-', '_'];
 
-/// The words that are a qualifier.
+/// A kind of qualifier.
 struct Qualifier {
     words: &'static [&'static str],
     /// Its order, as a character of the key.
     rank: char,
-    /// A qualifier stands only behind those of an earlier place. Otherwise it would be a guess what is meant: `1.0a1b2`.
+    /// A qualifier may only follow those of an earlier place. Otherwise the meaning would be a guess, as in `1.0a1b2`.
     place: Place,
 }
 
@@ -25,7 +25,7 @@ enum Place {
     Build,
 }
 
-/// In their order. PEP 440 has `dev`, `a`, `b`, `rc`, `post` and further spellings of these, Maven the others.
+/// In their order. PEP 440 has `dev`, `a`, `b`, `rc`, `post` and other spellings of these. Maven has the others.
 const QUALIFIERS: [Qualifier; 7] = [
     Qualifier {
         words: &["dev"],
@@ -63,21 +63,21 @@ const QUALIFIERS: [Qualifier; 7] = [
         place: Place::After,
     },
 ];
-/// The rank of having no further qualifier.
+/// The rank that ends a list of qualifiers.
 const END: char = '7';
 
-/// What says that it is the release, as no qualifier does.
+/// The words for the release itself. They mean the same as no qualifier.
 const RELEASES: [&str; 3] = ["release", "final", "ga"];
 
-/// Before the qualifiers of what precedes the release. No identifier is empty, so this lies behind SemVer's numeric
-/// identifiers and before the others: whoever asks for `1.0-0` and later gets `1.0rc1` as well.
+/// What precedes the qualifiers of versions before the release. No identifier is empty, so this sorts after SemVer's numeric
+/// identifiers and before the others. A range from `1.0-0` also contains `1.0rc1`.
 const BEFORE_RELEASE: &str = "2!";
-/// Before the qualifiers of what comes after the release. The next thing after it is another number.
+/// What precedes the qualifiers of versions after the release. The next larger key has another number.
 const AFTER_RELEASE: &str = "4";
 
-/// What follows the numbers in the sort key, `None` for a text that is not made of qualifiers.
+/// The part of the sort key after the numbers; `None` for a text that is not made of qualifiers.
 ///
-/// Each qualifier is its rank and its number, and [`END`] is behind the last one.
+/// Each qualifier is its rank and its number. [`END`] follows the last one.
 pub(super) fn sort_key(text: &str) -> Option<String> {
     if RELEASES.iter().any(|word| word.eq_ignore_ascii_case(text)) {
         return Some(RELEASE.to_owned());
@@ -111,7 +111,7 @@ pub(super) fn sort_key(text: &str) -> Option<String> {
     Some(format!("{side}{key}"))
 }
 
-/// The number of a qualifier, 0 where there is none, and what is behind it.
+/// The number of a qualifier, 0 where there is none, and the text after it.
 fn number(text: &str) -> (&str, &str) {
     let (digits, behind) = split_behind(without_separator(text), |char| char.is_ascii_digit());
     if digits.is_empty() {
@@ -125,7 +125,7 @@ fn without_separator(text: &str) -> &str {
     text.strip_prefix(SEPARATORS).unwrap_or(text)
 }
 
-/// Splits behind the characters at the beginning that are such.
+/// Splits after the leading characters for which `is_such` holds.
 fn split_behind(text: &str, is_such: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|char| !is_such(char)).unwrap_or(text.len()))
 }

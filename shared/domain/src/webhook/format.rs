@@ -1,4 +1,4 @@
-//! The forms that messages to webhooks have.
+//! The formats of messages to webhooks.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use crate::codescoring;
 use crate::event::Event;
 use crate::report::change::ReportEvent;
 
-/// The form of a webhook's messages. What they look like is where they are made, in the crate `outbound`.
+/// The format of a webhook's messages. The crate `outbound` makes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Our own: up to fifty changes of reports in one message, signed as Standard Webhooks and `SonarQube` sign.
+    /// Our own format: up to fifty changes of reports in one message, signed as Standard Webhooks and `SonarQube` sign.
     #[default]
     Reports,
-    /// `SonarQube`'s: one call for each analysis, as `SonarQube` makes it itself.
+    /// `SonarQube`'s format: one call for each analysis, as `SonarQube` itself makes it.
     Sonarqube,
-    /// `CodeScoring`'s: the events of a few seconds in one message, as `CodeScoring` sends them itself.
+    /// `CodeScoring`'s format: the events of a few seconds in one message, as `CodeScoring` itself sends them.
     Codescoring,
 }
 
-/// Statuses by which receivers of `SonarQube`'s calls say of one call that they have no use for it, and would say so again.
+/// The statuses by which a receiver of `SonarQube`'s calls says that it does not want one call, and will never want it.
 const NOT_WANTED: [u16; 5] = [400, 404, 413, 415, 422];
 
 impl Format {
@@ -49,7 +49,7 @@ impl Format {
         }
     }
 
-    /// For how long changes gather before they are sent, if they do so for longer than in the queue.
+    /// How long changes gather before they are sent, if that is longer than in the queue.
     pub const fn gathers_for(self) -> Option<Duration> {
         match self {
             Self::Codescoring => Some(codescoring::WINDOW),
@@ -62,34 +62,35 @@ impl Format {
         matches!(self, Self::Codescoring)
     }
 
-    /// Whether a webhook has to have a secret. Many receivers of `SonarQube`'s calls know of none, and some refuse a signature
-    /// that they did not ask for; those of `CodeScoring`'s know the token.
+    /// Whether a webhook must have a secret. Many receivers of `SonarQube`'s calls do not know secrets, and some refuse a
+    /// signature that they did not ask for. Receivers of `CodeScoring`'s calls know the token.
     pub const fn needs_secret(self) -> bool {
         matches!(self, Self::Reports)
     }
 
-    /// Whether an answer with this status is about the message, not about the receiver: after some tries the message is left
-    /// alone, and the webhook goes on. Jenkins answers so to each change of a quality gate, since that has no task.
+    /// Whether an answer with this status is about the message and not about the receiver. After some attempts the message is
+    /// given up, and the webhook continues. Jenkins answers this way to each change of a quality gate, since that has no
+    /// task.
     pub fn is_about_the_message(self, status: u16) -> bool {
         self == Self::Sonarqube && NOT_WANTED.contains(&status)
     }
 
-    /// Whether a webhook is told of an event that names none. In our own format only of those that there were from the
-    /// beginning: receivers that have never heard of deleting would take a report that was deleted for one that is there, and of
-    /// analyses they know nothing.
+    /// Whether a webhook without a list of events is told of this event. Our own format tells only of the events that existed
+    /// from the beginning. A receiver that does not know deletions would take a deleted report for an existing one, and it
+    /// does not know analyses.
     pub const fn is_told_unasked(self, event: &Event) -> bool {
         match self {
             Self::Reports => matches!(
                 event,
                 Event::Report(ReportEvent::Published | ReportEvent::Updated)
             ),
-            // Not of changes of quality gates, which Jenkins refuses.
+            // Changes of quality gates are not told: Jenkins refuses them.
             Self::Sonarqube => matches!(
                 event,
                 Event::Report(ReportEvent::Published | ReportEvent::Updated)
                     | Event::Analysis(AnalysisEvent::Completed)
             ),
-            // Of what a version adds, too.
+            // Also of triggers that a new version adds.
             Self::Codescoring => matches!(
                 event,
                 Event::Report(ReportEvent::Published | ReportEvent::Updated)

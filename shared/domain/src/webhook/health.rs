@@ -1,16 +1,20 @@
 //! The health of a webhook's receiver: a circuit breaker, and the rules by which a webhook is disabled.
 //!
-//! *Closed*, everything is sent. *Open*, nothing is: the receiver seems to be down, and the webhook is paused. After the
-//! pause the circuit is *half-open*: whoever claims the probe, by a conditional write, tries one delivery after the other
-//! until one tells how the receiver does. So a receiver that is down costs one request per wait, however much is due.
+//! The circuit breaker has three states ([`Circuit`]):
 //!
-//! A receiver that answers with an error of its own may do so because of one message. Its circuit is half-open during the
-//! whole pause, without a probe: each batch, and each round of the sweep, tries until its first failure. Otherwise one such
-//! message would make every other one late.
+//! - *Closed*: every delivery is sent.
+//! - *Open*: no delivery is sent. The receiver seems to be down, and the webhook is paused.
+//! - *Half-open*: after the pause, one batch claims the probe by a conditional write. It tries one delivery after the other
+//!   until a verdict shows how the receiver does. So a receiver that is down costs one request per wait, however many
+//!   deliveries are due.
 //!
-//! All of it is one pure state machine: [`admission`] says how it starts, [`step`] what a verdict changes, [`finish`] what
-//! is left to do at the end. Each gives *effects*, which the caller carries out in their order. What cannot be carried out
-//! is not lost: the next verdict about the receiver says it again.
+//! A receiver may answer with an error of its own because of a single message. Its circuit is half-open during the whole
+//! pause, without a probe: each batch, and each round of the sweep, tries until its first failure. Otherwise one such message
+//! would delay all others.
+//!
+//! The whole is one pure state machine. [`admission`] gives the first state, [`step`] gives what a verdict changes, and
+//! [`finish`] gives what remains to do at the end. Each gives *effects*, which the caller carries out in their order. An
+//! effect that fails is not lost: the next verdict about the receiver repeats it.
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -18,26 +22,25 @@ use time::{Duration, OffsetDateTime};
 use super::schedule::{End, RetryPolicy};
 use crate::date::timestamp;
 
-/// A batch that has worked for so long may not know of a failure that another one has recorded in the meantime.
+/// A batch that has run for longer than this may not know of a failure that another batch recorded in the meantime.
 const LONG: Duration = Duration::seconds(5);
 
 /// The health of a receiver as it is stored with its webhook.
 ///
-/// It changes without the webhook's revision: otherwise an administrator's change would collide with deliveries.
+/// A change of it does not change the webhook's revision. Otherwise an administrator's change would conflict with deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// The first failure since the last success, in the form of [`timestamp`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<String>,
-    /// The end of the pause, in the same form. It stays when the pause is over: the next one to send has to claim the
-    /// probe.
+    /// The end of the pause, in the same form. It remains after the pause: the next batch has to claim the probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<String>,
-    /// Whether the receiver answers during the pause, if only with an error of its own.
+    /// Whether the receiver answers during the pause, though with an error of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_answering: bool,
-    /// Whether the receiver set the end of the pause itself. Then a success of what was sent before does not end it.
+    /// Whether the receiver set the end of the pause itself. Then the success of an earlier request does not end the pause.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_told_to_wait: bool,
 }
@@ -48,11 +51,11 @@ pub struct Health {
 pub enum DisabledReason {
     /// An administrator disabled it.
     Administrator,
-    /// Its receiver answered 410 (Standard Webhooks: it wants no more messages).
+    /// Its receiver answered 410, which means in Standard Webhooks that it wants no more messages.
     Gone,
-    /// For days no delivery has succeeded.
+    /// No delivery has succeeded for days.
     NoSuccess,
-    /// A delivery has failed as often as the webhook's schedule has it tried.
+    /// A delivery failed on every attempt of the webhook's schedule.
     RetriesExhausted,
 }
 
@@ -68,27 +71,27 @@ impl DisabledReason {
     }
 }
 
-/// What an attempt says of the receiver.
+/// What an attempt says of the receiver's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It took the message.
     Success,
-    /// It is there, and refused the message.
+    /// It answers, but refused the message.
     Refused,
-    /// It is there, and has no use for the message, which says nothing of how it does.
+    /// It answers, but does not want this message. That says nothing of its health.
     NotWanted,
-    /// It answered with an error of its own, maybe because of this message.
+    /// It answered with an error of its own, perhaps because of this message.
     Erring,
     /// It seems to be down.
     Down,
-    /// It wants to be left alone until this time.
+    /// It asks to be left alone until this time.
     ToldToWait(OffsetDateTime),
     /// It wants no more messages.
     Gone,
 }
 
 impl Verdict {
-    /// From when on the delivery may be tried again; nothing after a success.
+    /// From when on the delivery may be tried again; `None` after a success.
     pub fn due_again(self, now: OffsetDateTime, policy: &RetryPolicy) -> Option<OffsetDateTime> {
         match self {
             Self::Success => None,
@@ -100,18 +103,18 @@ impl Verdict {
     }
 }
 
-/// Whether and how deliveries to a webhook may be tried.
+/// Whether and how deliveries to a webhook may be tried, by the state of the circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// The circuit is closed: all of them.
+    /// The circuit is closed: all deliveries may be tried.
     All,
-    /// It is half-open in the midst of a pause: one after the other, until the first failure.
+    /// The circuit is half-open during a pause: one delivery after the other, until the first failure.
     OneByOne,
-    /// The pause is over: one after the other, by whoever claims the probe.
+    /// The pause is over, and the circuit is half-open: the holder of the probe tries one delivery after the other.
     Probe,
-    /// The circuit is open: none before the pause is over.
+    /// The circuit is open: none may be tried before the pause is over.
     Paused,
-    /// None before the webhook is enabled.
+    /// The webhook is disabled: none may be tried before it is enabled.
     Disabled,
 }
 
@@ -126,50 +129,50 @@ pub fn admission(is_enabled: bool, health: &Health, now: OffsetDateTime) -> Admi
     }
 }
 
-/// The circuit breaker while a batch is delivered.
+/// The state of the circuit breaker while a batch is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Circuit {
     /// Deliveries are sent.
     Closed,
     /// One delivery is sent at a time, until a verdict closes or opens the circuit.
     HalfOpen {
-        /// The probe that was claimed: until this time nobody else tries.
+        /// The claimed probe. Nobody else tries before this time.
         probe: Option<OffsetDateTime>,
     },
     /// Nothing is sent.
     Open,
-    /// Nothing is sent, since the webhook is disabled.
+    /// Nothing is sent, because the webhook is disabled.
     Disabled,
 }
 
-/// What the deliveries of a batch to one webhook know of their receiver.
+/// What a batch of deliveries to one webhook knows of the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    /// Whether deliveries may be sent.
+    /// The state of the circuit breaker.
     pub circuit: Circuit,
-    /// Since when deliveries fail, as far as it is known here, in the form of [`timestamp`].
+    /// Since when deliveries fail, as far as this batch knows, in the form of [`timestamp`].
     failing_since: Option<String>,
-    /// The last success, unless a failure after it may be the receiver's state.
+    /// The last success; `None` when a later failure may show the receiver's state.
     last_success: Option<OffsetDateTime>,
     /// When the batch began.
     began: OffsetDateTime,
-    /// Whether the batch began in the midst of a pause. Then an error of the receiver's own does not renew the pause:
-    /// otherwise new messages that always fail would put off for ever what waits.
+    /// Whether the batch began during a pause. Then an error of the receiver's own does not renew the pause. Otherwise new
+    /// messages that always fail would delay the waiting deliveries for ever.
     in_pause: bool,
-    /// Until when the receiver has said that it wants to be left alone. What succeeds after that was sent before.
+    /// Until when the receiver asked to be left alone. A success after that belongs to an earlier request.
     told_to_wait_until: Option<OffsetDateTime>,
-    /// Whether a half-open circuit has shown that the receiver is there.
+    /// Whether the receiver answered while the circuit was half-open.
     has_recovered: bool,
 }
 
 /// How long a receiver is left alone, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Until when.
+    /// Its end.
     pub until: OffsetDateTime,
-    /// See [`Health::is_answering`].
+    /// Whether the receiver answers during the pause ([`Health::is_answering`]).
     pub is_answering: bool,
-    /// See [`Health::is_told_to_wait`].
+    /// Whether the receiver set the end of the pause itself ([`Health::is_told_to_wait`]).
     pub is_told_to_wait: bool,
 }
 
@@ -183,36 +186,36 @@ impl Pause {
     }
 }
 
-/// What has to be done because of a verdict, or at the end.
+/// What the caller has to do after a verdict, or at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Record with the webhook that a delivery failed, and its pause, if there is a new one.
+    /// Record with the webhook that a delivery failed, and the new pause, if there is one.
     RecordFailure(Option<Pause>),
-    /// Record that a delivery succeeded. That ends a pause, unless the receiver has set its end itself.
+    /// Record that a delivery succeeded. That ends a pause, unless the receiver set its end itself.
     RecordSuccess,
-    /// The same, only for a failure before this time, which another batch may have recorded.
+    /// Record the success, but only over a failure before this time, which another batch may have recorded.
     RecordSuccessSince(OffsetDateTime),
-    /// End the pause of a receiver that is there. Its deliveries still fail.
+    /// End the pause of a receiver that answers. Its deliveries still fail.
     EndPause,
-    /// Disable the webhook, as it was read, and with a time only if it has been failing since then.
+    /// Disable the webhook if it has not changed since it was read. With a time, it must also have been failing since then.
     Disable {
         /// Why.
         reason: DisabledReason,
-        /// See [`Health::failing_since`].
+        /// Since when its deliveries must have been failing ([`Health::failing_since`]).
         failing_since: Option<String>,
     },
-    /// Give the probe back that was claimed until this time: nothing was tried.
+    /// Give back the probe that was claimed until this time, because nothing was tried.
     ReturnProbe(OffsetDateTime),
-    /// Have the receiver called again at this time, which it has set itself: sooner than the sweep, if the queue can wait
-    /// so long.
+    /// Call the receiver again at this time, which it set itself. That is sooner than the sweep, if the queue can wait so
+    /// long.
     CallAt(OffsetDateTime),
-    /// Put everything on the queue that is due for this webhook: the receiver is there again.
+    /// Put every due delivery of this webhook on the queue, because the receiver answers again.
     ReplayDue,
 }
 
 impl State {
-    /// The state of a batch that begins with this admission, and for [`Admission::Probe`] with the end of the claim, if it
-    /// got the probe.
+    /// The state of a batch that begins with this admission. For [`Admission::Probe`], `probe` is the end of the claim if
+    /// this batch got the probe.
     pub fn new(
         admission: Admission,
         probe: Option<OffsetDateTime>,
@@ -236,7 +239,7 @@ impl State {
         }
     }
 
-    /// The same state once the webhook is known to be disabled.
+    /// The same state after the webhook is found to be disabled.
     #[must_use]
     pub fn disabled(self) -> Self {
         Self {
@@ -245,7 +248,7 @@ impl State {
         }
     }
 
-    /// Sets the circuit. A webhook that is disabled stays so.
+    /// Sets the circuit. The circuit of a disabled webhook does not change.
     fn set(&mut self, circuit: Circuit) {
         if self.circuit != Circuit::Disabled {
             self.circuit = circuit;
@@ -261,7 +264,7 @@ impl State {
     }
 }
 
-/// What a verdict changes, and what has to be done because of it.
+/// The next state after a verdict, and the effects of the verdict.
 pub fn step(
     mut state: State,
     verdict: Verdict,
@@ -270,13 +273,13 @@ pub fn step(
 ) -> (State, Vec<Effect>) {
     let mut effects = Vec::new();
     match verdict {
-        // Who has no use for a message is there, too.
+        // A receiver that does not want a message answers too.
         Verdict::Success | Verdict::NotWanted => {
             state.has_recovered |= state.is_half_open();
             if verdict == Verdict::Success {
                 state.last_success = Some(now);
             }
-            // What the receiver did last decides, also when it failed at another message a moment ago.
+            // The latest verdict decides, even if another message failed a moment ago.
             if !state.is_told_to_wait() {
                 state.set(Circuit::Closed);
                 if state.failing_since.take().is_some() {
@@ -293,7 +296,7 @@ pub fn step(
         }
         Verdict::Refused => {
             if state.is_half_open() {
-                // It is there, and that is what was to be found out.
+                // The receiver answers, which is what the probe was to find out.
                 state.circuit = Circuit::Closed;
                 state.has_recovered = true;
                 effects.push(Effect::EndPause);
@@ -301,7 +304,7 @@ pub fn step(
             fail(&mut state, None, now, policy, &mut effects);
         }
         Verdict::Erring => {
-            // It has just taken another message, so this one may be to blame. One success excuses one failure.
+            // The receiver has just taken another message, so this one may be to blame. One success excuses one failure.
             let is_excused = state.last_success.take().is_some();
             if !is_excused {
                 state.set(Circuit::Open);
@@ -319,7 +322,7 @@ pub fn step(
         Verdict::Down => {
             state.set(Circuit::Open);
             let pause = Pause::for_a_wait(now, policy, false);
-            // What the receiver has said itself is not shortened by what comes of earlier requests.
+            // The verdict on an earlier request does not shorten the pause that the receiver set itself.
             let is_new = !state.is_told_to_wait();
             fail(
                 &mut state,
@@ -344,7 +347,7 @@ pub fn step(
     (state, effects)
 }
 
-/// A delivery failed: it is recorded, and after too long a time without a success the webhook is disabled.
+/// Records a failed delivery. The webhook is disabled if it has had no success for too long, or if its schedule has ended.
 fn fail(
     state: &mut State,
     pause: Option<Pause>,
@@ -370,11 +373,11 @@ fn fail(
     }
 }
 
-/// What is left to do when a batch has ended.
+/// What remains to do when a batch has ended.
 pub fn finish(state: &State) -> Vec<Effect> {
     let mut effects = Vec::new();
     if let Circuit::HalfOpen { probe: Some(until) } = state.circuit {
-        // There was no verdict, so somebody else may try.
+        // There was no verdict, so another batch may try.
         effects.push(Effect::ReturnProbe(until));
     }
     if let Some(at) = state.last_success
@@ -382,7 +385,7 @@ pub fn finish(state: &State) -> Vec<Effect> {
     {
         effects.push(Effect::RecordSuccessSince(at));
     }
-    // A receiver that wants to be left alone is called at its time, and what that shows brings the others.
+    // A receiver that asked to be left alone is called at its time. The verdict of that call then replays the others.
     if state.has_recovered && !state.is_told_to_wait() {
         effects.push(Effect::ReplayDue);
     }

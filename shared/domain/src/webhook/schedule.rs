@@ -1,4 +1,4 @@
-//! When what failed is tried again. Schedules are data: nothing else depends on which one a webhook has.
+//! When a failed delivery is tried again. Schedules are data: no other code depends on which one a webhook has.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ pub enum Schedule {
     /// Once an hour, until the delivery succeeds or its webhook is disabled.
     #[default]
     Hourly,
-    /// `CodeScoring`'s, which ends with the webhook's being disabled ("Webhooks" of its documentation).
+    /// `CodeScoring`'s schedule, at whose end the webhook is disabled ("Webhooks" in its documentation).
     Codescoring,
-    /// The example of Standard Webhooks (its specification, "Deliverability and reliability"). After its end a delivery is tried no
-    /// more, and the webhook goes on.
+    /// The example schedule of Standard Webhooks (its specification, "Deliverability and reliability"). At its end the
+    /// delivery is given up, and the webhook continues.
     Standard,
 }
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
-/// After each attempt that failed, the time to the next one, in seconds.
+/// The time from each failed attempt to the next one, in seconds.
 const CODESCORING: [u64; 7] = [
     MINUTE,
     5 * MINUTE,
@@ -35,7 +35,7 @@ const CODESCORING: [u64; 7] = [
     24 * HOUR,
     48 * HOUR,
 ];
-/// The same.
+/// The same for [`Schedule::Standard`].
 const STANDARD: [u64; 9] = [
     5,
     5 * MINUTE,
@@ -48,12 +48,12 @@ const STANDARD: [u64; 9] = [
     24 * HOUR,
 ];
 
-/// What happens when a delivery has failed as often as its schedule has it tried.
+/// What happens when every attempt of the schedule has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Its webhook is disabled.
     Disable,
-    /// It stays failed.
+    /// The delivery stays failed.
     GiveUp,
 }
 
@@ -70,7 +70,7 @@ impl Schedule {
         }
     }
 
-    /// The waits; none where each is like the one before, without end.
+    /// The waits; empty when every wait is the same and there is no end.
     const fn waits(self) -> &'static [u64] {
         match self {
             Self::Hourly => &[],
@@ -79,7 +79,7 @@ impl Schedule {
         }
     }
 
-    /// What its end is, if it has one.
+    /// What happens at its end, if it has one.
     const fn end(self) -> Option<End> {
         match self {
             Self::Hourly => None,
@@ -88,20 +88,20 @@ impl Schedule {
         }
     }
 
-    /// Whether a delivery is tried as soon as its time has come, rather than by the next round of the sweep.
+    /// Whether a delivery is tried as soon as it is due, rather than by the next round of the sweep.
     pub const fn is_to_the_minute(self) -> bool {
         !matches!(self, Self::Hourly)
     }
 }
 
-/// How often the sweep makes its round: once an hour (template.yaml, the rule of `RetryWebhooks`).
+/// How often the sweep runs: once an hour (template.yaml, the rule of `RetryWebhooks`).
 const ROUND: Duration = Duration::from_secs(HOUR);
 
-/// A webhook none of whose deliveries has succeeded for so long is disabled, unless the stack says otherwise.
+/// A webhook is disabled after this time without a successful delivery, unless the stack sets another time.
 const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * HOUR);
 
-/// For so long a probe belongs to whoever has claimed it, where rounds do not say how long: longer than the function that tries may
-/// run (template.yaml: 150 s).
+/// How long a claimed probe belongs to its holder, for a schedule that is not in rounds. That is longer than the function
+/// that tries may run (template.yaml: 150 s).
 const PROBE: Duration = Duration::from_secs(3 * MINUTE);
 
 /// What decides when a receiver is tried again, and for how long.
@@ -109,20 +109,20 @@ const PROBE: Duration = Duration::from_secs(3 * MINUTE);
 pub struct RetryPolicy {
     /// The webhook's schedule.
     pub schedule: Schedule,
-    /// What the stack says for all webhooks.
+    /// The stack's limits for all webhooks.
     pub limits: RetryLimits,
-    /// How often the delivery had failed before.
+    /// How many attempts of the delivery failed before.
     pub failures: u32,
 }
 
-/// What a stack says of retries, for all of its webhooks.
+/// A stack's settings of retries, for all its webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryLimits {
     /// The time from one round of the sweep to the next; an hour on AWS.
     pub round: Duration,
-    /// After so long without a success a webhook is disabled; five days by default.
+    /// The time without a success after which a webhook is disabled; five days by default.
     pub disable_after: Duration,
-    /// The waits of schedules are so many times as short as they say: 1, but where somebody tries them out.
+    /// The factor by which the waits of schedules are shortened; 1, except for trials.
     pub time_factor: u32,
 }
 
@@ -146,10 +146,11 @@ impl RetryLimits {
         }
     }
 
-    /// When a webhook is told of what is taken off the queue at `now`, if that is to gather: at the end of a window, and windows
-    /// follow each other, so that all that falls into one is told then. Those of webhooks begin at times of their own.
+    /// When a webhook is told of changes that are taken off the queue at `now`, if its format gathers changes. It is the end
+    /// of a window. Windows follow each other, and the webhook is told of all changes of a window at its end. The windows of
+    /// different webhooks begin at different times.
     ///
-    /// The queue waits for whole seconds. What is to gather for less gathers there, as all else does.
+    /// The queue waits for whole seconds. A shorter window is none: such changes gather on the queue as all others do.
     pub fn gathered_at(
         self,
         format: Format,
@@ -169,21 +170,22 @@ impl RetryLimits {
 }
 
 impl RetryPolicy {
-    /// The same for a delivery that had failed so often before.
+    /// The same policy for a delivery that failed this many times before.
     #[must_use]
     pub fn after(self, failures: u32) -> Self {
         Self { failures, ..self }
     }
 
-    /// From a failure to the time at which the delivery is due again.
+    /// The time from a failure until the delivery is due again.
     ///
-    /// For [`Schedule::Hourly`] that is five sixths of a round. After a whole round it would be every second round: a
-    /// delivery that failed a moment after one round would not be due yet at the next.
+    /// For [`Schedule::Hourly`] it is five sixths of a round. A wait of a whole round would mean every second round: a
+    /// delivery that fails a moment after one round would not be due yet at the next.
     pub fn wait(&self) -> Duration {
         let waits = self.schedule.waits();
         let at = usize::try_from(self.failures).unwrap_or(usize::MAX);
         match waits.get(at) {
-            // Also after the last one, where it is for others that wait: the next round tries one of them.
+            // The same holds after the last wait, where it concerns other waiting deliveries: the next round tries one of
+            // them.
             None => self.limits.round * 5 / 6,
             Some(seconds) => Duration::from_secs(*seconds) / self.limits.time_factor.max(1),
         }
@@ -196,8 +198,8 @@ impl RetryPolicy {
         self.schedule.end().filter(|_| at >= waits.len())
     }
 
-    /// How often the delivery has failed after this failure. A schedule without an end counts none, so that another one begins
-    /// with the first failure under it.
+    /// How many attempts have failed after this failure. A schedule without an end counts none, so that another schedule
+    /// begins with the first failure under it.
     pub fn counted(&self) -> u32 {
         match self.schedule.end() {
             None => 0,
@@ -205,8 +207,8 @@ impl RetryPolicy {
         }
     }
 
-    /// When a delivery is due that failed at `now`, and whose receiver wants to be left alone `until` then. In rounds that is what
-    /// counts; elsewhere it lengthens the wait and never shortens it.
+    /// When a delivery is due again that failed at `now`, if its receiver asks to be left alone `until` then. In the hourly
+    /// schedule that time alone counts. In the others it lengthens the wait and never shortens it.
     pub fn not_before(&self, now: OffsetDateTime, until: OffsetDateTime) -> OffsetDateTime {
         match self.schedule {
             Schedule::Hourly => until,
@@ -214,7 +216,7 @@ impl RetryPolicy {
         }
     }
 
-    /// For how long a probe belongs to whoever has claimed it.
+    /// How long a claimed probe belongs to its holder.
     pub fn probe(&self) -> Duration {
         match self.schedule {
             Schedule::Hourly => self.wait(),

@@ -1,4 +1,4 @@
-//! What a webhook's messages are signed with.
+//! The secrets that sign a webhook's messages.
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use time::{Duration, OffsetDateTime};
 
 use crate::date::timestamp;
 
-/// How long a secret that was replaced signs too, so that the other side has time to learn the new one.
+/// How long a replaced secret still signs, so that the other side has time to learn the new one.
 pub const ROTATION: Duration = Duration::hours(24);
-/// How many secrets sign at once, at the most: each is a signature in a header of every message. Whoever rotates again because an
-/// answer got lost has several at once.
+/// How many secrets may sign at once. Each adds a signature to a header of every message. Whoever rotates again after a lost
+/// answer has several at once.
 pub const MAX_SECRETS: usize = 5;
 
-/// By this a secret of Standard Webhooks is recognized.
+/// The prefix of a secret of Standard Webhooks.
 const PREFIX: &str = "whsec_";
-/// As many as the hash has. Standard Webhooks takes from 24 to 64.
+/// As many bytes as the hash has. Standard Webhooks allows 24 to 64.
 const RANDOM_BYTES: usize = 32;
 /// The shortest secret, in characters (`SonarQube`).
 pub const MIN_CHARACTERS: usize = 16;
@@ -32,53 +32,49 @@ const MAX_KEY_BYTES: usize = 64;
 
 /// The secret that we share with a receiver. `Debug` does not show it.
 ///
-/// Serialized it is the text itself, to be stored; reading that checks nothing, so a limit that is changed later does not
-/// make a stored webhook unreadable.
+/// It is serialized as the text itself, for the store. Deserialization checks nothing, so that a later change of a limit does
+/// not make a stored webhook unreadable.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WebhookSecret(String);
 
-/// Why a text is not taken as a secret. The messages are for who chose it.
+/// Why a text is refused as a secret. The messages are for whoever chose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum InvalidSecret {
-    /// See the message.
     #[error("has {0} characters and must have {MIN_CHARACTERS} to {MAX_CHARACTERS}")]
     Length(usize),
-    /// See the message.
     #[error("contains a control character, such as a line break")]
     ControlCharacter,
-    /// Some senders show `v1,whsec_…`. Taken as a text it would sign as no library verifies.
+    /// Some senders show `v1,whsec_…`. Used as a text, it would make signatures that no library verifies.
     #[error("has something before '{PREFIX}': leave out 'v1,', or what else stands there")]
     BeforePrefix,
-    /// See the message.
     #[error("begins with '{PREFIX}', and what follows is not base64 with its padding")]
     NotBase64,
-    /// See the message.
     #[error(
         "begins with '{PREFIX}', and what follows are {0} bytes in base64 and must be {MIN_KEY_BYTES} to {MAX_KEY_BYTES}"
     )]
     KeyLength(usize),
 }
 
-/// Why a text is not taken as a token. The messages are for who chose it.
+/// Why a text is refused as a token. The messages are for whoever chose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum InvalidToken {
-    /// See the message.
     #[error("has {0} characters and must have {1} to {MAX_CHARACTERS}")]
     Length(usize, usize),
-    /// See the message.
     #[error("must have visible ASCII characters only, with spaces only between them")]
     Characters,
 }
 
-/// What is shared with the other side: the secret that signs, and those before that sign too for a while.
+/// The secrets that are shared with the other side: the current one, and earlier ones that still sign for a while.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Secrets {
-    /// The secret. Without one nothing is signed.
+    /// The current secret. Without one, messages are not signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<WebhookSecret>,
-    /// The secrets before, the latest first.
+    /// The earlier secrets, the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous_secrets: Vec<PreviousSecret>,
 }
@@ -88,17 +84,17 @@ pub struct Secrets {
 pub struct PreviousSecret {
     /// The secret.
     pub secret: WebhookSecret,
-    /// Until when it signs, in the form of [`timestamp`].
+    /// Until when it still signs, in the form of [`timestamp`].
     pub until: String,
 }
 
-/// As many secrets sign as may.
+/// No further secret may sign now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{MAX_SECRETS} secrets sign already; the next one may be replaced at {0}")]
 pub struct TooManySecrets(pub String);
 
 impl Secrets {
-    /// One secret, and none before.
+    /// One secret without earlier ones.
     pub fn new(secret: Option<WebhookSecret>) -> Self {
         Self {
             secret,
@@ -106,11 +102,11 @@ impl Secrets {
         }
     }
 
-    /// Replaces the secret; the old one signs too for [`ROTATION`], and so do those before whose time is not over. The same
-    /// secret again changes nothing: a repeated request must not take the old one its time.
+    /// Replaces the secret. The old one still signs for [`ROTATION`], and so do earlier ones that have not expired. The same
+    /// secret again changes nothing, so that a repeated request does not change the end of the old one.
     ///
     /// # Errors
-    /// [`MAX_SECRETS`] sign already.
+    /// [`MAX_SECRETS`] secrets already sign.
     pub fn rotate(
         &mut self,
         secret: WebhookSecret,
@@ -127,7 +123,7 @@ impl Secrets {
         let others = self.previous_secrets.iter();
         let others = others.filter(|previous| previous.secret != secret);
         let mut previous: Vec<PreviousSecret> = others.cloned().collect();
-        // The new one, the one that it replaces, and these.
+        // The new secret, the one that it replaces, and these.
         if previous.len() + 2 > MAX_SECRETS {
             let free_at = previous.into_iter().map(|it| it.until).min();
             return Err(TooManySecrets(free_at.unwrap_or_default()));
@@ -144,14 +140,14 @@ impl Secrets {
         Ok(())
     }
 
-    /// Erases the secrets that sign no more.
+    /// Removes the secrets that no longer sign.
     pub fn forget_expired(&mut self, now: OffsetDateTime) {
         let now = timestamp(now);
         self.previous_secrets
             .retain(|previous| previous.until > now);
     }
 
-    /// The secrets that sign now, the current one first.
+    /// The secrets that sign at `now`, the current one first.
     pub fn signing(&self, now: OffsetDateTime) -> impl Iterator<Item = &WebhookSecret> {
         let now = timestamp(now);
         let previous = self
@@ -162,9 +158,9 @@ impl Secrets {
         self.secret.iter().chain(previous)
     }
 
-    /// Until when a secret that was replaced signs, if one does.
+    /// Until when a replaced secret still signs, if one does.
     pub fn previous_until(&self, now: OffsetDateTime) -> Option<&str> {
-        // The one that was replaced last has the latest end.
+        // The secret that was replaced last has the latest end.
         let latest = self.previous_secrets.first()?;
         (latest.until > timestamp(now)).then_some(latest.until.as_str())
     }
@@ -178,7 +174,7 @@ impl WebhookSecret {
         Ok(Self(format!("{PREFIX}{}", STANDARD.encode(bytes))))
     }
 
-    /// Takes the secret that an administrator chose.
+    /// Reads a secret that an administrator chose.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
         let characters = text.chars().count();
         if !(MIN_CHARACTERS..=MAX_CHARACTERS).contains(&characters) {
@@ -187,7 +183,7 @@ impl WebhookSecret {
         if text.contains(char::is_control) {
             return Err(InvalidSecret::ControlCharacter);
         }
-        // As some senders print it, or with a space that was copied along. Elsewhere it is a part of a text as any other.
+        // Some senders print it this way, or a space was copied along. Elsewhere in a text the prefix means nothing.
         let before = text.split_once(PREFIX).map(|(before, _)| before.trim_end());
         if before.is_some_and(|before| before.ends_with(',') || before.is_empty())
             && !text.starts_with(PREFIX)
@@ -205,20 +201,20 @@ impl WebhookSecret {
         Ok(Self(text.to_owned()))
     }
 
-    /// A new random token: a text that proves who sends it by being sent.
+    /// A new random token: a text whose sending proves who sends it.
     pub fn generate_token() -> anyhow::Result<Self> {
         let mut bytes = [0; RANDOM_BYTES];
         getrandom::fill(&mut bytes).context("get random bytes for a token")?;
         Ok(Self(hex::encode(bytes)))
     }
 
-    /// Takes a token that somebody chose, of `least` characters or more.
+    /// Reads a token that somebody chose, of `least` characters or more.
     pub fn parse_token(text: &str, least: usize) -> Result<Self, InvalidToken> {
         let characters = text.chars().count();
         if !(least..=MAX_CHARACTERS).contains(&characters) {
             return Err(InvalidToken::Length(characters, least));
         }
-        // What a header can have (RFC 9110, section 5.5), and every server takes as it is.
+        // A header can have these (RFC 9110, section 5.5), and every server takes them unchanged.
         let is_visible = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         if !is_visible || text.trim() != text {
             return Err(InvalidToken::Characters);
@@ -226,7 +222,7 @@ impl WebhookSecret {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whether it is the token that somebody has sent. How long that takes says nothing of the one that would be right.
+    /// Whether this is the token that somebody sent. The time that it takes reveals nothing of the right token.
     pub fn is(&self, given: &[u8]) -> bool {
         let mut ours = mac(b"token");
         ours.update(self.0.as_bytes());
@@ -235,12 +231,12 @@ impl WebhookSecret {
         theirs.verify(&ours.finalize().into_bytes()).is_ok()
     }
 
-    /// The secret, to be shown once to who asked for it.
+    /// The secret, to show once to whoever asked for it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// The key of Standard Webhooks as it is written behind the prefix, when there is one. It is as secret as the whole.
+    /// The key of Standard Webhooks as it is written after the prefix, if there is one. It is as secret as the whole.
     pub fn encoded_key(&self) -> Option<&str> {
         self.0.strip_prefix(PREFIX)
     }
@@ -255,22 +251,22 @@ impl WebhookSecret {
 
     /// The value of `X-Sonar-Webhook-HMAC-SHA256`: as SonarQube signs, over the body alone.
     ///
-    /// The key is the text also where it begins with `whsec_`: SonarQube's receivers know of no other.
+    /// The key is the whole text, even if it begins with `whsec_`, because SonarQube's receivers know no other key.
     pub fn sign_body(&self, body: &[u8]) -> String {
         let mut mac = mac(self.0.as_bytes());
         mac.update(body);
         hex::encode(mac.finalize().into_bytes())
     }
 
-    /// Whether a body is signed as `SonarQube` signs, in hexadecimal digits of either case. How long that takes says nothing of
-    /// the signature that would be right.
+    /// Whether a body has this signature of `SonarQube`'s kind, in hexadecimal digits of either case. The time that it takes
+    /// reveals nothing of the right signature.
     pub fn verifies_body(&self, body: &[u8], signature: &[u8]) -> bool {
         let mut mac = mac(self.0.as_bytes());
         mac.update(body);
         hex::decode(signature).is_ok_and(|given| mac.verify_slice(&given).is_ok())
     }
 
-    /// The key of Standard Webhooks: what is encoded behind the prefix, and the text itself where there is no such thing.
+    /// The key of Standard Webhooks: what is encoded after the prefix, or the text itself where nothing is encoded.
     fn key(&self) -> Vec<u8> {
         self.encoded_key()
             .and_then(|encoded| STANDARD.decode(encoded).ok())

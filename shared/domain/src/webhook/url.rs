@@ -1,4 +1,4 @@
-//! Where a webhook is sent to.
+//! The address that a webhook's messages go to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,48 +9,41 @@ use url::{Host, Url};
 
 /// The longest URL, in characters (`SonarQube`).
 pub const MAX_CHARACTERS: usize = 512;
-/// The longest name of a host, written with dots: the 255 octets of RFC 1035, section 2.3.4, without the length of the
-/// first label and the empty label at the end.
+/// The longest name of a host, written with dots. RFC 1035, section 2.3.4, allows 255 octets, and two of them are the length
+/// of the first label and the empty label at the end.
 const MAX_NAME_BYTES: usize = 253;
 /// The longest label of a name (RFC 1035, section 2.3.4).
 const MAX_LABEL_BYTES: usize = 63;
-/// Stands for what is not shown.
+/// Replaces what is not shown.
 pub const MASK: &str = "***";
 
 /// The URL of a webhook, perhaps with a user and a password, which are sent as Basic authentication.
 ///
-/// `Debug` shows [`WebhookUrl::masked`]. There is no `Display`, so nothing prints the password unless it asks for it.
+/// `Debug` shows [`WebhookUrl::masked`]. There is no `Display`, so nothing prints the password by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl(Url);
 
-/// Why a text is not the URL of a webhook. The messages are for who wrote the URL.
+/// Why a text is not the URL of a webhook. The messages are for whoever wrote the URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum InvalidUrl {
-    /// See the message.
     #[error("is longer than {MAX_CHARACTERS} characters")]
     TooLong,
-    /// See the message.
     #[error("contains a space or a control character; write it as %20, or remove it")]
     Space,
     /// Browsers and libraries disagree whether `\` is a `/`, and so which part is the host.
     #[error("contains a backslash; write '/', or '%5C' where a backslash is meant")]
     Backslash,
-    /// See the message.
     #[error("is not a URL: {0}")]
     Syntax(#[from] url::ParseError),
-    /// See the message.
     #[error("begins with neither https:// nor http://")]
     Scheme,
-    /// See the message.
     #[error("names no host that can be called")]
     Host,
-    /// See the message.
     #[error("names port 0, which nothing can listen on")]
     Port,
-    /// A fragment is never sent.
     #[error("contains a '#', and what follows one is never sent; remove it, or write it as %23")]
     Fragment,
-    /// See the message.
     #[error("has a password without a user; write user:password@ or neither")]
     PasswordWithoutUser,
     /// RFC 7617, section 2, allows neither a colon in the user nor control characters.
@@ -62,17 +55,17 @@ pub enum InvalidUrl {
 }
 
 impl WebhookUrl {
-    /// The host as it will be called: a number in any spelling is an address here, and never a name.
+    /// The host as it will be called. A number in any spelling is an address here, and never a name.
     pub fn host(&self) -> Host<&str> {
         self.0.host().expect("a URL without a host is not made")
     }
 
-    /// Whether all that is sent can be read on the way.
+    /// Whether others can read on the way what is sent.
     pub fn is_plain_http(&self) -> bool {
         self.0.scheme() == "http"
     }
 
-    /// The user and the password, which is empty where there is none.
+    /// The user and the password. A missing password is empty.
     pub fn basic_auth(&self) -> Option<(String, String)> {
         let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
         (!self.0.username().is_empty()).then(|| {
@@ -81,13 +74,13 @@ impl WebhookUrl {
         })
     }
 
-    /// The URL to send to: without user and password.
+    /// The URL of the request, without user and password.
     pub fn without_userinfo(&self) -> Url {
         self.with_userinfo("", None)
     }
 
-    /// The URL to show. The user stays and the password does not; a user without a password may well be a token, so it
-    /// does not stay either.
+    /// The URL to show. It keeps the user and masks the password. A user without a password may well be a token, so it is
+    /// masked too.
     pub fn masked(&self) -> String {
         match (self.0.username(), self.0.password()) {
             ("", _) => self.0.to_string(),
@@ -100,7 +93,8 @@ impl WebhookUrl {
         }
     }
 
-    /// The URL as `SonarQube` shows it: with a star for each character of user and password as a URL has them (`HttpUrlHelper` in its source).
+    /// The URL as `SonarQube` shows it: each character of user and password, as the URL has them, becomes a star (`HttpUrlHelper` in its
+    /// source).
     pub fn starred(&self) -> String {
         let stars = |text: &str| "*".repeat(text.len());
         let password = self.0.password().map(stars);
@@ -108,12 +102,12 @@ impl WebhookUrl {
             .to_string()
     }
 
-    /// Scheme, host and port: who gets what is sent.
+    /// Scheme, host and port, which decide who gets what is sent.
     pub fn origin(&self) -> url::Origin {
         self.0.origin()
     }
 
-    /// All of it, to be stored.
+    /// The whole URL, for the store.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -134,7 +128,7 @@ impl FromStr for WebhookUrl {
     type Err = InvalidUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
-        // Of the text itself, because parsing removes line breaks and turns backslashes around.
+        // This checks the text itself, because parsing removes line breaks and changes backslashes.
         if text.chars().count() > MAX_CHARACTERS {
             return Err(InvalidUrl::TooLong);
         }
@@ -145,12 +139,12 @@ impl FromStr for WebhookUrl {
             return Err(InvalidUrl::Backslash);
         }
         let url = Url::parse(text).map_err(|error| match error {
-            // Without a scheme, most often.
+            // Most often the scheme is missing.
             url::ParseError::RelativeUrlWithoutBase => InvalidUrl::Scheme,
             url::ParseError::EmptyHost => InvalidUrl::Host,
             error => InvalidUrl::Syntax(error),
         })?;
-        // The URL standard finds a host in `https:host` too, and RFC 3986 finds none.
+        // The URL standard also finds a host in `https:host`, but RFC 3986 does not.
         let has_authority = text[url.scheme().len()..].starts_with("://");
         if !matches!(url.scheme(), "http" | "https") || !has_authority {
             return Err(InvalidUrl::Scheme);
@@ -165,11 +159,11 @@ impl FromStr for WebhookUrl {
             return Err(InvalidUrl::Fragment);
         }
         check_userinfo(&url)?;
-        // What is stored is the parsed form, which escapes make longer, and which must be good when it is read again.
+        // The stored form is the parsed one. Escapes make it longer, and it must be valid when it is read again.
         if url.as_str().len() > MAX_CHARACTERS {
             return Err(InvalidUrl::TooLong);
         }
-        // Some hosts, as `a"b`, are in order for the URL standard and not for RFC 3986, so a request would never go out.
+        // The URL standard accepts some hosts that RFC 3986 does not, such as `a"b`, and a request to them is never sent.
         // Others can never resolve.
         let is_sendable = match url.host() {
             Some(Host::Domain(name)) => name.bytes().all(is_of_a_name) && has_lengths_of_dns(name),
@@ -183,13 +177,13 @@ impl FromStr for WebhookUrl {
     }
 }
 
-/// Whether a registered name may hold this byte (RFC 3986, section 3.2.2; a `%` never comes out of parsing a URL).
+/// Whether a registered name may have this byte (RFC 3986, section 3.2.2; a `%` never comes out of parsing a URL).
 fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
-/// Whether the domain name system could know such a name: with its dots it is not too long, and so is each of its labels,
-/// none of which is empty. The dot at the end of an absolute name is not followed by one.
+/// Whether the domain name system could have such a name. Neither the name with its dots nor a label may be too long, and no
+/// label may be empty. Only the dot at the end of an absolute name may have no label after it.
 fn has_lengths_of_dns(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let mut labels = name.split('.');
@@ -208,7 +202,7 @@ fn check_userinfo(url: &Url) -> Result<(), InvalidUrl> {
     Ok(())
 }
 
-/// The text without its percent encoding, when that is whole and gives a text without control characters.
+/// The decoded text; `None` when the percent encoding is malformed or the text has control characters.
 fn decoded(text: &str) -> Option<String> {
     let whole = text.split('%').skip(1).all(|escape| {
         let digits = escape.as_bytes().get(..2);
@@ -230,15 +224,15 @@ impl Serialize for WebhookUrl {
     }
 }
 
-/// What is stored is taken as it is: it was checked when it was made, by the rules of its time. By stricter ones of today a
-/// webhook could not be read, and neither called nor mended.
+/// Takes a stored URL as it is. It was checked by the rules of its time. Under stricter rules a stored webhook could not be
+/// read, and so neither called nor repaired.
 impl<'de> Deserialize<'de> for WebhookUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let url = Url::parse(&String::deserialize(deserializer)?);
         let url =
             url.map_err(|error| de::Error::custom(format!("the URL of a webhook: {error}")))?;
         if url.host().is_none() || !matches!(url.scheme(), "http" | "https") {
-            return Err(de::Error::custom("the URL of a webhook is none of http"));
+            return Err(de::Error::custom("the URL of a webhook is not an http URL"));
         }
         Ok(Self(url))
     }

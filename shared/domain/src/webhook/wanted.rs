@@ -14,16 +14,16 @@ pub const MAX_PROJECTS: usize = 10;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct Wanted {
-    /// The projects, by their keys or as `CodeScoring` calls them; at most [`MAX_PROJECTS`]; without any, all.
+    /// The projects, by their keys or by `CodeScoring`'s names; at most [`MAX_PROJECTS`]. An empty set stands for all.
     pub projects: BTreeSet<String>,
-    /// The events; without any, those that the format is told of unasked.
+    /// The events. An empty set stands for those that the format tells of by default.
     pub events: BTreeSet<Event>,
-    /// The form of its messages, which not every event can have.
+    /// The format of its messages. Not every event has every format.
     pub format: Format,
 }
 
-/// The same as it is stored. The first project is in a field of its own, where it was when there could be only one: a version
-/// that knows no others is told too little by it, and not of all projects.
+/// The stored form. The first project has a field of its own, from the time when there could be only one. A version of the
+/// product that reads only this field tells too little, rather than of all projects.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ impl From<Wanted> for Stored {
 }
 
 impl Wanted {
-    /// The project, if it is one.
+    /// The project, if there is exactly one.
     pub fn only_project(&self) -> Option<&str> {
         match self.projects.first() {
             Some(project) if self.projects.len() == 1 => Some(project),
@@ -69,13 +69,13 @@ impl Wanted {
         }
     }
 
-    /// Whether it includes a change.
+    /// Whether a change is included.
     pub fn includes(&self, change: &Change) -> bool {
-        // Most webhooks name projects, and of an event the name has to be made.
+        // Most webhooks name projects, and the name of an event has to be built first.
         if !self.projects.is_empty() && !change.is_of(&self.projects) {
             return false;
         }
-        // Of that analysis `SonarQube` tells itself, by its own call.
+        // `SonarQube` itself tells of that analysis, by its own call.
         if self.format == Format::Sonarqube && change.is_imported() {
             return false;
         }

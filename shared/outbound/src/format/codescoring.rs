@@ -1,8 +1,8 @@
-//! The format `codescoring`: the events of a few seconds in one message, as `CodeScoring` sends them itself (its documentation,
-//! "Webhooks").
+//! The format `codescoring`: the events of a few seconds in one message, as `CodeScoring` itself sends them (its
+//! documentation, "Webhooks").
 //!
-//! An event that came is passed on as it stood in its call. Of a change of a report an event is made, with a trigger of our own:
-//! `project_sca_analysis_finished` and its like promise what a report does not know.
+//! An event that came in a call is passed on unchanged. A change of a report becomes an event with a trigger of our own,
+//! since `project_sca_analysis_finished` and similar triggers promise what a report does not know.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::batch;
 
-/// Messages that tell of these changes: of reports, and then of `CodeScoring`'s events, each in their order; as few as the limits
-/// allow.
+/// Messages that tell of these changes: first of reports, and then of `CodeScoring`'s events, each in their order. There are
+/// as few as the limits allow.
 ///
 /// # Errors
 /// An event cannot be written as JSON.
@@ -35,7 +35,7 @@ pub fn messages(changes: &[Arc<Change>]) -> anyhow::Result<Vec<Message>> {
             Change::Codescoring(event) => {
                 events.push((change, RawValue::from_string(event.text.clone())?));
             }
-            // No webhook of this format is told of these.
+            // No webhook of this format is told of analyses.
             Change::Analysis(_) => {}
         }
     }
@@ -45,7 +45,7 @@ pub fn messages(changes: &[Arc<Change>]) -> anyhow::Result<Vec<Message>> {
     Ok(messages)
 }
 
-/// The trigger by which a message tells of a report.
+/// The trigger of a message about a report.
 pub const fn report_trigger(event: ReportEvent) -> &'static str {
     match event {
         ReportEvent::Published => "security_report_published",
@@ -59,7 +59,7 @@ pub fn test(now: OffsetDateTime) -> Value {
     json!({"events": [{"created_at": created_at(now), "trigger": "test", "payload": {}}]})
 }
 
-/// The body of a message about an event, with the fields that `CodeScoring` documents, for the documentation.
+/// A sample body of a message about an event, for the documentation. It has the fields that `CodeScoring` documents.
 pub fn sample(trigger: &Trigger) -> Value {
     let name = trigger.name();
     let is_project = !name.starts_with("container_image_") && !name.starts_with("ml_model_");

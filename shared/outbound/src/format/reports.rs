@@ -1,4 +1,4 @@
-//! The format `reports`: messages that tell of up to fifty changes of reports, or of as many analyses.
+//! The format `reports`: messages that tell of up to fifty changes of reports, or of up to fifty analyses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,11 @@ use serde_json::value::RawValue;
 
 use super::{batch, sonarqube};
 
-/// The key of the project that a test call tells of, unless the webhook is for one project only.
+/// The key of the project in a test call, unless the webhook is for one project only.
 pub(super) const TEST_PROJECT: &str = "test";
 
-/// Messages that tell of these changes: of reports, and then of analyses, each in their order; as few as the limits allow.
+/// Messages that tell of these changes: first of reports, and then of analyses, each in their order. There are as few as the
+/// limits allow.
 pub fn messages(org: OrganizationId, changes: &[Arc<Change>]) -> anyhow::Result<Vec<Message>> {
     let (mut reports, mut analyses) = (Vec::new(), Vec::new());
     for change in changes {
@@ -33,7 +34,7 @@ pub fn messages(org: OrganizationId, changes: &[Arc<Change>]) -> anyhow::Result<
                 let entry = AnalysisEntry::of(analysis)?;
                 analyses.push((change, serde_json::value::to_raw_value(&entry)?));
             }
-            // No webhook of this format is told of these.
+            // No webhook of this format is told of CodeScoring's events.
             Change::Codescoring(_) => {}
         }
     }
@@ -43,7 +44,7 @@ pub fn messages(org: OrganizationId, changes: &[Arc<Change>]) -> anyhow::Result<
     Ok(messages)
 }
 
-/// The body of a message about a report that does not exist, for a test call and for the documentation.
+/// A sample body of a message about a report that does not exist, for a test call and for the documentation.
 pub fn sample(org: OrganizationId, event: &'static str, project: Option<&str>) -> Sample {
     let summary = Summary {
         project_name: "Test product".to_owned(),
@@ -85,7 +86,7 @@ pub fn sample(org: OrganizationId, event: &'static str, project: Option<&str>) -
     }
 }
 
-/// The body of a message about an analysis that does not exist, for the documentation.
+/// A sample body of a message about an analysis that does not exist, for the documentation.
 pub fn analysis_sample(org: OrganizationId, event: AnalysisEvent) -> serde_json::Value {
     let (payload, _) = sonarqube::sample(event, None);
     let source = SourceId::new(uuid::Uuid::from_u128(3));
@@ -95,16 +96,16 @@ pub fn analysis_sample(org: OrganizationId, event: AnalysisEvent) -> serde_json:
     })
 }
 
-/// See [`sample`].
+/// A message about a report that does not exist ([`sample`]).
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// The body.
     pub body: serde_json::Value,
-    /// The key of the project that it tells of.
+    /// The key of its project.
     pub project: String,
 }
 
-/// The body of a message: entries of one kind.
+/// The body of a message, with entries of one kind.
 struct Body<'a> {
     org: OrganizationId,
     of: &'static str,
@@ -120,13 +121,13 @@ impl Serialize for Body<'_> {
     }
 }
 
-/// What a message says of a report: what a list says, in the same order and form, and then some more.
+/// What a message says of a report: the fields of a list, in the same order and form, and then further ones.
 #[derive(Clone, Debug, Serialize)]
 struct Entry<'a> {
     #[serde(flatten)]
     summary: &'a Summary,
     event: &'static str,
-    /// The revision that the summary is of; when the report was deleted, the one after it.
+    /// The revision of the summary; for a deleted report the next one.
     revision: u64,
     #[serde(rename = "deletedAt", skip_serializing_if = "Option::is_none")]
     deleted_at: Option<&'a str>,
@@ -146,7 +147,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// What a message says of an analysis: what the call said, character for character.
+/// What a message says of an analysis: what the call says, character for character.
 #[derive(Serialize)]
 struct AnalysisEntry<'a> {
     event: &'static str,

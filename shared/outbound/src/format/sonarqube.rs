@@ -1,7 +1,8 @@
-//! The format `sonarqube`: one call for each analysis, as `SonarQube` makes it itself (`WebhookPayloadFactoryImpl` in its source).
+//! The format `sonarqube`: one call for each analysis, as `SonarQube` itself makes it (`WebhookPayloadFactoryImpl` in its
+//! source).
 //!
-//! A call that came is passed on byte for byte. Of a report that somebody has published a call is made, unless the webhook is told
-//! of that analysis already.
+//! A call that came is passed on byte for byte. A published report becomes a call, unless the webhook has already been told
+//! of its analysis.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::reports::TEST_PROJECT;
 
-/// Only properties whose names begin so are in a call (`CorePropertyDefinitions` in `SonarQube`'s source).
+/// The prefix of the properties that a call has (`CorePropertyDefinitions` in `SonarQube`'s source).
 const PROPERTIES: &str = "sonar.analysis.";
 
 /// A message for each of these changes.
@@ -34,7 +35,8 @@ fn message(change: &Arc<Change>) -> anyhow::Result<Option<Message>> {
     let (body, told) = match &**change {
         Change::Analysis(analysis) => {
             let told = match analysis.event {
-                // What was made of a report may have been told before, and is no reason to keep this back.
+                // A call that was made of a report may have been told before. That is no reason to hold SonarQube's own call
+                // back.
                 AnalysisEvent::Completed => Some(Told {
                     keys: analysis.analysis.identity().keys(),
                     unless: None,
@@ -43,7 +45,7 @@ fn message(change: &Arc<Change>) -> anyhow::Result<Option<Message>> {
             };
             (analysis.payload.clone(), told)
         }
-        // No webhook of this format is told of these.
+        // No webhook of this format is told of CodeScoring's events.
         Change::Codescoring(_) => return Ok(None),
         Change::Report(report) => {
             let keys = identity(report).keys();
@@ -64,7 +66,7 @@ fn message(change: &Arc<Change>) -> anyhow::Result<Option<Message>> {
     }))
 }
 
-/// The background task that a change is of.
+/// The background task of a change.
 fn task(change: &Change) -> Option<&str> {
     let task = match change {
         Change::Analysis(analysis) => analysis.analysis.task_id.as_deref(),
@@ -75,7 +77,8 @@ fn task(change: &Change) -> Option<&str> {
     task.filter(|task| task.chars().count() <= MAX_TEXT)
 }
 
-/// A call about an analysis that does not exist, and the key of its project: for a test call and for the documentation.
+/// A sample call about an analysis that does not exist, and the key of its project, for a test call and for the
+/// documentation.
 pub fn sample(event: AnalysisEvent, project: Option<&str>) -> (Value, String) {
     let project = project.unwrap_or(TEST_PROJECT);
     let url = format!("https://sonarqube.example.com/dashboard?id={project}");
@@ -143,7 +146,8 @@ struct QualityGate<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The call that `SonarQube` may have made of the analysis of a report. What nobody has passed on is as it is most of the time.
+    /// The call that `SonarQube` may have made of a report's analysis. A field that the publisher has not passed on has its
+    /// most usual value.
     fn of(change: &'a ReportChange) -> Self {
         static NOTHING: Origin = Origin {
             server_url: None,
@@ -211,7 +215,7 @@ fn analysed_at(change: &ReportChange) -> &GivenDate {
     given.unwrap_or(&change.summary.date)
 }
 
-/// Which analysis a report is of.
+/// The analysis of a report.
 fn identity(change: &ReportChange) -> Identity<'_> {
     let origin = change.origin.as_ref();
     Identity {

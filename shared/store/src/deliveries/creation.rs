@@ -1,8 +1,10 @@
-//! How a delivery comes to be: once for each change and webhook.
+//! The creation of deliveries: one for each change and webhook. Deduplication records see to that.
 //!
-//! A webhook is told of a change where the id of [`DeliveryId::telling`] leads: to the delivery itself, or to a signpost to the
-//! one that tells of a newer change too. Both are written on the condition that nothing is there yet. So the usual delivery, of
-//! one change, is one write, and needs no record beside it to be found again.
+//! The deduplication record of a change and a webhook is the item with the id of [`DeliveryId::telling`]. It is the delivery
+//! itself, or a *signpost* to a delivery that also tells of a newer change. Either is written on the condition that no such
+//! item exists. So the usual delivery, of one change, is its own record and needs a single write.
+//!
+//! The deduplication record of an analysis is a note `~told/…`, see [`Told`](domain::delivery::message::Told).
 
 use std::collections::HashMap;
 
@@ -20,23 +22,23 @@ use crate::dynamodb::{self, Changed, Item, batch_get, get_item, transact};
 use crate::error::{Context as _, Error, Result};
 use crate::packed::{MAX_MESSAGE, Packed};
 
-/// What became of storing a new message.
+/// The result of storing a new message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     /// It is stored.
     Stored,
-    /// Nothing is stored: some of the changes are told of by these deliveries already.
+    /// Nothing is stored: these deliveries already tell of some of the changes.
     Told(HashMap<ChangeKey, DeliveryId>),
-    /// Nothing is stored: another delivery tells of the analysis that it is about.
+    /// Nothing is stored: by a deduplication record, another delivery tells of the same analysis.
     Noted,
 }
 
 impl DeliveryStore {
-    /// Stores a delivery together with its message, unless the webhook is told of one of its changes already: of any number of
-    /// attempts to tell of a change, one succeeds.
+    /// Stores a delivery together with its message and its deduplication records, unless the webhook is already told of one
+    /// of the changes. Of several attempts to tell of a change, one succeeds.
     ///
     /// # Errors
-    /// When DynamoDB fails. Then it may be stored all the same.
+    /// DynamoDB failed. The delivery may be stored all the same.
     pub async fn create(&self, delivery: &Delivery, message: &Message) -> Result<Created> {
         let context = || {
             format!(
@@ -52,7 +54,7 @@ impl DeliveryStore {
         } else {
             let key = message_key(delivery.id);
             let item = beside(delivery.webhook, key, MESSAGE, &packed, delivery.expires_at);
-            // It stands or falls with the delivery: what lies there belongs to none.
+            // It is stored only together with the delivery, and an older item in its place belongs to no delivery.
             let put = Put::builder().table_name(&self.table);
             let put = put.set_item(Some(item)).build()?;
             puts.push(TransactWriteItem::builder().put(put).build());
@@ -93,8 +95,8 @@ impl DeliveryStore {
             .with_context(context)
     }
 
-    /// By which deliveries the webhook of one that could not be stored is told of its changes, or of the analysis that they are
-    /// noted under.
+    /// The deliveries that already tell the webhook of the changes, or of the analysis, of a delivery that could not be
+    /// stored.
     async fn told(
         &self,
         delivery: &Delivery,
@@ -110,7 +112,7 @@ impl DeliveryStore {
             let text = |name: &str| item.get(name)?.as_s().ok();
             let id = text("id").and_then(|id| id.parse::<DeliveryId>().ok());
             let id = id.context("an item has no id")?;
-            // The SDK may have asked twice, and the answer to the first time was lost.
+            // The SDK may have sent the request twice, and the answer to the first one was lost.
             if id == delivery.id && lease.is_some() && text("lease") == lease.as_ref() {
                 return Ok(Created::Stored);
             }
@@ -129,15 +131,15 @@ impl DeliveryStore {
         let told = told.filter_map(|(change, id)| Some((change, *there.get(&id)?)));
         let told: HashMap<ChangeKey, DeliveryId> = told.collect();
         if told.is_empty() {
-            // Otherwise the same would be tried again and again.
+            // Otherwise the caller would try the same again and again.
             return Err(Error::new(
-                "it cannot be stored, and none of its changes is told of",
+                "it cannot be stored, although none of its changes is told yet",
             ));
         }
         Ok(Created::Told(told))
     }
 
-    /// Puts an item where none is.
+    /// Puts an item if none has its key.
     async fn put_new(&self, item: Item) -> Result<Changed> {
         let put = self.client.put_item().table_name(&self.table);
         let put = put

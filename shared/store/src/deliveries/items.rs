@@ -12,20 +12,20 @@ use crate::dynamodb::{Item, string};
 use crate::error::{Context as _, Error, Result};
 use crate::packed::Packed;
 
-/// Over how many keys the index `due` spreads its writes. DynamoDB gives one key 1,000 writes a second. A first try that succeeds
-/// is two of them, and a retry that fails is four.
+/// Over how many keys the index `due` spreads its writes. DynamoDB allows 1,000 writes a second to one key. A first attempt
+/// that succeeds takes two of them, and a retry that fails takes four.
 pub const DUE_SHARDS: u8 = 4;
 
-/// The message of a delivery, in its own item or in one of its own.
+/// The message of a delivery, in the delivery's item or in an item of its own.
 pub(super) const MESSAGE: &str = "message";
-/// The latest attempts, as far as they are small together, in the delivery's own item.
+/// The latest attempts, if they are small together, in the delivery's item.
 pub(super) const LATEST: &str = "latest";
 /// An attempt in an item of its own.
 pub(super) const ATTEMPT: &str = "attempt";
-/// What makes an item a signpost: the delivery by which a webhook is told of the change with this item's id.
+/// The attribute that makes an item a signpost: the delivery that tells the webhook of the change with this item's id.
 const TOLD_BY: &str = "toldBy";
 
-/// A delivery with what lies in its item.
+/// A delivery and the packed texts in its item.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stored {
     pub(super) delivery: Delivery,
@@ -44,16 +44,16 @@ impl Stored {
     }
 }
 
-/// Where a signpost leads.
+/// The delivery that a signpost leads to.
 pub(super) fn told_by(item: &Item) -> Option<Result<DeliveryId>> {
     let text = item.get(TOLD_BY)?;
     let id = text.as_s().ok().and_then(|text| text.parse().ok());
-    // Whoever is led by it must not take the change for told.
+    // A broken signpost must not make the change count as told.
     Some(id.context("a signpost leads nowhere"))
 }
 
-/// The item of a new delivery, without its message. It is in the index of what is due. In that by state it is only if nobody
-/// tries it at once: most are delivered then, and would leave it a moment later.
+/// The item of a new delivery, without its message. It is in the index of due deliveries. It is in the index by state only if
+/// nobody tries it at once: most deliveries succeed at once, and would leave the index a moment later.
 pub(super) fn delivery_item(delivery: &Delivery) -> Result<Item> {
     let mut item: Item = to_item(delivery).context("make the item of a delivery")?;
     if delivery.due_at.is_some() {
@@ -66,7 +66,7 @@ pub(super) fn delivery_item(delivery: &Delivery) -> Result<Item> {
     Ok(item)
 }
 
-/// Where a webhook would be told of a change by itself, and is told by another delivery.
+/// A signpost, the deduplication record of a change that the webhook is told of by another change's delivery.
 pub(super) fn signpost(delivery: &Delivery, change: DeliveryId) -> Item {
     let mut item = table_key(DeliveryKey {
         webhook: delivery.webhook,
@@ -77,7 +77,8 @@ pub(super) fn signpost(delivery: &Delivery, change: DeliveryId) -> Item {
     item
 }
 
-/// A note that a webhook is told of an analysis, and by which delivery.
+/// A deduplication record: the note that this delivery tells the webhook of an analysis
+/// ([`Told`](domain::delivery::message::Told)).
 pub(super) fn note_told(delivery: &Delivery, analysis: &str) -> Item {
     let mut item = told_item_key(delivery.webhook, analysis);
     item.insert(TOLD_BY.to_owned(), string(delivery.id));
@@ -85,12 +86,12 @@ pub(super) fn note_told(delivery: &Delivery, analysis: &str) -> Item {
     item
 }
 
-/// Where such a note lies.
+/// The key of such a note.
 pub(super) fn told_item_key(webhook: WebhookId, analysis: &str) -> Item {
     beside_key(webhook, format!("~told/{analysis}"))
 }
 
-/// An item beside a delivery that has a packed text.
+/// An item beside a delivery with a packed text.
 pub(super) fn beside(
     webhook: WebhookId,
     id: String,
@@ -104,12 +105,12 @@ pub(super) fn beside(
     item
 }
 
-/// One attempt, or several.
+/// Packs one attempt, or several.
 pub(super) fn pack<T: Serialize>(attempts: &T) -> Result<Packed> {
     Packed::of(&serde_json::to_string(attempts).map_err(Error::new)?)
 }
 
-/// Reads what [`pack`] gave.
+/// Reads what [`pack`] gives.
 pub(super) fn unpack<T: DeserializeOwned>(packed: &Packed) -> Result<T> {
     serde_json::from_str(&packed.text()?).map_err(|_| Error::unreadable("it is no attempt"))
 }
@@ -118,7 +119,7 @@ fn seconds(unix: i64) -> AttributeValue {
     AttributeValue::N(unix.to_string())
 }
 
-/// By webhook, so that a webhook's deliveries are found together.
+/// The shard depends on the webhook, so that a webhook's deliveries are found together.
 pub(super) fn shard_of(webhook: WebhookId) -> u8 {
     // The first byte of a version 4 UUID is random.
     webhook.uuid().as_bytes()[0] % DUE_SHARDS
@@ -128,7 +129,7 @@ pub(super) fn state_order(state: DeliveryState, id: DeliveryId) -> String {
     format!("{}/{id}", state.as_str())
 }
 
-// `~` lies behind every character of an id.
+// `~` follows every character of an id.
 
 pub(super) fn message_key(id: DeliveryId) -> String {
     format!("~message/{id}")

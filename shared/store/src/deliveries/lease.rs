@@ -1,7 +1,7 @@
-//! Who may try a delivery, and what came of it.
+//! Leases on deliveries, and the results of attempts.
 //!
-//! A lease is the right to try a delivery for a while. It is claimed by a conditional write, so of any number that claim it
-//! at once one gets it, and whoever ends without a word loses it when its time is over.
+//! A lease is the exclusive right to try a delivery for a limited time. It is claimed by a conditional write, so of several
+//! functions that claim it at once only one gets it. A function that dies keeps its lease no longer than [`LEASE_VALIDITY`].
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -22,11 +22,11 @@ use crate::dynamodb::{Changed, Item, changed, single, string, transact};
 use crate::error::{Context as _, Result, describe};
 use crate::packed::{MAX_ATTEMPTS, Packed};
 
-/// How long a lease holds: nobody else tries the delivery in this time. It is longer than the function that tries may
-/// run (template.yaml: 150 s), so that a lease that has ended means an attempt that has ended.
+/// How long a lease lasts. Nobody else tries the delivery in this time. It is longer than the function that tries may run
+/// (template.yaml: 150 s), so when a lease has ended, so has its attempt.
 pub const LEASE_VALIDITY: Duration = Duration::minutes(3);
 
-/// A delivery that is the caller's to try.
+/// A delivery of which the caller holds the lease.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leased {
     /// The delivery as it was when the lease began.
@@ -57,33 +57,33 @@ impl Leased {
     }
 }
 
-/// What became of claiming a delivery.
+/// The result of claiming the lease of a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claimed {
-    /// It is the caller's to try, until [`LEASE_VALIDITY`] is over.
+    /// The caller holds the lease, for [`LEASE_VALIDITY`].
     Started(Box<Leased>),
     /// It is delivered.
     AlreadyDelivered,
-    /// Somebody else is trying it.
+    /// Somebody else holds the lease.
     InProgress,
-    /// It is not due yet, or not any more: it has been tried in the meantime.
+    /// It is not due yet, or is no longer due because it was tried in the meantime.
     NotDue,
-    /// There is none: it was deleted, or its time is over.
+    /// It does not exist: it was deleted, or has expired.
     Gone,
 }
 
-/// What an attempt came to.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The message is delivered.
     Delivered,
-    /// It is not, and is due again.
+    /// It is not delivered, and is due again.
     Failed(Next),
-    /// It is not, and nobody tries it again unasked: it stays in this state.
+    /// It is not delivered, and is tried again only on request. It stays in this state.
     GivenUp(DeliveryState),
 }
 
-/// When a delivery is tried again, and what it counts until then; see [`Delivery`].
+/// When a delivery is tried again, and its counters until then; see [`Delivery`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of Delivery")]
 pub struct Next {
@@ -93,7 +93,7 @@ pub struct Next {
 }
 
 impl Next {
-    /// At this time, with nothing counted.
+    /// An attempt at this time, with all counters at zero.
     pub fn at(due_at: OffsetDateTime) -> Self {
         Self {
             due_at,
@@ -103,7 +103,7 @@ impl Next {
     }
 }
 
-/// Where an attempt is to be.
+/// Where an attempt is stored.
 enum Room {
     /// In the delivery's item, as the last of these.
     Within(Packed),
@@ -111,21 +111,21 @@ enum Room {
     Beside(Item),
 }
 
-/// What became of making a delivery due.
+/// The result of making a delivery due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MadeDue {
-    /// It is due. This is it as it was read, with what makes it due: an attempt that ended in between is not in it.
+    /// It is due. The delivery is as it was read, with its new due time. An attempt that ended in between is not in it.
     Due(Box<Delivery>),
     /// Somebody is trying it.
     InProgress,
-    /// It was delivered meanwhile, and is not to be delivered once more.
+    /// It was delivered in the meantime, and is not to be delivered again.
     Delivered,
-    /// There is none.
+    /// It does not exist.
     Gone,
 }
 
 impl DeliveryStore {
-    /// Claims a delivery that is due.
+    /// Claims the lease of a due delivery.
     pub async fn claim(&self, key: DeliveryKey, now: OffsetDateTime) -> Result<Claimed> {
         let lease = Lease::new();
         let claim = self
@@ -133,7 +133,7 @@ impl DeliveryStore {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
-            // Who was the first to try it has left it out of that index.
+            // A first attempt leaves the delivery out of that index.
             .update_expression(
                 "SET lease = :lease, dueAt = :until, stateOrder = if_not_exists(stateOrder, :pending)",
             )
@@ -160,7 +160,7 @@ impl DeliveryStore {
                 };
                 let delivery = &stored.delivery;
                 Ok(if delivery.lease == Some(lease) {
-                    // The SDK may have asked twice, and the answer to the first time was lost.
+                    // The SDK may have sent the request twice, and the answer to the first one was lost.
                     Claimed::Started(Box::new(Leased::of(stored, lease)))
                 } else if delivery.state == DeliveryState::Delivered {
                     Claimed::AlreadyDelivered
@@ -178,7 +178,7 @@ impl DeliveryStore {
         }
     }
 
-    /// Gives a lease back without an attempt: the delivery is due at `due_at`.
+    /// Gives a lease back without an attempt. The delivery is due at `due_at`.
     pub async fn release(&self, leased: &Leased, due_at: OffsetDateTime) -> Result<()> {
         let key = leased.delivery.key();
         let update = self
@@ -199,7 +199,7 @@ impl DeliveryStore {
         Ok(())
     }
 
-    /// The message of a delivery that is the caller's to try.
+    /// The message of a delivery of which the caller holds the lease.
     pub async fn message(&self, leased: &Leased) -> Result<String> {
         let message = match &leased.message {
             Some(message) => Some(message.text()?),
@@ -208,18 +208,20 @@ impl DeliveryStore {
         message.with_context(|| format!("delivery {} has no message", leased.delivery.id))
     }
 
-    /// Records an attempt and what it came to. The attempt gets the next free number in place of the one that it has, and is
-    /// given back with it; `None` when it is not recorded.
+    /// Records an attempt and its outcome. The attempt gets the next free number instead of the one that it has. The recorded
+    /// attempt is returned; `None` when it is not recorded.
     ///
-    /// A failure counts only for whoever still has the lease: if it has ended, somebody else is trying. A success always
-    /// counts, since the receiver has the message; if somebody else has recorded an attempt meanwhile, it is the next one.
+    /// A failure counts only while the caller still holds the lease. After that, somebody else is trying. A success always
+    /// counts, since the receiver has the message. If somebody else has recorded an attempt in the meantime, the success is
+    /// the next one.
     pub async fn record(
         &self,
         leased: &Leased,
         attempt: Attempt,
         outcome: Outcome,
     ) -> Result<Option<Attempt>> {
-        /// Each time somebody else has recorded an attempt. Two may be at work at once, when a lease has ended.
+        /// The write is tried again each time somebody else has recorded an attempt. Two functions may be at work at once,
+        /// when a lease has ended.
         const MAX_TRIES: usize = 5;
         let key = leased.delivery.key();
         let context = || format!("record an attempt at delivery {}", key.id);
@@ -243,7 +245,7 @@ impl DeliveryStore {
                 && now.delivery.last_attempt == Some(attempt.summary())
                 && (now.delivery.state == DeliveryState::Delivered) == is_delivered
             {
-                // The SDK has asked twice, and the answer to the first time was lost.
+                // The SDK sent the request twice, and the answer to the first one was lost.
                 return Ok(Some(attempt));
             }
             if now.delivery.attempts == recorded || !is_delivered {
@@ -258,8 +260,8 @@ impl DeliveryStore {
         Ok(None)
     }
 
-    /// Where an attempt is to be. Earlier ones for which the delivery's item has no room beside it are put into items of their
-    /// own at once: they are counted already, and whoever reads attempts leaves out what stands twice.
+    /// Decides where an attempt is stored. Earlier attempts that no longer fit into the delivery's item are moved to items of
+    /// their own at once. They are counted already, and readers of attempts skip duplicates.
     async fn make_room(
         &self,
         leased: &Leased,
@@ -358,7 +360,7 @@ impl DeliveryStore {
         let Room::Beside(attempt) = room else {
             return changed(self.update(update)).await;
         };
-        // Together, so that an attempt that is not recorded does not take the place of one that is.
+        // In one transaction, so that an attempt that is not recorded does not replace one that is.
         let put = Put::builder().table_name(&self.table);
         let put = put.set_item(Some(attempt)).build()?;
         let items = vec![
@@ -368,7 +370,7 @@ impl DeliveryStore {
         transact(&self.client, items).await
     }
 
-    /// The same update by itself.
+    /// The same update outside a transaction.
     fn update(&self, update: Update) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
@@ -380,7 +382,7 @@ impl DeliveryStore {
             .set_expression_attribute_values(update.expression_attribute_values)
     }
 
-    /// Makes a delivery due at `now` that has failed and that nobody is trying.
+    /// Makes a failed delivery due at `now`, if nobody holds its lease.
     pub async fn hasten(&self, key: DeliveryKey, now: OffsetDateTime) -> Result<Changed> {
         let update = self
             .client
@@ -398,8 +400,7 @@ impl DeliveryStore {
             .with_context(|| format!("hasten delivery {}", key.id))
     }
 
-    /// Makes a delivery due at `now`, whatever its state. One that was delivered becomes pending if it is to be delivered
-    /// `again`.
+    /// Makes a delivery due at `now`, whatever its state. A delivered one becomes pending if it is to be delivered `again`.
     pub async fn make_due(
         &self,
         key: DeliveryKey,
@@ -425,7 +426,7 @@ impl DeliveryStore {
             .update_expression(
                 "SET #state = :state, stateOrder = :order, dueAt = :now, dueShard = :shard REMOVE lease, failures, unwanted",
             )
-            // The second part holds when this very update was made: the SDK may ask twice, when an answer gets lost.
+            // The second part holds if this very update was made: the SDK may send a request twice when an answer is lost.
             .condition_expression(
                 "(#state = :seen AND (attribute_not_exists(lease) OR dueAt <= :now)) \
                  OR (#state = :state AND dueAt = :now AND attribute_not_exists(lease))",
@@ -435,7 +436,7 @@ impl DeliveryStore {
             .expression_attribute_values(":seen", to_attribute_value(delivery.state)?)
             .expression_attribute_values(":order", string(state_order(state, key.id)))
             .expression_attribute_values(":now", string(timestamp(now)))
-            // It asks for no attributes back: who may update only some of them must not ask for all.
+            // No attributes are asked for in return: a policy that allows updates of some attributes forbids to ask for all.
             .expression_attribute_values(":shard", string(shard_of(key.webhook)));
         let made_due = changed(update)
             .await
@@ -455,7 +456,7 @@ impl DeliveryStore {
     }
 }
 
-/// Where a delivery lies in the index by state that nobody has tried.
+/// The place in the index by state of a delivery that was never tried.
 fn pending(key: DeliveryKey) -> AttributeValue {
     string(state_order(DeliveryState::Pending, key.id))
 }

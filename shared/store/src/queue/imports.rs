@@ -1,4 +1,4 @@
-//! The queue of sources that somebody is to look after: reports are to be made of what their servers have found.
+//! The queue of sources to visit: reports are to be imported from their servers.
 
 use std::time::Duration;
 
@@ -12,31 +12,31 @@ use super::work::{Unreadable, tagged, to_json};
 use super::{Message, Queue};
 use crate::error::Result;
 
-/// The kind of every message, as it stands there.
+/// The kind of every message, as the message has it.
 const KIND: &str = "import";
 
-/// A message on the queue: a source is to be looked after.
+/// A message on the queue: a source is to be visited.
 ///
-/// It does not say what there is to do, which is in the tables: so any number of them are as good as one.
+/// It does not say what there is to do, which the tables say. So several messages are as good as one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookAfter {
-    /// Whose it is.
+    /// The organization of the source.
     pub org: OrganizationId,
     /// The source.
     pub source: SourceId,
-    /// The call that the message is sent for. It may be too new for an index.
+    /// The call that the message was sent for. An index may not have it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<CallId>,
-    /// Whether the server is to be asked what it has not told of.
+    /// Whether to ask the server for analyses that it has not reported.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sweeps: bool,
-    /// Whether the server is known to answer, in spite of what is remembered of it.
+    /// Whether the server is known to answer, whatever its stored health.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumes: bool,
 }
 
 impl LookAfter {
-    /// A source is to be looked after, for whatever is due.
+    /// A visit for whatever is due.
     pub fn source(org: OrganizationId, source: SourceId) -> Self {
         Self {
             org,
@@ -47,7 +47,7 @@ impl LookAfter {
         }
     }
 
-    /// A call has come.
+    /// A visit for a new call.
     pub fn call(org: OrganizationId, key: CallKey) -> Self {
         Self {
             call: Some(key.id),
@@ -55,7 +55,7 @@ impl LookAfter {
         }
     }
 
-    /// The source's server is to be asked what it has not told of.
+    /// A visit that asks the source's server for analyses that it has not reported.
     pub fn sweep(org: OrganizationId, source: SourceId) -> Self {
         Self {
             sweeps: true,
@@ -66,7 +66,7 @@ impl LookAfter {
     /// Reads a message.
     ///
     /// # Errors
-    /// Says what is wrong with it: it goes to the dead-letter queue in the end, where somebody reads it.
+    /// Says what is wrong with the message. It ends in the dead-letter queue, where somebody reads it.
     pub fn from_json(json: &str) -> Result<Self, Unreadable> {
         tagged(json, &[KIND])
     }
@@ -86,7 +86,7 @@ impl LookAfter {
     }
 }
 
-/// The queue.
+/// The queue of sources to visit.
 #[derive(Clone, Debug)]
 pub struct ImportsQueue(Queue);
 
@@ -98,21 +98,21 @@ impl ImportsQueue {
 
     /// Puts messages on the queue.
     ///
-    /// The organization is the message group: of a fair queue (SQS, standard queues) that keeps one's many sources and slow servers from
-    /// delaying the others'.
+    /// The organization is the message group. In a fair queue (SQS, standard queues) that keeps one organization's many
+    /// sources and slow servers from delaying those of others.
     ///
     /// # Errors
-    /// The queue did not take each of them. It may have taken some.
+    /// The queue did not take all of them. It may have taken some.
     pub async fn send(&self, messages: &[LookAfter]) -> Result<()> {
         self.0
             .send(messages.iter().map(|it| message(it, None)))
             .await
     }
 
-    /// Puts a message on the queue, which gives it to nobody before the delay is over, or [`super::MAX_DELAY`] is.
+    /// Puts a message on the queue, which holds it back for the delay, or for [`super::MAX_DELAY`] if that is shorter.
     ///
     /// # Errors
-    /// The queue may have taken it.
+    /// The queue may have taken the message.
     pub async fn send_later(&self, look: &LookAfter, delay: Duration) -> Result<()> {
         self.0.send([message(look, Some(delay))].into_iter()).await
     }

@@ -1,7 +1,7 @@
-//! The messages on the queue.
+//! The messages on the queue of deliveries to make.
 //!
-//! Each says by `kind` what it asks for, and by `v` in which version of the messages, so that a function never takes one for
-//! another: during a deployment the old function may get messages of the new one.
+//! The field `kind` says what a message asks for, and `v` gives the version of the messages. So a function never takes one
+//! message for another: during a deployment the old function may get messages of the new one.
 
 use domain::date::timestamp;
 use domain::delivery::{DeliveryId, DeliveryState};
@@ -15,30 +15,30 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-/// How many deliveries one message stands for at the most. More of them would keep a message in flight for longer.
+/// How many deliveries one message has at most. More would keep a message in flight for longer.
 pub const MAX_DUE: usize = 50;
 
-/// So many bytes of news one message has at the most, unless it is one only: SQS takes 256 KiB anywhere.
+/// How many bytes of news one message has at most, unless it has only one piece. SQS takes 256 KiB everywhere.
 const MAX_GATHERED_BYTES: usize = 100_000;
 
 /// The version of every kind of message.
 const VERSION: u32 = 1;
-/// So much of an unknown kind is repeated, in characters.
+/// How many characters of an unknown kind are repeated.
 const MAX_KIND: usize = 50;
-/// The kinds, as they stand in messages.
+/// The kinds, as messages have them.
 const KINDS: [&str; 5] = ["change", "call", "gathered", "due", "replay"];
 
 /// A message on the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Work {
-    /// A report was published or updated: its organization's webhooks are to be told.
+    /// A report was published, updated or deleted: its organization's webhooks are to be told.
     Change(Box<ReportChange>),
     /// A source was called: its organization's webhooks are to be told.
     Call(Called),
-    /// One webhook is to be told of it, together with what else has happened in the meantime.
+    /// One webhook is to be told of these changes, together with what else has gathered for it.
     Gathered(Gathered),
-    /// Deliveries are due: each is to be tried again.
+    /// Deliveries are due, and each is to be tried again.
     Due(DueDeliveries),
     /// Deliveries are to be made due.
     Replay(Replay),
@@ -59,11 +59,11 @@ struct Tag {
 
 /// Why a message of the queue cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum Unreadable {
     /// It is not JSON, or has no `kind` and `v`.
     #[error("it does not say what it is: {0}")]
     NoTag(serde_json::Error),
-    /// Nobody here knows this kind.
     #[error("there is no kind '{0}'; known are {1}")]
     Kind(String, String),
     /// Another version of the product wrote it.
@@ -87,7 +87,7 @@ pub(super) fn tagged<T: DeserializeOwned>(json: &str, kinds: &[&str]) -> Result<
     serde_json::from_str(json).map_err(|error| Unreadable::Fields(kind, error))
 }
 
-/// A message, which has its kind, as it is on the queue, with its version.
+/// A message with its kind and its version, as it is on the queue.
 pub(super) fn to_json<T: Serialize>(message: &T) -> String {
     let versioned = Versioned {
         v: VERSION,
@@ -95,19 +95,19 @@ pub(super) fn to_json<T: Serialize>(message: &T) -> String {
     };
     let json = serde_json::to_string(&versioned)
         .expect("its maps have texts as keys, and its numbers are whole");
-    // They can only be within strings. Control characters are escaped already.
+    // They can occur only within strings. Control characters are escaped already.
     json.replace('\u{fffe}', "\\ufffe")
         .replace('\u{ffff}', "\\uffff")
 }
 
-/// A call of a source, whose body lies in the table of calls.
+/// A call of a source. Its body lies in the table of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Called {
-    /// Whose source it is.
+    /// The organization of the source.
     pub org: OrganizationId,
-    /// Which source.
+    /// The source.
     pub source: SourceId,
-    /// Which call of it.
+    /// The call.
     pub call: CallId,
 }
 
@@ -121,29 +121,29 @@ impl Called {
     }
 }
 
-/// What one webhook is to be told of: the others are told by other messages.
+/// What one webhook is to be told of. Other webhooks are told by other messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gathered {
-    /// Whose webhook it is.
+    /// The organization of the webhook.
     pub org: OrganizationId,
-    /// Which webhook.
+    /// The webhook.
     pub webhook: WebhookId,
-    /// What it is to be told of.
+    /// What the webhook is to be told of.
     pub news: Vec<News>,
 }
 
-/// What there is to be told, by a message of its own.
+/// A report's change or a source's call that a webhook is to be told of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum News {
-    /// A report was published or updated.
+    /// A report was published, updated or deleted.
     Change(Box<ReportChange>),
     /// A source was called.
     Call(Called),
 }
 
 impl News {
-    /// The message that brings a change. Several changes may come by the same call.
+    /// The news that brings a change. Several changes may come from the same call.
     pub fn of(change: &Change) -> Self {
         let call = |org, source, call| Self::Call(Called { org, source, call });
         match change {
@@ -157,29 +157,29 @@ impl News {
 /// Deliveries of one webhook that are due.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueDeliveries {
-    /// Whose webhook it is.
+    /// The organization of the webhook.
     pub org: OrganizationId,
-    /// Which webhook.
+    /// The webhook.
     pub webhook: WebhookId,
-    /// Which deliveries of it.
+    /// The deliveries.
     pub due: Vec<DeliveryId>,
-    /// When they are due, in the form of [`timestamp`], if that may be later: then they are to wait until that time.
+    /// When they are due, in the form of [`timestamp`], if the message may come before that. Then they wait until that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
 }
 
-/// The deliveries of one webhook that are in a state and lie in a range: they are to be tried now.
+/// A replay: the deliveries of one webhook that have this state and lie in this range are tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
-    /// Whose webhook it is.
+    /// The organization of the webhook.
     pub org: OrganizationId,
-    /// Which webhook.
+    /// The webhook.
     pub webhook: WebhookId,
-    /// The state that they are in.
+    /// The state of the deliveries.
     pub replay: DeliveryState,
-    /// Whether also those are meant that are not due yet.
+    /// Whether deliveries that are not due yet are included.
     pub early: bool,
-    /// The first id; ids are in the order of time.
+    /// The first id. Ids sort by time.
     pub from: DeliveryId,
     /// The last id.
     pub to: DeliveryId,
@@ -204,7 +204,7 @@ impl Work {
         deliveries.chunks(MAX_DUE).map(message).collect()
     }
 
-    /// As few messages as possible of what a webhook is to be told of.
+    /// As few messages as possible for what a webhook is to be told of.
     pub fn gathered(webhook: WebhookKey, news: Vec<News>) -> Vec<Self> {
         let mut works = Vec::new();
         let (mut some, mut bytes) = (Vec::new(), 0);
@@ -231,7 +231,7 @@ impl Work {
         works.into_iter().map(work).collect()
     }
 
-    /// The messages of deliveries of a webhook that are due at these times, each with the time that it is to wait from `now` on.
+    /// The messages for deliveries of a webhook that are due at these times, each with its delay from `now` on.
     pub fn due_at(
         webhook: WebhookKey,
         deliveries: &[(DeliveryId, OffsetDateTime)],
@@ -249,7 +249,7 @@ impl Work {
         deliveries.iter().map(message).collect()
     }
 
-    /// Replays of everything that a webhook has not got by `now`; see [`Replay::early`].
+    /// The replays of all deliveries that a webhook has not received by `now`; see [`Replay::early`].
     pub fn undelivered(webhook: WebhookKey, early: bool, now: OffsetDateTime) -> [Self; 3] {
         DeliveryState::UNDELIVERED.map(|state| {
             Self::Replay(Replay {
@@ -258,29 +258,29 @@ impl Work {
                 replay: state,
                 early,
                 from: DeliveryId::FIRST,
-                // The clock by which a change was stored may be ahead.
+                // The clock that set the time of a change may be ahead.
                 to: DeliveryId::last_before(now + Duration::SECOND),
             })
         })
     }
 
-    /// Reads what [`Work::to_json`] wrote.
+    /// Reads what [`Work::to_json`] writes.
     ///
     /// # Errors
-    /// Says what is wrong with the message: it goes to the dead-letter queue in the end, where somebody reads it.
+    /// Says what is wrong with the message. It ends in the dead-letter queue, where somebody reads it.
     pub fn from_json(json: &str) -> Result<Self, Unreadable> {
         tagged(json, &KINDS)
     }
 
-    /// The message as it is on the queue, with its kind and its version.
+    /// The message with its kind and its version, as it is on the queue.
     ///
-    /// Without U+FFFE and U+FFFF, which a report's texts may have: SQS takes only what XML 1.0 allows (SQS API reference,
+    /// It has no U+FFFE and U+FFFF, which a report's texts may have: SQS takes only what XML 1.0 allows (SQS API reference,
     /// `SendMessage`).
     pub fn to_json(&self) -> String {
         to_json(self)
     }
 
-    /// Whose work it is.
+    /// The organization that the work is for.
     pub(super) fn org(&self) -> OrganizationId {
         match self {
             Self::Change(change) => change.org,

@@ -1,4 +1,4 @@
-//! Sources made and changed, by a form.
+//! The form that creates and changes sources.
 
 use askama::Template;
 use axum::extract::Path;
@@ -53,13 +53,13 @@ struct FormPage {
     standards: &'static [Standard],
 }
 
-/// What is shown with a form.
+/// What is shown with the form.
 #[derive(Default)]
 struct With {
     number: String,
     tag: String,
     complaint: Option<Complaint>,
-    /// What others have made of it.
+    /// What others have changed in the meantime.
     others: Option<SourceForm>,
 }
 
@@ -80,7 +80,7 @@ impl SourceForm {
         }
     }
 
-    /// An empty one.
+    /// An empty form.
     fn new() -> Self {
         Self {
             name: String::new(),
@@ -113,7 +113,7 @@ impl SourceForm {
         }
     }
 
-    /// What is typed of the server, of the kind that has one.
+    /// The settings of the server, for a kind of source that has one.
     fn server(&self, form: &Form, body: &mut Value) {
         if self.kind != "sonarqube" {
             return;
@@ -127,7 +127,7 @@ impl SourceForm {
             "" => Value::Null,
             text => json!(text),
         };
-        // Of a server that goes, nothing is kept.
+        // A server that is removed keeps no settings.
         let fields = [
             ("organization", given(&self.organization)),
             ("standards", json!(self.standards)),
@@ -179,7 +179,7 @@ fn form_page(
         None => (format!("{list}/new"), list),
         Some(id) => (format!("{list}/{id}/edit"), format!("{list}/{id}")),
     };
-    // Of CodeScoring either is typed into one field.
+    // For CodeScoring one field takes either.
     let complaint = match form.kind.as_str() {
         "codescoring" => with.complaint.map(Complaint::of_secret),
         _ => with.complaint,

@@ -1,4 +1,4 @@
-//! Webhooks made and changed, by a form in which what is typed can be tried.
+//! The form that creates and changes webhooks. What is typed can be tested before it is saved.
 
 use askama::Template;
 use axum::extract::Path;
@@ -37,7 +37,7 @@ pub(crate) async fn new(visit: Administrator) -> Result<Response, Problem> {
     form_page(&visit, None, form, Shown::default()).await
 }
 
-/// What a page with the form shows besides.
+/// What a page shows besides the form.
 #[derive(Default)]
 struct Shown {
     number: Option<String>,
@@ -117,7 +117,7 @@ pub(crate) async fn create(visit: Administrator, form: Form) -> Result<Response,
     }
 }
 
-/// Shows the secret, if there is one to be shown, once.
+/// Shows the new secret once, if there is one.
 fn created(visit: &Administrator, answer: &Answer) -> Result<Response, Problem> {
     let mut webhook: WebhookBody = answer.json()?;
     let secret = webhook.secret.take();
@@ -199,7 +199,7 @@ pub(crate) async fn change(
             Ok(Redirect::to(&done).into_response())
         }
         Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
-            // Nothing is lost: what was typed, and what others have made of it meanwhile, stand side by side.
+            // Nothing is lost: the page shows what was typed beside what others have changed in the meantime.
             let shown = Shown {
                 complaint: Some(Complaint::changed()),
                 tag: now.tag(),

@@ -1,4 +1,4 @@
-//! A webhook's secret, replaced.
+//! The rotation of a webhook's secret.
 
 use axum::extract::Path;
 use axum::response::Response;

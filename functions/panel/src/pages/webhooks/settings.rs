@@ -1,4 +1,4 @@
-//! A webhook's settings, as a form has them.
+//! A webhook's settings in a form.
 
 use axum::http::StatusCode;
 use domain::event::Event;
@@ -12,10 +12,10 @@ use crate::pages::complaint::Complaint;
 
 /// How many headers a webhook may have.
 const MOST_HEADERS: usize = 10;
-/// So many empty rows for headers there are at first.
+/// How many empty rows for headers a form has at first.
 const EMPTY_ROWS: usize = 1;
 
-/// A webhook's settings, as they are typed.
+/// A webhook's settings as they are typed.
 #[derive(Clone, Debug)]
 pub(crate) struct WebhookForm {
     pub(crate) name: String,
@@ -24,20 +24,20 @@ pub(crate) struct WebhookForm {
     pub(crate) projects: String,
     pub(crate) format: String,
     pub(crate) schedule: String,
-    /// Whether events are chosen, and not the usual ones.
+    /// Whether events are chosen instead of the usual ones.
     pub(crate) chooses_events: bool,
     pub(crate) events: Vec<String>,
     pub(crate) headers: Vec<HeaderRow>,
     pub(crate) has_secret: bool,
     pub(crate) has_token: bool,
-    /// Where a new webhook's secret is from.
+    /// The source of a new webhook's secret.
     pub(crate) secret: SecretMode,
-    /// What was typed and is not shown again: `token`, `secret`, and names of headers. It has to be typed again before the form
-    /// is sent, since otherwise something else would be stored than what was tried.
+    /// The fields that were typed and are not shown again: `token`, `secret`, and names of headers. They have to be typed
+    /// again before the form is sent. Otherwise the stored settings would differ from the tested ones.
     pub(crate) retype: Vec<String>,
 }
 
-/// Where a new webhook's secret is from.
+/// The source of a new webhook's secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SecretMode {
     /// It is generated.
@@ -63,7 +63,7 @@ impl SecretMode {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeaderRow {
     pub(crate) name: String,
-    /// Whether there is a value already, which stays as it is if none is typed.
+    /// Whether a value is stored. It is kept if no other is typed.
     pub(crate) is_kept: bool,
 }
 
@@ -87,7 +87,7 @@ impl Default for WebhookForm {
 }
 
 impl WebhookForm {
-    /// Those of a webhook.
+    /// The settings of a webhook.
     pub(crate) fn of(webhook: &WebhookBody) -> Self {
         let kept = |header: &super::HeaderBody| HeaderRow {
             name: header.name.clone(),
@@ -110,7 +110,7 @@ impl WebhookForm {
         .with_rows()
     }
 
-    /// What was typed. `kept` are the names of the headers that there are.
+    /// The settings that were typed. `kept` are the names of the stored headers.
     pub(crate) fn typed(form: &Form, kept: &[String]) -> Self {
         let headers = form.all("header-name").map(str::trim);
         let headers = headers
@@ -147,7 +147,7 @@ impl WebhookForm {
         self
     }
 
-    /// Whether something has to be typed again.
+    /// Whether a field has to be typed again.
     pub(crate) fn is_retyped(&self, name: &str) -> bool {
         self.retype.iter().any(|it| it == name)
     }
@@ -156,7 +156,7 @@ impl WebhookForm {
         self.headers.len() < MOST_HEADERS
     }
 
-    /// Every format, and what it is called here.
+    /// Every format, and its name in the panel.
     pub(crate) fn formats(&self) -> [(&'static str, &'static str); 3] {
         Format::ALL.map(|format| {
             let words = match format {
@@ -168,7 +168,7 @@ impl WebhookForm {
         })
     }
 
-    /// Every schedule, and what it is called here.
+    /// Every schedule, and its name in the panel.
     pub(crate) fn schedules(&self) -> [(&'static str, &'static str); 3] {
         [Schedule::Hourly, Schedule::Standard, Schedule::Codescoring].map(|schedule| {
             let words = match schedule {
@@ -180,7 +180,7 @@ impl WebhookForm {
         })
     }
 
-    /// The events that there are to choose from.
+    /// The events to choose from.
     pub(crate) fn all_events(&self) -> Vec<(String, bool)> {
         let format = Format::ALL
             .into_iter()
@@ -197,7 +197,7 @@ impl WebhookForm {
             .collect()
     }
 
-    /// What the API is sent, for a new webhook and for a change.
+    /// The body for the API, for a new webhook and for a change.
     pub(crate) fn json(&self, form: &Form) -> Value {
         let projects: Vec<&str> = self
             .projects
@@ -235,7 +235,7 @@ impl WebhookForm {
     }
 }
 
-/// The names of headers with what was typed for them, which may be nothing.
+/// The names of headers and their typed values, which may be empty.
 fn headers(form: &Form) -> impl Iterator<Item = (&str, &str)> {
     let values = form.all("header-value").chain(std::iter::repeat(""));
     let names = form.all("header-name").map(str::trim);
@@ -243,7 +243,7 @@ fn headers(form: &Form) -> impl Iterator<Item = (&str, &str)> {
     headers.filter(|(name, _)| !name.is_empty())
 }
 
-/// What was typed now, and what was typed before and is not shown again.
+/// The fields that were typed, now or before, and are not shown again.
 fn retype(form: &Form) -> Vec<String> {
     let fields = ["token", "secret"].into_iter();
     let fields = fields.filter(|field| form.given(field).is_some());
@@ -257,7 +257,7 @@ fn retype(form: &Form) -> Vec<String> {
 }
 
 impl WebhookForm {
-    /// What is wrong with what was typed, before the API is asked.
+    /// The faults that can be found before the API is asked.
     pub(crate) fn complaint(&self, form: &Form) -> Option<Complaint> {
         let wrong = |field: &str, message: String| {
             Some(Complaint {
@@ -295,7 +295,7 @@ impl WebhookForm {
         None
     }
 
-    /// Whether a secret is to be generated that the API does not generate by itself.
+    /// Whether to generate a secret that the API does not generate by itself.
     pub(crate) fn wants_secret(&self) -> bool {
         let format = Format::ALL
             .into_iter()
