@@ -19,12 +19,12 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
 use crate::dynamodb::{
-    self, Changed, Item, Unreadable, batch_get_only, changed, get, get_item, query_all, query_page,
-    string, transact,
+    self, Changed, Item, Unreadable, batch_get_only, changed, get, get_item, string, transact,
 };
 use crate::error::{Context as _, Error, Result};
 use crate::mark;
 use crate::packed::Packed;
+use crate::pages::{query_all, query_page};
 
 /// The index in which a source's calls lie in the order of time.
 pub const BY_TIME: &str = "by-time";

@@ -9,7 +9,6 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -130,49 +129,6 @@ pub(crate) async fn get_item(client: &Client, table: &str, key: Item) -> Result<
         .consistent_read(true);
     let output = get.send().await.map_err(describe)?;
     Ok(output.item)
-}
-
-/// All that a query finds and that can be read. `what` they are is for the log.
-pub(crate) async fn query_all<T: DeserializeOwned>(
-    query: QueryFluentBuilder,
-    unreadable: &Unreadable,
-    what: &'static str,
-) -> Result<Vec<T>> {
-    query_until(query, unreadable, what, usize::MAX).await
-}
-
-/// The same, but at most `limit`, and whether there are more.
-pub(crate) async fn query_page<T: DeserializeOwned>(
-    query: QueryFluentBuilder,
-    limit: usize,
-    unreadable: &Unreadable,
-    what: &'static str,
-) -> Result<(Vec<T>, bool)> {
-    let query = query.limit(i32::try_from(limit + 1)?);
-    let mut found = query_until(query, unreadable, what, limit).await?;
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    Ok((found, has_more))
-}
-
-/// Goes on from page to page until there is more than `most`, or no more.
-async fn query_until<T: DeserializeOwned>(
-    query: QueryFluentBuilder,
-    unreadable: &Unreadable,
-    what: &'static str,
-    most: usize,
-) -> Result<Vec<T>> {
-    let mut found: Vec<T> = Vec::new();
-    let mut start = None;
-    loop {
-        let query = query.clone().set_exclusive_start_key(start);
-        let output = query.send().await.map_err(describe)?;
-        found.extend(unreadable.rest(output.items, what));
-        start = output.last_evaluated_key;
-        if found.len() > most || start.is_none() {
-            return Ok(found);
-        }
-    }
 }
 
 /// Those of the items that exist, as they are now, in no particular order. The keys must differ from each other.

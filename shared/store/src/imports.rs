@@ -19,10 +19,9 @@ use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::dynamodb::{
-    self, Changed, Item, Unreadable, batch_get, changed, query_page, single, string,
-};
+use crate::dynamodb::{self, Changed, Item, Unreadable, batch_get, changed, single, string};
 use crate::error::{Context as _, Error, Result, describe};
+use crate::pages::query_page;
 
 /// How long a lease lasts: longer than Lambda lets a function run, so that nobody has it twice.
 pub const LEASE_VALIDITY: Duration = Duration::from_secs(16 * 60);

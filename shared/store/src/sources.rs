@@ -10,8 +10,9 @@ use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
 use crate::counted::Counted;
-use crate::dynamodb::{Changed, Item, Unreadable, changed, get, query_all, string, transact};
+use crate::dynamodb::{Changed, Item, Unreadable, changed, get, string, transact};
 use crate::error::{Context as _, Result, describe};
+use crate::pages::query_all;
 
 /// The index of an organization's sources by id.
 pub const BY_ORG: &str = "by-org";

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use crate::dynamodb::{Changed, Item, NotMade, Unreadable, changed, exists, get, single, string};
 use crate::error::{Context as _, Error, Result, describe};
+use crate::pages::{Bounds, query_within};
 
 /// In the place of an id: an item per organization that counts the changes of which webhooks there are. `~` lies behind
 /// every id.
@@ -94,31 +95,25 @@ impl WebhookStore {
 
     /// The same, and how many there are that cannot be read.
     pub async fn all_and_unreadable(&self, org: OrganizationId) -> Result<(Vec<Webhook>, usize)> {
-        let (mut webhooks, mut found) = (Vec::new(), 0);
-        let mut start = None;
-        loop {
-            let output = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("org = :org AND id < :generation")
-                .expression_attribute_values(":org", string(org))
-                .expression_attribute_values(":generation", string(GENERATION))
-                // Whoever creates a webhook is told of what is published next.
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(describe)
-                .with_context(|| format!("query the webhooks of organization {}", org.digest()))?;
-            found += output.items().len();
-            webhooks.extend(self.unreadable.rest(output.items, "webhook"));
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                let unreadable = found - webhooks.len();
-                return Ok((webhooks, unreadable));
-            }
-        }
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("org = :org AND id < :generation")
+            .expression_attribute_values(":org", string(org))
+            .expression_attribute_values(":generation", string(GENERATION))
+            // Whoever creates a webhook is told of what is published next.
+            .consistent_read(true);
+        let mut count = 0;
+        let read = |items: Vec<Item>| {
+            count += items.len();
+            self.unreadable.rest(Some(items), "webhook")
+        };
+        let found = query_within(query, Bounds::ALL, read)
+            .await
+            .with_context(|| format!("query the webhooks of organization {}", org.digest()))?;
+        let unreadable = count - found.things.len();
+        Ok((found.things, unreadable))
     }
 
     /// The same, for [`WebhookStore::add`] and [`WebhookStore::replace`].
