@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::builders::KeysAndAttributesBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem, Update};
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 
@@ -29,6 +31,16 @@ pub enum Changed {
     Stored,
     /// It is not: somebody else was faster, or the thing is gone.
     Lost,
+}
+
+impl Changed {
+    /// A write that has an output is stored.
+    fn of<T>(output: Option<T>) -> Self {
+        match output {
+            Some(_) => Self::Stored,
+            None => Self::Lost,
+        }
+    }
 }
 
 /// The most keys of one `BatchGetItem` (DynamoDB API reference).
@@ -100,6 +112,11 @@ impl Unreadable {
 /// A string as DynamoDB has it.
 pub(crate) fn string(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
+}
+
+/// A number as DynamoDB has it.
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
 }
 
 /// The item as it is now.
@@ -218,22 +235,47 @@ macro_rules! single {
 }
 pub(crate) use single;
 
+/// The output of a single write, or `None` when its condition does not hold.
+macro_rules! on_condition {
+    ($write:expr, $error:ident) => {
+        match single!($write, $error) {
+            Ok(output) => Ok(Some(output)),
+            Err($error::ConditionalCheckFailedException(_)) => Ok(None),
+            Err(error) => Err(describe(error)),
+        }
+    };
+}
+
+/// Makes an update on its condition, for its output. There is none when the condition does not hold.
+pub(crate) async fn updated(update: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>> {
+    on_condition!(update, UpdateItemError)
+}
+
 /// Makes an update on its condition.
 pub(crate) async fn changed(update: UpdateItemFluentBuilder) -> Result<Changed> {
-    match single!(update, UpdateItemError) {
-        Ok(_) => Ok(Changed::Stored),
-        Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
-        Err(error) => Err(describe(error)),
-    }
+    updated(update).await.map(Changed::of)
 }
 
 /// Puts an item on its condition.
 pub(crate) async fn put(put: PutItemFluentBuilder) -> Result<Changed> {
-    match single!(put, PutItemError) {
-        Ok(_) => Ok(Changed::Stored),
-        Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
-        Err(error) => Err(describe(error)),
-    }
+    on_condition!(put, PutItemError).map(Changed::of)
+}
+
+/// Deletes an item on its condition.
+pub(crate) async fn delete(delete: DeleteItemFluentBuilder) -> Result<Changed> {
+    on_condition!(delete, DeleteItemError).map(Changed::of)
+}
+
+/// An update that could be a part of a transaction, by itself.
+pub(crate) fn alone(client: &Client, update: Update) -> UpdateItemFluentBuilder {
+    client
+        .update_item()
+        .table_name(update.table_name)
+        .set_key(Some(update.key))
+        .set_update_expression(Some(update.update_expression))
+        .set_condition_expression(update.condition_expression)
+        .set_expression_attribute_names(update.expression_attribute_names)
+        .set_expression_attribute_values(update.expression_attribute_values)
 }
 
 /// How often a transaction is tried that collides with another one.
@@ -251,17 +293,12 @@ const THROTTLED_PAUSE: Duration = Duration::from_millis(200);
 pub async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<Changed> {
     let mut tries = 1;
     loop {
-        let request = client
-            .transact_write_items()
-            .set_transact_items(Some(items.clone()));
-        let (pause, error) = match request.send().await {
-            Ok(_) => return Ok(Changed::Stored),
-            Err(error) => match NotMade::of(error) {
-                NotMade::Condition => return Ok(Changed::Lost),
-                NotMade::Conflict(error) => (CONFLICT_PAUSE, error),
-                NotMade::Throttled(error) => (THROTTLED_PAUSE, error),
-                NotMade::Refused(error) | NotMade::Unknown(error) => return Err(error),
-            },
+        let (pause, error) = match transact_once(client, items.clone()).await {
+            Ok(()) => return Ok(Changed::Stored),
+            Err(NotMade::Condition) => return Ok(Changed::Lost),
+            Err(NotMade::Conflict(error)) => (CONFLICT_PAUSE, error),
+            Err(NotMade::Throttled(error)) => (THROTTLED_PAUSE, error),
+            Err(NotMade::Refused(error) | NotMade::Unknown(error)) => return Err(error),
         };
         if tries == MAX_TRIES {
             return Err(error);
@@ -269,6 +306,17 @@ pub async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<
         tokio::time::sleep(pause * tries).await;
         tries += 1;
     }
+}
+
+/// Makes a transaction, for whoever knows what to do when it collides or DynamoDB is too busy. The SDK sends an idempotency token
+/// along, so one that it sends twice is made once.
+pub(crate) async fn transact_once(
+    client: &Client,
+    items: Vec<TransactWriteItem>,
+) -> Result<(), NotMade> {
+    let request = client.transact_write_items();
+    let request = request.set_transact_items(Some(items));
+    request.send().await.map(drop).map_err(NotMade::of)
 }
 
 /// Why a transaction was not made, as far as DynamoDB tells.
@@ -289,7 +337,7 @@ pub(crate) enum NotMade {
 impl NotMade {
     /// Each part of a transaction may have a reason of its own. A condition that does not hold counts before DynamoDB's being
     /// busy, and that before a conflict: whoever reads again finds out about the rest.
-    pub(crate) fn of<R: std::fmt::Debug + Send + Sync + 'static>(
+    fn of<R: std::fmt::Debug + Send + Sync + 'static>(
         error: SdkError<TransactWriteItemsError, R>,
     ) -> Self {
         let codes: Vec<String> = match error.as_service_error() {

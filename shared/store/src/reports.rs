@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Item, NotMade, Unreadable, batch_get, changed, get, string};
+use crate::dynamodb::{
+    Item, NotMade, Unreadable, batch_get, changed, get, number, string, transact_once,
+};
 use crate::error::{Context as _, Error, Result};
 use crate::mark;
 use crate::pages::{Bounds, query_all, query_within};
@@ -439,25 +441,18 @@ impl ReportStore {
         self.commit(items, operation).await
     }
 
-    /// Makes the transaction. The SDK sends an idempotency token along, so one that it sends twice is made once.
     async fn commit(
         &self,
         items: Vec<TransactWriteItem>,
         operation: impl Fn() -> String,
     ) -> Result<Commit> {
-        let transaction = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items));
-        match transaction.send().await {
-            Ok(_) => Ok(Commit::Stored),
-            Err(error) => match NotMade::of(error) {
-                NotMade::Condition | NotMade::Conflict(_) | NotMade::Throttled(_) => {
-                    Ok(Commit::Lost)
-                }
-                NotMade::Refused(error) => Err(error.during(operation())),
-                NotMade::Unknown(error) => Ok(Commit::Unknown(error.during(operation()))),
-            },
+        match transact_once(&self.client, items).await {
+            Ok(()) => Ok(Commit::Stored),
+            Err(NotMade::Condition | NotMade::Conflict(_) | NotMade::Throttled(_)) => {
+                Ok(Commit::Lost)
+            }
+            Err(NotMade::Refused(error)) => Err(error.during(operation())),
+            Err(NotMade::Unknown(error)) => Ok(Commit::Unknown(error.during(operation()))),
         }
     }
 
@@ -501,10 +496,6 @@ fn position_of(report: &Report) -> Position {
 /// A product's key in the index [`BY_PRODUCT`].
 fn product_key(org: OrganizationId, project_key: &str) -> AttributeValue {
     string(format!("{org}/{project_key}"))
-}
-
-fn number(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }
 
 fn table_key(key: ReportKey) -> Item {

@@ -1,8 +1,6 @@
 //! The table of webhooks.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use domain::date::timestamp;
@@ -12,7 +10,10 @@ use domain::webhook::{Disabled, Webhook, WebhookKey};
 use serde_dynamo::aws_sdk_dynamodb_1::{to_attribute_value, to_item};
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, NotMade, Unreadable, changed, exists, get, single, string};
+use crate::dynamodb::{
+    self, Changed, Item, NotMade, Unreadable, alone, changed, exists, get, number, string,
+    transact_once,
+};
 use crate::error::{Context as _, Error, Result, describe};
 use crate::pages::{Bounds, query_within};
 
@@ -132,7 +133,7 @@ impl WebhookStore {
         let generation = output.item.as_ref().and_then(|item| item.get("generation"));
         Ok(Webhooks {
             // First: what is added while the webhooks are read is a generation that was not seen.
-            generation: generation.map(number).transpose()?.unwrap_or_default(),
+            generation: generation.map(read_number).transpose()?.unwrap_or_default(),
             webhooks: self.all(org).await?,
         })
     }
@@ -183,13 +184,7 @@ impl WebhookStore {
             let others = [generation.transpose()?, alongside];
             return self.write(webhook.key(), update, others).await;
         }
-        let update = self
-            .update(webhook.key())
-            .set_update_expression(Some(update.update_expression))
-            .set_condition_expression(update.condition_expression)
-            .set_expression_attribute_names(update.expression_attribute_names)
-            .set_expression_attribute_values(update.expression_attribute_values);
-        let replaced = changed(update)
+        let replaced = changed(alone(&self.client, update))
             .await
             .with_context(|| format!("replace webhook {}", webhook.id))?;
         let is_ours = |stored: &Webhook| {
@@ -246,10 +241,7 @@ impl WebhookStore {
             .table_name(&self.table)
             .set_key(Some(table_key(webhook.key())))
             .condition_expression("revision = :previous")
-            .expression_attribute_values(
-                ":previous",
-                AttributeValue::N((webhook.revision - 1).to_string()),
-            );
+            .expression_attribute_values(":previous", number(webhook.revision - 1));
         let mut sets = Vec::new();
         for (name, value) in item {
             sets.push(format!("#{name} = :{name}"));
@@ -277,10 +269,8 @@ impl WebhookStore {
     ) -> Result<Changed> {
         let mut items = vec![change];
         items.extend(others.into_iter().flatten());
-        let transaction = self.client.transact_write_items();
-        let result = transaction.set_transact_items(Some(items)).send().await;
-        match result.map_err(NotMade::of) {
-            Ok(_) => Ok(Changed::Stored),
+        match transact_once(&self.client, items).await {
+            Ok(()) => Ok(Changed::Stored),
             Err(NotMade::Condition | NotMade::Conflict(_)) => Ok(Changed::Lost),
             Err(NotMade::Throttled(error) | NotMade::Refused(error) | NotMade::Unknown(error)) => {
                 Err(error.during(format_args!("write webhook {}", key.id)))
@@ -312,10 +302,8 @@ impl WebhookStore {
                 ", "
             };
             condition += &format!(":revision{position}");
-            delete = delete.expression_attribute_values(
-                format!(":revision{position}"),
-                AttributeValue::N(revision.to_string()),
-            );
+            delete = delete
+                .expression_attribute_values(format!(":revision{position}"), number(revision));
         }
         match revisions {
             // No webhook has one of none.
@@ -323,20 +311,15 @@ impl WebhookStore {
             Some(_) => condition.push(')'),
             None => {}
         }
-        match single!(delete.condition_expression(condition), DeleteItemError) {
-            Ok(_) => Ok(Deleted::Done),
-            Err(DeleteItemError::ConditionalCheckFailedException(_)) => {
-                Ok(if exists().await? {
-                    Deleted::OtherRevision
-                } else {
-                    // It was there a moment ago: the SDK has asked twice, or somebody else has deleted it.
-                    Deleted::Done
-                })
-            }
-            Err(error) => {
-                Err(describe(error)).with_context(|| format!("delete webhook {}", key.id))
-            }
-        }
+        let deleted = dynamodb::delete(delete.condition_expression(condition))
+            .await
+            .with_context(|| format!("delete webhook {}", key.id))?;
+        Ok(match deleted {
+            Changed::Stored => Deleted::Done,
+            Changed::Lost if exists().await? => Deleted::OtherRevision,
+            // It was there a moment ago: the SDK has asked twice, or somebody else has deleted it.
+            Changed::Lost => Deleted::Done,
+        })
     }
 
     /// Takes the right to try one delivery of a webhook whose pause is over: of any number that ask at once, one gets it.
@@ -394,7 +377,7 @@ impl WebhookStore {
         let update = self
             .update(webhook.key())
             .condition_expression("revision = :seen")
-            .expression_attribute_values(":seen", revision(webhook))
+            .expression_attribute_values(":seen", number(webhook.revision))
             .expression_attribute_values(":now", string(timestamp(now)));
         let update = match pause {
             None => {
@@ -437,7 +420,7 @@ impl WebhookStore {
         let update = self
             .update(webhook.key())
             .update_expression("REMOVE pausedUntil, isAnswering, isToldToWait")
-            .expression_attribute_values(":revision", revision(webhook));
+            .expression_attribute_values(":revision", number(webhook.revision));
         // The second part also holds when this very update was made: the SDK may ask twice, when an answer gets lost.
         let update = match &webhook.health.paused_until {
             Some(until) => update
@@ -500,11 +483,8 @@ impl WebhookStore {
             .update_expression("SET disabled = :disabled, updatedAt = :now, revision = :next")
             .expression_attribute_values(":disabled", to_attribute_value(&disabled)?)
             .expression_attribute_values(":now", string(timestamp(now)))
-            .expression_attribute_values(
-                ":next",
-                AttributeValue::N((webhook.revision + 1).to_string()),
-            )
-            .expression_attribute_values(":seen", revision(webhook));
+            .expression_attribute_values(":next", number(webhook.revision + 1))
+            .expression_attribute_values(":seen", number(webhook.revision));
         let update = match failing_since {
             None => update.condition_expression("revision = :seen"),
             Some(since) => update
@@ -529,7 +509,6 @@ impl WebhookStore {
 /// The part of a transaction that counts that an organization's webhooks have changed, unless they did since `among` was
 /// read.
 fn generation(table: &str, org: OrganizationId, among: &Webhooks) -> Result<TransactWriteItem> {
-    let number = |number: u64| AttributeValue::N(number.to_string());
     let update = Update::builder()
         .table_name(table)
         .key("org", string(org))
@@ -546,11 +525,7 @@ fn generation(table: &str, org: OrganizationId, among: &Webhooks) -> Result<Tran
     Ok(TransactWriteItem::builder().update(update.build()?).build())
 }
 
-fn revision(webhook: &Webhook) -> AttributeValue {
-    AttributeValue::N(webhook.revision.to_string())
-}
-
-fn number(value: &AttributeValue) -> Result<u64> {
+fn read_number(value: &AttributeValue) -> Result<u64> {
     let text = value.as_n().ok().context("an attribute is no number")?;
     let number = text.parse();
     number.map_err(|error| Error::new(error).during("read a number"))
