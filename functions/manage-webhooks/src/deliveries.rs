@@ -67,15 +67,11 @@ struct Counted {
 
 pub(crate) async fn list(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ReadDeliveries>,
+    call: Call<ReadDeliveries>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
+    let now = call.now;
+    let webhook = managing.webhook(call.key()?).await?;
     let query = Query::parse(raw.as_deref(), &DELIVERIES_PARAMETERS)?;
     let state = query
         .optional("state")?
@@ -109,43 +105,36 @@ pub(crate) async fn list(
 
 pub(crate) async fn get(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ReadDeliveries>,
+    call: Call<ReadDeliveries>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
-    let key = key(&webhook, target.delivery()?);
-    let whole = managing.deliveries.whole(key, caller.may_manage).await?;
+    let webhook = managing.webhook(call.key()?).await?;
+    let key = key(&webhook, call.target.delivery()?);
+    let whole = managing
+        .deliveries
+        .whole(key, call.caller.may_manage)
+        .await?;
     let whole = whole
-        .filter(|whole| !whole.delivery.is_expired(now))
+        .filter(|whole| !whole.delivery.is_expired(call.now))
         .ok_or_else(delivery_not_found)?;
-    let body = DeliveryBody::of(&whole.delivery, whole.message, whole.attempts, now);
+    let body = DeliveryBody::of(&whole.delivery, whole.message, whole.attempts, call.now);
     api::json(StatusCode::OK, &body)
 }
 
 pub(crate) async fn redeliver(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
-    let key = key(&webhook, target.delivery()?);
+    let webhook = managing.webhook(call.key()?).await?;
+    let key = key(&webhook, call.target.delivery()?);
     if managing.deliveries.get(key).await?.is_none() {
         return Err(delivery_not_found());
     }
     managing.prepare(&webhook).await?;
-    match managing.deliveries.make_due(key, true, now).await? {
+    match managing.deliveries.make_due(key, true, call.now).await? {
         MadeDue::Due(delivery) => {
             let messages = Work::due(webhook.org, webhook.id, &[delivery.id]);
             managing.enqueue(&webhook, &messages).await;
-            let body = DeliverySummaryBody::of(&delivery, now);
+            let body = DeliverySummaryBody::of(&delivery, call.now);
             api::json(StatusCode::ACCEPTED, &body)
         }
         MadeDue::InProgress => {
@@ -158,15 +147,11 @@ pub(crate) async fn redeliver(
 
 pub(crate) async fn replay(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
+    let (caller, now) = (&call.caller, call.now);
+    let webhook = managing.webhook(call.key()?).await?;
     let body = json::object(body, MAX_BODY_BYTES).await?;
     let mut fields = Fields::of(body, String::new(), &REPLAY_FIELDS)?;
     let since = given_date(&mut fields, "since")?;
