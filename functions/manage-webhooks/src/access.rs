@@ -117,19 +117,19 @@ impl Managing {
     ///
     /// # Errors
     /// Those of [`idempotency::Idempotency::once`].
-    pub(crate) async fn once<P, F: Future<Output = Result<Answer, ApiError>>>(
+    pub(crate) fn once<P, F: Future<Output = Result<Answer, ApiError>>>(
         &self,
         call: &Call<P>,
         keyed: &Keyed,
         body: &[u8],
         first: impl FnOnce(Attempt) -> F,
-    ) -> Result<Response, ApiError> {
+    ) -> impl Future<Output = Result<Response, ApiError>> {
         let scope = Scope {
             org: call.caller.org,
             caller: &call.caller.name,
         };
-        let once = self.idempotency.once(scope, keyed, body, call.now, first);
-        once.await?.response()
+        let idempotency = &self.idempotency;
+        idempotency.once(scope, keyed, body, call.now, first)
     }
 
     /// The caller, if it may do what it asks for in the organization that the path names.

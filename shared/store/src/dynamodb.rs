@@ -253,7 +253,7 @@ pub(crate) async fn updated(update: UpdateItemFluentBuilder) -> Result<Option<Up
 
 /// Makes an update on its condition.
 pub(crate) async fn changed(update: UpdateItemFluentBuilder) -> Result<Changed> {
-    updated(update).await.map(Changed::of)
+    on_condition!(update, UpdateItemError).map(Changed::of)
 }
 
 /// Puts an item on its condition.
