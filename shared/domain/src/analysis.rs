@@ -4,13 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::date::GivenDate;
-use crate::organization::OrganizationId;
-use crate::source::SourceId;
-use crate::source::call::CallId;
+use crate::source::call::Arrival;
 
 /// What can happen to an analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -222,27 +218,12 @@ impl Analysis {
 pub struct AnalysisChange {
     /// What happened.
     pub event: AnalysisEvent,
-    /// Whose source has taken it.
-    pub org: OrganizationId,
-    /// The source.
-    pub source: SourceId,
-    /// The call.
-    pub call: CallId,
-    /// When it came, in the form of [`crate::date::timestamp`].
-    pub received_at: String,
-    /// Through how many stacks of this product it had come.
-    pub hops: u32,
+    /// By which call.
+    pub arrival: Arrival,
     /// What it says.
     pub analysis: Analysis,
     /// The body, byte for byte as it came.
     pub payload: String,
-}
-
-impl AnalysisChange {
-    /// When it came, unless somebody has written that by hand and it is no time.
-    pub fn stored_at(&self) -> Option<OffsetDateTime> {
-        OffsetDateTime::parse(&self.received_at, &Rfc3339).ok()
-    }
 }
 
 #[cfg(test)]
