@@ -59,7 +59,7 @@ fn section(id: &str, heading: &str, inside: &str) -> String {
 fn summary(assessment: &Assessment) -> String {
     let (mut bar, mut severities) = (String::new(), String::new());
     for (severity, name, open) in content::severities(assessment) {
-        let class = content::letter(severity.rating());
+        let class = severity.rating().as_str();
         if open > 0 {
             let _ = write!(bar, r#"<span class="{class}" style="flex:{open}"></span>"#);
         }
@@ -83,7 +83,7 @@ fn summary(assessment: &Assessment) -> String {
     if !failed.is_empty() {
         failed = format!("<h3>Why the quality gate failed</h3>\n<ul>\n{failed}</ul>\n");
     }
-    let rating = content::letter(assessment.rating());
+    let rating = assessment.rating().as_str();
     let inside = format!(
         r#"<div class="verdict">
 <span class="badge {rating}" role="img" aria-label="Security rating {rating}">{rating}</span>
@@ -134,7 +134,7 @@ fn categories(assessment: &Assessment) -> String {
     let number = |name: &str| format!(r#"<th scope="col" class="number">{name}</th>"#);
     let severities = content::severities(assessment);
     let severities: String = severities.iter().map(|(_, name, _)| number(name)).collect();
-    let rating = content::letter(assessment.rating());
+    let rating = assessment.rating().as_str();
     let inside = format!(
         r#"<p class="soft">Open vulnerabilities by severity, hotspots to review, and how many rules look for them.</p>
 <div class="scroll" role="region" aria-label="Table of categories" tabindex="0">
@@ -240,7 +240,7 @@ fn finding(assessment: &Assessment, issue: &Vulnerability) -> String {
 fn badge(severity: Severity, text: &str) -> String {
     format!(
         r#"<span class="badge {}">{text}</span>"#,
-        content::letter(severity.rating())
+        severity.rating().as_str()
     )
 }
 
@@ -397,7 +397,7 @@ mod tests {
                 "<title>{}</title>",
                 escape(&content::title(&assessment))
             )));
-            let rating = content::letter(assessment.rating());
+            let rating = assessment.rating().as_str();
             assert!(page.contains(&format!(r#"aria-label="Security rating {rating}""#)));
             for outside in ["<script", "<link", "src=", "url(", "@import"] {
                 assert!(!page.contains(outside), "{outside}");
