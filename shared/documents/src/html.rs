@@ -354,7 +354,7 @@ fn method(assessment: &Assessment) -> String {
     section("method", "What counts", &inside)
 }
 
-/// Makes a text safe between tags and in quoted attributes, on one line, with what nobody sees written out.
+/// The same as [`escaped`], on one line, with what nobody sees written out.
 fn escape(text: &str) -> String {
     escaped(&pdf::visible(text))
 }
@@ -368,7 +368,8 @@ fn escape_code(text: &str) -> String {
     lines.join("\n")
 }
 
-fn escaped(text: &str) -> String {
+/// Makes a text safe between tags and in quoted attributes.
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
