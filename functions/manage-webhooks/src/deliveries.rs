@@ -18,7 +18,7 @@ use store::queue::work::{Replay, Work};
 use time::{Duration, OffsetDateTime};
 use web::api::{self, ApiError, ErrorCode};
 use web::cursor::Scope;
-use web::fields::{Fields, invalid};
+use web::fields::{Fields, each_once, invalid};
 use web::json;
 use web::query::Query;
 use web::text::shortened;
@@ -157,14 +157,7 @@ pub(crate) async fn replay(
     let since = given_date(&mut fields, "since")?;
     let until = given_date(&mut fields, "until")?;
     let states = states(&mut fields)?;
-    let dry_run = match fields.optional("dryRun") {
-        None => false,
-        Some(Value::Bool(value)) => value,
-        Some(_) => {
-            let message = "must be true or false";
-            return Err(invalid(ErrorCode::InvalidField, "dryRun", message));
-        }
-    };
+    let dry_run = fields.boolean("dryRun")?.unwrap_or_default();
 
     // What comes to be from now on is not meant, whatever `until` says.
     let until = Some(until.map_or(now, |until| until.min(now)));
@@ -274,14 +267,9 @@ fn states(fields: &mut Fields) -> Result<BTreeSet<DeliveryState>, ApiError> {
     match fields.optional("states") {
         None => Ok(DeliveryState::UNDELIVERED.into()),
         Some(Value::Array(values)) if !values.is_empty() => {
-            let mut states = BTreeSet::new();
-            for (position, value) in values.iter().enumerate() {
-                let path = format!("states[{position}]");
-                if !states.insert(state(value.as_str().unwrap_or_default(), &path)?) {
-                    return Err(invalid(ErrorCode::InvalidState, &path, "stands twice"));
-                }
-            }
-            Ok(states)
+            let read = |value: Value, path: &str| state(value.as_str().unwrap_or_default(), path);
+            let states = each_once(values, ErrorCode::InvalidState, "states", read)?;
+            Ok(states.into_iter().collect())
         }
         Some(_) => Err(not_states()),
     }

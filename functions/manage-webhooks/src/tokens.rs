@@ -15,13 +15,14 @@ use store::dynamodb::Changed;
 use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode};
 use web::cursor::Scope;
-use web::fields::{Fields, invalid, one_of};
+use web::fields::{Fields, each_once, invalid, one_of};
 use web::json;
 use web::query::Query;
 use web::text::shortened;
 
 use crate::access::{Call, ManageTokens};
 use crate::body::TokenBody;
+use crate::settings::MAX_NAME;
 use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::token_not_found;
 
@@ -29,8 +30,6 @@ use crate::target::token_not_found;
 pub const TOKENS_PARAMETERS: [&str; 2] = ["limit", "cursor"];
 
 const FIELDS: [&str; 3] = ["name", "rights", "expiresAt"];
-/// The longest name in characters, as that of a webhook.
-const MAX_NAME: usize = 100;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -132,15 +131,10 @@ fn rights(value: &Value) -> Result<BTreeSet<Right>, ApiError> {
         invalid(ErrorCode::InvalidRight, "rights", message)
     })?;
     let known = Right::ALL.map(|it| (it.as_str(), it));
-    let mut rights = BTreeSet::new();
-    for (position, value) in values.iter().enumerate() {
-        let path = format!("rights[{position}]");
-        let right = one_of(value, ErrorCode::InvalidRight, &path, "right", &known)?;
-        if !rights.insert(right) {
-            return Err(invalid(ErrorCode::InvalidRight, &path, "stands twice"));
-        }
-    }
-    Ok(rights)
+    let code = ErrorCode::InvalidRight;
+    let read = |value: Value, path: &str| one_of(&value, code, path, "right", &known);
+    let rights = each_once(values.clone(), code, "rights", read)?;
+    Ok(rights.into_iter().collect())
 }
 
 fn expiry(fields: &mut Fields, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ApiError> {
