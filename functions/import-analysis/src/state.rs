@@ -9,10 +9,8 @@ use runtime::metrics::Metrics;
 use sonarqube::Patience;
 use store::calls::CallStore;
 use store::imports::ImportStore;
-use store::products::ProductStore;
 use store::queue::EventsQueue;
 use store::queue::imports::ImportsQueue;
-use store::reports::ReportStore;
 use store::sources::SourceStore;
 
 /// How patient it is with a server within a visit. What takes longer is tried again later.
@@ -64,16 +62,13 @@ impl Importing {
         sender: Sender,
     ) -> anyhow::Result<Self> {
         let required = |name| environment.required(name);
+        let events = EventsQueue::new(sqs.clone(), required("EVENTS_QUEUE_URL")?);
         Ok(Self {
             sources: SourceStore::new(dynamodb.clone(), required("SOURCES_TABLE")?),
             calls: CallStore::new(dynamodb.clone(), required("CALLS_TABLE")?),
             imports: ImportStore::new(dynamodb.clone(), required("IMPORTS_TABLE")?),
             files: ReportFiles::new(s3, required("BUCKET")?),
-            publisher: Publisher {
-                reports: ReportStore::new(dynamodb.clone(), required("REPORTS_TABLE")?),
-                products: ProductStore::new(dynamodb.clone(), required("PRODUCTS_TABLE")?),
-                queue: EventsQueue::new(sqs.clone(), required("EVENTS_QUEUE_URL")?),
-            },
+            publisher: Publisher::new(dynamodb, events, required)?,
             queue: ImportsQueue::new(sqs, required("IMPORTS_QUEUE_URL")?),
             sender,
             patience: PATIENCE,

@@ -5,9 +5,11 @@ use std::marker::PhantomData;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
 use domain::organization::OrganizationId;
 use domain::token::{Right, TokenSecret};
-use idempotency::Scope;
+use domain::webhook::WebhookKey;
+use idempotency::{Answer, Attempt, Keyed, Scope};
 use identity::{Role, VerifyError};
 use store::tokens::Found;
 use time::OffsetDateTime;
@@ -90,7 +92,17 @@ impl<P: Permission> FromRequestParts<Managing> for Call<P> {
     }
 }
 
-/// A caller that has the permission.
+impl<P> Call<P> {
+    /// The key of the webhook that the path names.
+    pub(crate) fn key(&self) -> Result<WebhookKey, ApiError> {
+        Ok(WebhookKey {
+            org: self.caller.org,
+            id: self.target.webhook()?,
+        })
+    }
+}
+
+/// Somebody who may do what was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) org: OrganizationId,
@@ -100,18 +112,27 @@ pub(crate) struct Caller {
     pub(crate) may_manage: bool,
 }
 
-impl Caller {
-    /// The scope of the caller's idempotency keys.
-    pub(crate) fn scope(&self) -> Scope<'_> {
-        Scope {
-            org: self.org,
-            caller: &self.name,
-        }
-    }
-}
-
 impl Managing {
-    /// The caller, if it has the permission in the organization that the path names.
+    /// Carries a call out that its client may make again: once, if it has a key.
+    ///
+    /// # Errors
+    /// Those of [`idempotency::Idempotency::once`].
+    pub(crate) fn once<P, F: Future<Output = Result<Answer, ApiError>>>(
+        &self,
+        call: &Call<P>,
+        keyed: &Keyed,
+        body: &[u8],
+        first: impl FnOnce(Attempt) -> F,
+    ) -> impl Future<Output = Result<Response, ApiError>> {
+        let scope = Scope {
+            org: call.caller.org,
+            caller: &call.caller.name,
+        };
+        let idempotency = &self.idempotency;
+        idempotency.once(scope, keyed, body, call.now, first)
+    }
+
+    /// The caller, if it may do what it asks for in the organization that the path names.
     ///
     /// # Errors
     /// 401 for a missing or invalid bearer token, `organization_not_found` (404) for a caller that does not belong to the

@@ -18,7 +18,7 @@ use store::queue::work::{Replay, Work};
 use time::{Duration, OffsetDateTime};
 use web::api::{self, ApiError, ErrorCode};
 use web::cursor::Scope;
-use web::fields::{Fields, invalid};
+use web::fields::{Fields, each_once, invalid};
 use web::json;
 use web::query::Query;
 use web::text::shortened;
@@ -68,15 +68,11 @@ struct Counted {
 
 pub(crate) async fn list(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ReadDeliveries>,
+    call: Call<ReadDeliveries>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
+    let now = call.now;
+    let webhook = managing.webhook(call.key()?).await?;
     let query = Query::parse(raw.as_deref(), &DELIVERIES_PARAMETERS)?;
     let state = query
         .optional("state")?
@@ -110,43 +106,36 @@ pub(crate) async fn list(
 
 pub(crate) async fn get(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ReadDeliveries>,
+    call: Call<ReadDeliveries>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
-    let key = key(&webhook, target.delivery()?);
-    let whole = managing.deliveries.whole(key, caller.may_manage).await?;
+    let webhook = managing.webhook(call.key()?).await?;
+    let key = key(&webhook, call.target.delivery()?);
+    let whole = managing
+        .deliveries
+        .whole(key, call.caller.may_manage)
+        .await?;
     let whole = whole
-        .filter(|whole| !whole.delivery.is_expired(now))
+        .filter(|whole| !whole.delivery.is_expired(call.now))
         .ok_or_else(delivery_not_found)?;
-    let body = DeliveryBody::of(&whole.delivery, whole.message, whole.attempts, now);
+    let body = DeliveryBody::of(&whole.delivery, whole.message, whole.attempts, call.now);
     api::json(StatusCode::OK, &body)
 }
 
 pub(crate) async fn redeliver(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
-    let key = key(&webhook, target.delivery()?);
+    let webhook = managing.webhook(call.key()?).await?;
+    let key = key(&webhook, call.target.delivery()?);
     if managing.deliveries.get(key).await?.is_none() {
         return Err(delivery_not_found());
     }
     managing.prepare(&webhook).await?;
-    match managing.deliveries.make_due(key, true, now).await? {
+    match managing.deliveries.make_due(key, true, call.now).await? {
         MadeDue::Due(delivery) => {
             let messages = Work::due(webhook.org, webhook.id, &[delivery.id]);
             managing.enqueue(&webhook, &messages).await;
-            let body = DeliverySummaryBody::of(&delivery, now);
+            let body = DeliverySummaryBody::of(&delivery, call.now);
             api::json(StatusCode::ACCEPTED, &body)
         }
         MadeDue::InProgress => {
@@ -159,28 +148,17 @@ pub(crate) async fn redeliver(
 
 pub(crate) async fn replay(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
+    let (caller, now) = (&call.caller, call.now);
+    let webhook = managing.webhook(call.key()?).await?;
     let body = json::object(body, MAX_BODY_BYTES).await?;
     let mut fields = Fields::of(body, String::new(), &REPLAY_FIELDS)?;
     let since = given_date(&mut fields, "since")?;
     let until = given_date(&mut fields, "until")?;
     let states = states(&mut fields)?;
-    let dry_run = match fields.optional("dryRun") {
-        None => false,
-        Some(Value::Bool(value)) => value,
-        Some(_) => {
-            let message = "must be true or false";
-            return Err(invalid(ErrorCode::InvalidField, "dryRun", message));
-        }
-    };
+    let dry_run = fields.boolean("dryRun")?.unwrap_or_default();
 
     // Deliveries that are created from now on are not included, whatever `until` says.
     let until = Some(until.map_or(now, |until| until.min(now)));
@@ -291,14 +269,9 @@ fn states(fields: &mut Fields) -> Result<BTreeSet<DeliveryState>, ApiError> {
     match fields.optional("states") {
         None => Ok(DeliveryState::UNDELIVERED.into()),
         Some(Value::Array(values)) if !values.is_empty() => {
-            let mut states = BTreeSet::new();
-            for (position, value) in values.iter().enumerate() {
-                let path = format!("states[{position}]");
-                if !states.insert(state(value.as_str().unwrap_or_default(), &path)?) {
-                    return Err(invalid(ErrorCode::InvalidState, &path, "stands twice"));
-                }
-            }
-            Ok(states)
+            let read = |value: Value, path: &str| state(value.as_str().unwrap_or_default(), path);
+            let states = each_once(values, ErrorCode::InvalidState, "states", read)?;
+            Ok(states.into_iter().collect())
         }
         Some(_) => Err(not_states()),
     }

@@ -15,18 +15,14 @@ use crate::target::report_not_found;
 /// the deletion.
 pub(crate) async fn delete(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<DeleteReports>,
+    call: Call<DeleteReports>,
 ) -> Result<Response, ApiError> {
+    let caller = &call.caller;
     let report = ReportKey {
         org: caller.org,
-        id: target.report()?,
+        id: call.target.report()?,
     };
-    let tombstone = match managing.publisher.delete(report, now).await? {
+    let tombstone = match managing.publisher.delete(report, call.now).await? {
         Deleted::Done(tombstone) => tombstone,
         Deleted::Missing => return Err(report_not_found()),
         Deleted::Lost => {

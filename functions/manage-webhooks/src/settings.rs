@@ -16,7 +16,7 @@ use outbound::format::is_reserved;
 use serde_json::Value;
 use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
-use web::fields::{Fields, invalid, one_of, project_key, text};
+use web::fields::{Fields, boolean, each_once, invalid, one_of, project_key, text};
 use web::json;
 use web::text::shortened;
 
@@ -158,7 +158,8 @@ pub(crate) fn read(
     let token = token(fields.nullable("token"), format, stored)?;
     let enabled = match fields.nullable("enabled") {
         None => (mode != Mode::Patch).then_some(true),
-        Some(value) => Some(boolean(value)?),
+        Some(None) => Some(true),
+        Some(Some(value)) => Some(boolean(&value, "enabled")?),
     };
     let given_secret = fields.nullable("secret");
     let is_secret_removed =
@@ -344,18 +345,6 @@ pub(crate) fn given(value: Option<Option<Value>>, name: &str) -> Result<Value, A
     })
 }
 
-fn boolean(value: Option<Value>) -> Result<bool, ApiError> {
-    match value {
-        None => Ok(true),
-        Some(Value::Bool(value)) => Ok(value),
-        Some(_) => Err(invalid(
-            ErrorCode::InvalidField,
-            "enabled",
-            "must be true or false",
-        )),
-    }
-}
-
 fn url(value: &Value, current: Option<&Settings>) -> Result<WebhookUrl, ApiError> {
     let text = value
         .as_str()
@@ -447,14 +436,8 @@ fn several_projects(value: Value, read: ReadProject) -> Result<BTreeSet<String>,
         let message = format!("there may be at most {MAX_PROJECTS}");
         return Err(invalid(ErrorCode::InvalidField, "projects", &message));
     }
-    let mut projects = BTreeSet::new();
-    for (position, value) in values.into_iter().enumerate() {
-        let path = format!("projects[{position}]");
-        if !projects.insert(read(value, &path)?) {
-            return Err(invalid(ErrorCode::InvalidField, &path, "stands twice"));
-        }
-    }
-    Ok(projects)
+    let projects = each_once(values, ErrorCode::InvalidField, "projects", read)?;
+    Ok(projects.into_iter().collect())
 }
 
 fn events(value: Value) -> Result<BTreeSet<Event>, ApiError> {
@@ -472,15 +455,10 @@ fn events(value: Value) -> Result<BTreeSet<Event>, ApiError> {
     }
     let all: Vec<Event> = Event::all().collect();
     let known: Vec<(&str, &Event)> = all.iter().map(|it| (it.as_str(), it)).collect();
-    let mut events = BTreeSet::new();
-    for (position, value) in values.iter().enumerate() {
-        let path = format!("events[{position}]");
-        let event = one_of(value, ErrorCode::InvalidEvent, &path, "event", &known)?;
-        if !events.insert(event.clone()) {
-            return Err(invalid(ErrorCode::InvalidEvent, &path, "stands twice"));
-        }
-    }
-    Ok(events)
+    let code = ErrorCode::InvalidEvent;
+    let read = |value: Value, path: &str| one_of(&value, code, path, "event", &known);
+    let events = each_once(values, code, "events", read)?;
+    Ok(events.into_iter().cloned().collect())
 }
 
 /// The headers. A header without a value keeps its present value, since values are never shown.

@@ -17,7 +17,6 @@ use idempotency::{Answer, Attempt, Keyed};
 use serde_json::Value;
 use store::dynamodb::Changed;
 use store::queue::imports::LookAfter;
-use time::OffsetDateTime;
 use uuid::Uuid;
 use web::api::{self, ApiError, ErrorCode};
 use web::base::BaseUrl;
@@ -27,7 +26,7 @@ use crate::access::{Call, Caller, ManageSources};
 use crate::precondition::Precondition;
 use crate::settings::{Mode, rotate as rotate_secret};
 use crate::state::{MAX_BODY_BYTES, Managing};
-use crate::target::{Target, source_not_found};
+use crate::target::source_not_found;
 
 use self::body::{SourceBody, SourcesBody};
 use self::settings::{Draft, sharing};
@@ -37,16 +36,16 @@ const MAX_TRIES: usize = 5;
 
 pub(crate) async fn list(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageSources>,
+    call: Call<ManageSources>,
     base: BaseUrl,
 ) -> Result<Response, ApiError> {
-    let sources = managing.sources.all(caller.org).await?;
+    let sources = managing.sources.all(call.caller.org).await?;
     let mut importing = Vec::new();
     for source in &sources {
         importing.extend(source.settings.import.as_ref().map(|_| source.id));
     }
     let mut standings = managing.imports.standings(importing).await?;
-    let body_of = |it: &Source| SourceBody::of(it, standings.remove(&it.id), &base, now);
+    let body_of = |it: &Source| SourceBody::of(it, standings.remove(&it.id), &base, call.now);
     let sources = sources.iter().map(body_of);
     let body = SourcesBody {
         sources: sources.collect(),
@@ -56,33 +55,25 @@ pub(crate) async fn list(
 
 pub(crate) async fn get(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageSources>,
+    call: Call<ManageSources>,
     base: BaseUrl,
 ) -> Result<Response, ApiError> {
-    let source = managing.source(&caller, &target).await?;
+    let source = managing.source(&call).await?;
     let standing = managing.standing(&source).await?;
-    let body = SourceBody::of(&source, standing, &base, now);
+    let body = SourceBody::of(&source, standing, &base, call.now);
     Precondition::tagged(StatusCode::OK, source.revision, &body)
 }
 
 pub(crate) async fn create(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageSources>,
+    call: Call<ManageSources>,
     base: BaseUrl,
     keyed: Keyed,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = json::bytes(body, MAX_BODY_BYTES).await?;
-    let first = |attempt| managing.create_source(&caller, &base, &body, attempt, now);
-    let once = managing
-        .idempotency
-        .once(caller.scope(), &keyed, &body, now, first);
-    once.await?.response()
+    let first = |attempt| managing.create_source(&call, &base, &body, attempt);
+    managing.once(&call, &keyed, &body, first).await
 }
 
 pub(crate) async fn replace(
@@ -112,32 +103,28 @@ pub(crate) async fn patch(
 /// Deletes a source. Its calls are kept until they expire, but nobody can see them any more.
 pub(crate) async fn delete(
     State(managing): State<Managing>,
-    Call { caller, target, .. }: Call<ManageSources>,
+    call: Call<ManageSources>,
 ) -> Result<Response, ApiError> {
-    let id = target.source()?;
-    if managing.sources.delete(caller.org, id).await? == Changed::Lost {
+    let id = call.target.source()?;
+    if managing.sources.delete(call.caller.org, id).await? == Changed::Lost {
         return Err(source_not_found());
     }
-    note(&caller, id, "deleted");
+    note(&call.caller, id, "deleted");
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub(crate) async fn rotate(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageSources>,
+    call: Call<ManageSources>,
     base: BaseUrl,
     keyed: Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let now = call.now;
     let body = json::bytes(body, MAX_BODY_BYTES).await?;
     let first = async |attempt: Attempt| {
-        let kind = managing.source(&caller, &target).await?.kind;
+        let kind = managing.source(&call).await?.kind;
         let (secret, is_generated) = sharing(kind).rotation(&body)?;
         let change =
             |source: &mut Source| rotate_secret(&mut source.settings.secrets, secret.clone(), now);
@@ -149,40 +136,35 @@ pub(crate) async fn rotate(
         };
         let alongside = |source: &Source| attempt.keeping(&answer(source)?);
         let source = managing
-            .change_source(&caller, &target, &headers, now, change, alongside)
+            .change_source(&call, &headers, change, alongside)
             .await?;
-        note(&caller, source.id, "given another secret");
+        note(&call.caller, source.id, "given another secret");
         Ok(answer(&source)?)
     };
-    let once = managing
-        .idempotency
-        .once(caller.scope(), &keyed, &body, now, first);
-    once.await?.response()
+    managing.once(&call, &keyed, &body, first).await
 }
 
 /// Asks the server of a source whether reports can be imported from it, with the stored settings or with those that the body
 /// changes.
 pub(crate) async fn check(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageSources>,
+    call: Call<ManageSources>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let source = managing.source(&caller, &target).await?;
+    let source = managing.source(&call).await?;
     let body = json::bytes(body, MAX_BODY_BYTES).await?;
     let settings = match &*body {
         [] => source.settings.clone(),
-        body => Draft::read(json::parse_object(body)?, Some(&source), Mode::Patch, now)?.settings,
+        body => {
+            let body = json::parse_object(body)?;
+            Draft::read(body, Some(&source), Mode::Patch, call.now)?.settings
+        }
     };
     let Some(server) = &settings.import else {
         let message = "baseUrl: is required, since it is the server that is checked";
         return Err(ApiError::new(ErrorCode::MissingField, message).parameter("baseUrl"));
     };
-    managing.count_test(caller.org, now).await?;
+    managing.count_test(source.org, call.now).await?;
     let checked = import::check(&managing.sender, server).await?;
     if checked.ok && source.settings.import.as_ref() == Some(server) {
         managing.look_after(&source, true).await;
@@ -227,22 +209,22 @@ impl Managing {
         }
     }
 
-    /// The source that the path names. Its id does not say whose it is, so another organization's source counts as none.
-    async fn source(&self, caller: &Caller, target: &Target) -> Result<Source, ApiError> {
-        let source = self.sources.get(target.source()?).await?;
+    /// The source that the path names. Its id says nothing of whose it is, so another organization's is none.
+    async fn source<P>(&self, call: &Call<P>) -> Result<Source, ApiError> {
+        let source = self.sources.get(call.target.source()?).await?;
         source
-            .filter(|source| source.org == caller.org)
+            .filter(|source| source.org == call.caller.org)
             .ok_or_else(source_not_found)
     }
 
     async fn create_source(
         &self,
-        caller: &Caller,
+        call: &Call<ManageSources>,
         base: &BaseUrl,
         body: &[u8],
         attempt: Attempt,
-        now: OffsetDateTime,
     ) -> Result<Answer, ApiError> {
+        let (caller, now) = (&call.caller, call.now);
         let draft = Draft::read(json::parse_object(body)?, None, Mode::Whole, now)?;
         let source = Source {
             id: SourceId::new(Uuid::new_v4()),
@@ -281,16 +263,10 @@ impl Managing {
         body: Body,
         mode: Mode,
     ) -> Result<Response, ApiError> {
-        let Call {
-            caller,
-            target,
-            now,
-            ..
-        } = call;
-        let now = *now;
+        let now = call.now;
         let body: Value = json::object(body, MAX_BODY_BYTES).await?;
-        let current = self.source(caller, target).await?;
-        // Other faults of the request are reported below.
+        let current = self.source(call).await?;
+        // What is wrong with the request otherwise is said below.
         if Precondition::of(headers).holds(current.revision)
             && let Ok(draft) = Draft::read(body.clone(), Some(&current), mode, now)
             && current.settings.server() != draft.settings.server()
@@ -302,10 +278,10 @@ impl Managing {
             Ok(())
         };
         let source = self
-            .change_source(caller, target, headers, now, change, |_| Ok(None))
+            .change_source(call, headers, change, |_| Ok(None))
             .await?;
-        note(caller, source.id, "changed");
-        // The import was switched on or off, or changed.
+        note(&call.caller, source.id, "changed");
+        // What was to be imported is, or is not any more.
         if current.importing().is_some() || source.importing().is_some() {
             self.look_after(&source, false).await;
         }
@@ -317,23 +293,21 @@ impl Managing {
     /// in the same transaction. Gives the changed source.
     async fn change_source(
         &self,
-        caller: &Caller,
-        target: &Target,
+        call: &Call<ManageSources>,
         headers: &HeaderMap,
-        now: OffsetDateTime,
         change: impl Fn(&mut Source) -> Result<(), ApiError>,
         alongside: impl Fn(&Source) -> anyhow::Result<Option<TransactWriteItem>>,
     ) -> Result<Source, ApiError> {
         for _ in 0..MAX_TRIES {
-            let mut source = self.source(caller, target).await?;
+            let mut source = self.source(call).await?;
             if !Precondition::of(headers).holds(source.revision) {
                 let message = "the source has been changed; read it again";
                 return Err(ApiError::new(ErrorCode::PreconditionFailed, message));
             }
-            source.settings.secrets.forget_expired(now);
+            source.settings.secrets.forget_expired(call.now);
             change(&mut source)?;
             source.revision += 1;
-            source.updated_at = timestamp(now);
+            source.updated_at = timestamp(call.now);
             let replaced = self.sources.replace(&source, alongside(&source)?);
             if replaced.await? == Changed::Stored {
                 return Ok(source);

@@ -9,10 +9,8 @@ use runtime::metrics::Metrics;
 use store::calls::CallStore;
 use store::deliveries::DeliveryStore;
 use store::imports::ImportStore;
-use store::products::ProductStore;
 use store::queue::EventsQueue;
 use store::queue::imports::ImportsQueue;
-use store::reports::ReportStore;
 use store::sources::SourceStore;
 use store::tokens::TokenStore;
 use store::webhooks::WebhookStore;
@@ -92,11 +90,7 @@ impl Managing {
             max_tests: TESTS_PER_MINUTE,
             metrics: environment.metrics()?,
             max_tokens: environment.number("TOKENS_PER_ORGANIZATION")?,
-            publisher: Publisher {
-                reports: ReportStore::new(dynamodb.clone(), required("REPORTS_TABLE")?),
-                products: ProductStore::new(dynamodb.clone(), required("PRODUCTS_TABLE")?),
-                queue: queue.clone(),
-            },
+            publisher: Publisher::new(dynamodb, queue.clone(), required)?,
             files: ReportFiles::new(s3, required("BUCKET")?),
             queue,
             sender,

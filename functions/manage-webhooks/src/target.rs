@@ -9,13 +9,11 @@ use domain::organization::OrganizationId;
 use domain::report::ReportId;
 use domain::source::SourceId;
 use domain::token::TokenId;
-use domain::webhook::{WebhookId, WebhookKey};
+use domain::webhook::WebhookId;
 use web::api::{ApiError, ErrorCode};
 
-use crate::access::Caller;
-
-/// The ids in a path. A malformed id names nothing. It becomes an error only when a handler asks for it, since a caller
-/// without permission must not learn of it.
+/// The ids in a path. One that is no id names nothing; but who may not even look must not learn that, so it is not an error
+/// until somebody asks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     organization: Option<OrganizationId>,
@@ -47,12 +45,8 @@ impl Target {
         self.organization.ok_or_else(organization_not_found)
     }
 
-    /// The key of the webhook.
-    pub(crate) fn key(&self, caller: &Caller) -> Result<WebhookKey, ApiError> {
-        Ok(WebhookKey {
-            org: caller.org,
-            id: self.webhook.ok_or_else(webhook_not_found)?,
-        })
+    pub(crate) fn webhook(&self) -> Result<WebhookId, ApiError> {
+        self.webhook.ok_or_else(webhook_not_found)
     }
 
     pub(crate) fn delivery(&self) -> Result<DeliveryId, ApiError> {

@@ -15,13 +15,14 @@ use store::dynamodb::Changed;
 use time::OffsetDateTime;
 use web::api::{self, ApiError, ErrorCode};
 use web::cursor::Scope;
-use web::fields::{Fields, invalid, one_of};
+use web::fields::{Fields, each_once, invalid, one_of};
 use web::json;
 use web::query::Query;
 use web::text::shortened;
 
-use crate::access::{Call, Caller, ManageTokens};
+use crate::access::{Call, ManageTokens};
 use crate::body::TokenBody;
+use crate::settings::MAX_NAME;
 use crate::state::{MAX_BODY_BYTES, Managing};
 use crate::target::token_not_found;
 
@@ -29,8 +30,6 @@ use crate::target::token_not_found;
 pub const TOKENS_PARAMETERS: [&str; 2] = ["limit", "cursor"];
 
 const FIELDS: [&str; 3] = ["name", "rights", "expiresAt"];
-/// The longest name in characters, as for a webhook.
-const MAX_NAME: usize = 100;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,17 +41,18 @@ struct TokensBody {
 
 pub(crate) async fn list(
     State(managing): State<Managing>,
-    Call { caller, .. }: Call<ManageTokens>,
+    call: Call<ManageTokens>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = Query::parse(raw.as_deref(), &TOKENS_PARAMETERS)?;
-    let scope = Scope::new(&serde_json::json!(["tokens", caller.org]));
+    let scope = Scope::new(&serde_json::json!(["tokens", call.caller.org]));
     let limit = query.limit()?;
     let after = query
         .optional("cursor")?
         .map(|cursor| scope.open(cursor, |text| text.parse().ok()))
         .transpose()?;
-    let (page, has_more) = managing.tokens.page(caller.org, after, limit).await?;
+    let page = managing.tokens.page(call.caller.org, after, limit);
+    let (page, has_more) = page.await?;
     let last = page.last().filter(|_| has_more);
     let body = TokensBody {
         next_cursor: last.map(|last| scope.seal(&last.id.to_string())),
@@ -66,26 +66,23 @@ pub(crate) async fn list(
 
 pub(crate) async fn create(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageTokens>,
+    call: Call<ManageTokens>,
     keyed: Keyed,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = json::bytes(body, MAX_BODY_BYTES).await?;
-    let first = |attempt| managing.create_token(&caller, &body, attempt, now);
-    let once = managing
-        .idempotency
-        .once(caller.scope(), &keyed, &body, now, first);
-    once.await?.response()
+    let first = |attempt| managing.create_token(&call, &body, attempt);
+    managing.once(&call, &keyed, &body, first).await
 }
 
 impl Managing {
     async fn create_token(
         &self,
-        caller: &Caller,
+        call: &Call<ManageTokens>,
         body: &[u8],
         attempt: Attempt,
-        now: OffsetDateTime,
     ) -> Result<Answer, ApiError> {
+        let (caller, now) = (&call.caller, call.now);
         let mut fields = Fields::of(json::parse_object(body)?, String::new(), &FIELDS)?;
         let name = fields.text("name", MAX_NAME)?;
         let rights = rights(&fields.required("rights")?)?;
@@ -114,15 +111,10 @@ impl Managing {
 
 pub(crate) async fn revoke(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageTokens>,
+    call: Call<ManageTokens>,
 ) -> Result<Response, ApiError> {
-    let id = target.token()?;
-    if !managing.tokens.revoke(caller.org, id, now).await? {
+    let (id, caller) = (call.target.token()?, &call.caller);
+    if !managing.tokens.revoke(caller.org, id, call.now).await? {
         return Err(token_not_found());
     }
     tracing::info!(
@@ -139,15 +131,10 @@ fn rights(value: &Value) -> Result<BTreeSet<Right>, ApiError> {
         invalid(ErrorCode::InvalidRight, "rights", message)
     })?;
     let known = Right::ALL.map(|it| (it.as_str(), it));
-    let mut rights = BTreeSet::new();
-    for (position, value) in values.iter().enumerate() {
-        let path = format!("rights[{position}]");
-        let right = one_of(value, ErrorCode::InvalidRight, &path, "right", &known)?;
-        if !rights.insert(right) {
-            return Err(invalid(ErrorCode::InvalidRight, &path, "stands twice"));
-        }
-    }
-    Ok(rights)
+    let code = ErrorCode::InvalidRight;
+    let read = |value: Value, path: &str| one_of(&value, code, path, "right", &known);
+    let rights = each_once(values.clone(), code, "rights", read)?;
+    Ok(rights.into_iter().collect())
 }
 
 fn expiry(fields: &mut Fields, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ApiError> {

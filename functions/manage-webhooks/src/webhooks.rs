@@ -8,19 +8,17 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::webhook::Webhook;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use idempotency::{Answer, Keyed};
+use idempotency::{Answer, Attempt, Keyed};
 use serde::Serialize;
 use store::webhooks::Forgotten;
-use time::OffsetDateTime;
 use web::api::{self, ApiError};
 use web::json;
 
-use crate::access::{Call, Caller, ManageWebhooks};
+use crate::access::{Call, ManageWebhooks};
 use crate::body::{AttemptBody, WebhookBody};
 use crate::precondition::Precondition;
 use crate::settings::{Mode, Sharing, read, rotate as rotate_secret};
 use crate::state::{MAX_BODY_BYTES, Managing};
-use crate::target::Target;
 use crate::webhooks::operations::{NotAdded, Trial, by_administrator, forgotten_by, note};
 
 /// How many webhooks' latest deliveries are read at a time.
@@ -50,9 +48,10 @@ impl From<Trial> for TestBody {
 
 pub(crate) async fn list(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let webhooks = managing.webhooks.all(caller.org).await?;
+    let now = call.now;
+    let webhooks = managing.webhooks.all(call.caller.org).await?;
     let body = async |webhook: Webhook| {
         let latest = managing.latest_delivery(webhook.id, now).await?;
         Ok::<_, store::Error>(WebhookBody::of(&webhook, now).with_latest(latest.as_ref(), now))
@@ -67,31 +66,23 @@ pub(crate) async fn list(
 
 pub(crate) async fn get(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
-    let latest = managing.latest_delivery(webhook.id, now).await?;
-    let body = WebhookBody::of(&webhook, now).with_latest(latest.as_ref(), now);
+    let webhook = managing.webhook(call.key()?).await?;
+    let latest = managing.latest_delivery(webhook.id, call.now).await?;
+    let body = WebhookBody::of(&webhook, call.now).with_latest(latest.as_ref(), call.now);
     tagged(StatusCode::OK, &webhook, &body)
 }
 
 pub(crate) async fn create(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     keyed: Keyed,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = json::bytes(body, MAX_BODY_BYTES).await?;
-    let first = |attempt| managing.create(&caller, &body, attempt, now);
-    let once = managing
-        .idempotency
-        .once(caller.scope(), &keyed, &body, now, first);
-    once.await?.response()
+    let first = |attempt| managing.create(&call, &body, attempt);
+    managing.once(&call, &keyed, &body, first).await
 }
 
 pub(crate) async fn replace(
@@ -114,102 +105,75 @@ pub(crate) async fn patch(
 
 pub(crate) async fn delete(
     State(managing): State<Managing>,
-    Call { caller, target, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wanted = Precondition::of(&headers);
-    managing
-        .remove(&caller, target.key(&caller)?, &wanted)
-        .await?;
+    managing.remove(&call.caller, call.key()?, &wanted).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub(crate) async fn rotate(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     keyed: Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = json::bytes(body, MAX_BODY_BYTES).await?;
-    let first = |attempt| managing.rotate(&caller, &target, &headers, &body, attempt, now);
-    let once = managing
-        .idempotency
-        .once(caller.scope(), &keyed, &body, now, first);
-    once.await?.response()
+    let first = |attempt| managing.rotate(&call, &headers, &body, attempt);
+    managing.once(&call, &keyed, &body, first).await
 }
 
 pub(crate) async fn enable(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let change = |webhook: &mut Webhook| {
         webhook.disabled = None;
         Ok(Forgotten::All)
     };
-    let webhook = managing
-        .change(
-            target.key(&caller)?,
-            &Precondition::of(&headers),
-            now,
-            change,
-        )
-        .await?;
-    note(&caller, webhook.id, "enabled");
-    tagged(StatusCode::OK, &webhook, &WebhookBody::of(&webhook, now))
+    switch(&managing, &call, &headers, change, "enabled").await
 }
 
 pub(crate) async fn disable(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let change = |webhook: &mut Webhook| {
-        webhook.disabled = webhook
-            .disabled
-            .take()
-            .or(by_administrator(Some(false), now));
+        let before = webhook.disabled.take();
+        webhook.disabled = before.or(by_administrator(Some(false), call.now));
         Ok(Forgotten::Nothing)
     };
-    let webhook = managing
-        .change(
-            target.key(&caller)?,
-            &Precondition::of(&headers),
-            now,
-            change,
-        )
-        .await?;
-    note(&caller, webhook.id, "disabled");
-    tagged(StatusCode::OK, &webhook, &WebhookBody::of(&webhook, now))
+    switch(&managing, &call, &headers, change, "disabled").await
+}
+
+async fn switch(
+    managing: &Managing,
+    call: &Call<ManageWebhooks>,
+    headers: &HeaderMap,
+    change: impl Fn(&mut Webhook) -> Result<Forgotten, ApiError>,
+    done: &str,
+) -> Result<Response, ApiError> {
+    let (key, wanted) = (call.key()?, Precondition::of(headers));
+    let webhook = managing.change(key, &wanted, call.now, change).await?;
+    note(&call.caller, webhook.id, done);
+    tagged(
+        StatusCode::OK,
+        &webhook,
+        &WebhookBody::of(&webhook, call.now),
+    )
 }
 
 pub(crate) async fn test(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.webhook(target.key(&caller)?).await?;
+    let now = call.now;
+    let webhook = managing.webhook(call.key()?).await?;
     let body = json::bytes(body, MAX_BODY_BYTES).await?;
     // Settings that are not saved yet. Secrets and values of headers need not be given again for a test.
     let unsaved = match &*body {
@@ -222,8 +186,8 @@ pub(crate) async fn test(
     };
     let unsaved = unsaved.filter(|settings| *settings != webhook.settings);
     let tried = match unsaved {
-        // The test says nothing of the webhook as it is stored.
-        Some(settings) => managing.try_unstored(caller.org, &settings, now).await?,
+        // It says nothing of the webhook as it is.
+        Some(settings) => managing.try_unstored(webhook.org, &settings, now).await?,
         None => managing.try_stored(&webhook, now).await?,
     };
     api::json(StatusCode::OK, &TestBody::from(tried))
@@ -231,43 +195,39 @@ pub(crate) async fn test(
 
 pub(crate) async fn test_unstored(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = json::object(body, MAX_BODY_BYTES).await?;
-    let draft = read(body, None, Mode::Test, now)?;
-    let tried = managing.try_unstored(caller.org, &draft.settings, now);
+    let draft = read(body, None, Mode::Test, call.now)?;
+    let tried = managing.try_unstored(call.caller.org, &draft.settings, call.now);
     let tried = tried.await?;
     api::json(StatusCode::OK, &TestBody::from(tried))
 }
 
 async fn change_settings(
     managing: &Managing,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: &Call<ManageWebhooks>,
+    call: &Call<ManageWebhooks>,
     headers: &HeaderMap,
     body: Body,
     mode: Mode,
 ) -> Result<Response, ApiError> {
+    let (caller, now) = (&call.caller, call.now);
     let body = json::object(body, MAX_BODY_BYTES).await?;
-    let (key, wanted) = (target.key(caller)?, Precondition::of(headers));
-    let changed = managing.change_settings(caller, key, &wanted, (body, mode), *now);
+    let (key, wanted) = (call.key()?, Precondition::of(headers));
+    let changed = managing.change_settings(caller, key, &wanted, (body, mode), now);
     let webhook = changed.await?;
-    tagged(StatusCode::OK, &webhook, &WebhookBody::of(&webhook, *now))
+    tagged(StatusCode::OK, &webhook, &WebhookBody::of(&webhook, now))
 }
 
 impl Managing {
     async fn create(
         &self,
-        caller: &Caller,
+        call: &Call<ManageWebhooks>,
         body: &[u8],
-        attempt: idempotency::Attempt,
-        now: OffsetDateTime,
+        attempt: Attempt,
     ) -> Result<Answer, ApiError> {
+        let now = call.now;
         let draft = read(json::parse_object(body)?, None, Mode::Whole, now)?;
         let is_generated = draft.is_secret_generated;
         let answer = |webhook: &Webhook| {
@@ -279,20 +239,19 @@ impl Managing {
             anyhow::Ok(answer.with(&header::LOCATION, format!("webhooks/{}", webhook.id)))
         };
         let alongside = |webhook: &Webhook| attempt.keeping(&answer(webhook)?);
-        let added = self.add(caller, draft, now, alongside).await;
+        let added = self.add(&call.caller, draft, now, alongside).await;
         let webhook = added.map_err(NotAdded::into_error)?;
         Ok(answer(&webhook)?)
     }
 
     async fn rotate(
         &self,
-        caller: &Caller,
-        target: &Target,
+        call: &Call<ManageWebhooks>,
         headers: &HeaderMap,
         body: &[u8],
-        attempt: idempotency::Attempt,
-        now: OffsetDateTime,
+        attempt: Attempt,
     ) -> Result<Answer, ApiError> {
+        let now = call.now;
         let (secret, is_generated) = Sharing::Secret.rotation(body)?;
         let change = |webhook: &mut Webhook| {
             let before = webhook.settings.clone();
@@ -306,11 +265,11 @@ impl Managing {
             anyhow::Ok(answer.with(&header::ETAG, tag(webhook)))
         };
         let alongside = |webhook: &Webhook| attempt.keeping(&answer(webhook)?);
-        let (key, wanted) = (target.key(caller)?, Precondition::of(headers));
+        let (key, wanted) = (call.key()?, Precondition::of(headers));
         let webhook = self
             .change_alongside(key, &wanted, now, change, alongside)
             .await?;
-        note(caller, webhook.id, "given another secret");
+        note(&call.caller, webhook.id, "given another secret");
         Ok(answer(&webhook)?)
     }
 }

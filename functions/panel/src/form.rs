@@ -90,6 +90,15 @@ pub(crate) fn pairs(bytes: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(bytes).into_owned().collect()
 }
 
+/// Where a form is sent, and where one goes back to from it: the form of the thing with this id in the list at `list`, or of a new
+/// one.
+pub(crate) fn paths(list: String, id: Option<&str>) -> (String, String) {
+    match id {
+        None => (format!("{list}/new"), list),
+        Some(id) => (format!("{list}/{id}/edit"), format!("{list}/{id}")),
+    }
+}
+
 /// The number of a new form.
 pub(crate) fn new_number() -> String {
     Uuid::new_v4().to_string()

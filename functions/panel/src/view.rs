@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use domain::date::GivenDate;
 use domain::organization::OrganizationId;
+use domain::report::QualityGateStatus;
 use identity::{Identity, Role};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -207,14 +208,14 @@ impl State {
         Self::new(class, sign, word)
     }
 
-    /// The state of a quality gate.
-    pub(crate) fn of_gate(gate: Option<&str>) -> Option<Self> {
-        Some(match gate? {
-            "OK" => Self::new("good", "✓", "Passed"),
-            "WARN" => Self::new("wait", "!", "Passed with a warning"),
-            "ERROR" => Self::new("bad", "✕", "Failed"),
-            _ => return None,
-        })
+    /// That of a quality gate.
+    pub(crate) fn of_gate(gate: QualityGateStatus) -> Option<Self> {
+        match gate {
+            QualityGateStatus::Ok => Some(Self::new("good", "✓", "Passed")),
+            QualityGateStatus::Warn => Some(Self::new("wait", "!", "Passed with a warning")),
+            QualityGateStatus::Error => Some(Self::new("bad", "✕", "Failed")),
+            QualityGateStatus::None => None,
+        }
     }
 
     pub(crate) fn new(class: &'static str, sign: &'static str, word: &str) -> Self {

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use domain::organization::OrganizationId;
 use identity::Role;
 use lambda_http::request::RequestContext;
@@ -49,6 +50,11 @@ impl Visit {
     /// The path of a resource of the organization's, such as `/webhooks`.
     pub(crate) fn path(&self, path: &str) -> String {
         self.links.path(&format!("/panel/{}{path}", self.handle))
+    }
+
+    /// Goes on to the page of something of the organization's, which says that it is `done`.
+    pub(crate) fn done(&self, path: &str, done: &str) -> Response {
+        Redirect::to(&format!("{}?done={done}", self.path(path))).into_response()
     }
 
     /// Whether the person may manage.

@@ -204,14 +204,7 @@ fn origin(
         let message = "must be BRANCH, PULL_REQUEST, LONG or SHORT";
         return Err(invalid(ErrorCode::InvalidField, "branchType", message));
     }
-    let is_main = match fields.optional("branchIsMain") {
-        None => None,
-        Some(Value::Bool(is_main)) => Some(is_main),
-        Some(_) => {
-            let message = "must be true or false";
-            return Err(invalid(ErrorCode::InvalidField, "branchIsMain", message));
-        }
-    };
+    let is_main = fields.boolean("branchIsMain")?;
     let analysed_at = match fields.optional("analysedAt") {
         None => None,
         Some(Value::String(text)) => Some(text.parse().map_err(|reason| {

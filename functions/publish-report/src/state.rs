@@ -5,9 +5,7 @@ use domain::token::{Right, Token};
 use idempotency::Idempotency;
 use publishing::{Publisher, ReportFiles};
 use runtime::config::Environment;
-use store::products::ProductStore;
 use store::queue::EventsQueue;
-use store::reports::ReportStore;
 use store::tokens::TokenStore;
 use time::OffsetDateTime;
 use web::api::ApiError;
@@ -48,11 +46,12 @@ impl Publishing {
         s3: aws_sdk_s3::config::Builder,
         sqs: aws_sdk_sqs::Client,
     ) -> anyhow::Result<Self> {
-        let table = |name| environment.required(name);
-        let bucket = environment.required("BUCKET")?;
+        let required = |name| environment.required(name);
+        let bucket = required("BUCKET")?;
+        let queue = EventsQueue::new(sqs, required("EVENTS_QUEUE_URL")?);
         let client = aws_sdk_s3::Client::from_conf(s3.clone().build());
         Ok(Self {
-            tokens: TokenStore::new(dynamodb.clone(), table("TOKENS_TABLE")?),
+            tokens: TokenStore::new(dynamodb.clone(), required("TOKENS_TABLE")?),
             idempotency: Idempotency::new(environment, dynamodb)?,
             limits: UploadLimits {
                 uploads_per_day: environment.number("UPLOADS_PER_DAY")?,
@@ -60,14 +59,10 @@ impl Publishing {
                     .number("UPLOAD_GIGABYTES_PER_DAY")?
                     .saturating_mul(GIGABYTE),
             },
-            uploads: UploadStore::new(dynamodb.clone(), table("UPLOADS_TABLE")?),
+            uploads: UploadStore::new(dynamodb.clone(), required("UPLOADS_TABLE")?),
             uploaded: Bucket::new(client.clone(), s3, bucket.clone()),
             files: ReportFiles::new(client, bucket),
-            publisher: Publisher {
-                reports: ReportStore::new(dynamodb.clone(), table("REPORTS_TABLE")?),
-                products: ProductStore::new(dynamodb.clone(), table("PRODUCTS_TABLE")?),
-                queue: EventsQueue::new(sqs, environment.required("EVENTS_QUEUE_URL")?),
-            },
+            publisher: Publisher::new(dynamodb, queue, required)?,
         })
     }
 

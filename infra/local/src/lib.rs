@@ -409,12 +409,8 @@ impl Stack {
 
     /// Delivers what is on the queue, as if it were `now`, until there is nothing on it. Gives the number of messages.
     pub async fn deliver(&self, now: OffsetDateTime) -> anyhow::Result<usize> {
-        let pump = Pump {
-            sqs: self.sqs.clone(),
-            queue: self.events_queue().to_owned(),
-            consumer: Consumer::Delivering(self.delivering.clone()),
-        };
-        pump.drain(now).await
+        let consumer = Consumer::Delivering(self.delivering.clone());
+        self.drain(self.events_queue(), consumer, now).await
     }
 
     /// The URL of the queue of sources that are to be looked after.
@@ -424,10 +420,20 @@ impl Stack {
 
     /// Looks after the sources on the queue, as if it were `now`, until there is nothing on it. Gives the number of messages.
     pub async fn import(&self, now: OffsetDateTime) -> anyhow::Result<usize> {
+        let consumer = Consumer::Importing(self.importing.clone());
+        self.drain(self.imports_queue(), consumer, now).await
+    }
+
+    async fn drain(
+        &self,
+        queue: &str,
+        consumer: Consumer,
+        now: OffsetDateTime,
+    ) -> anyhow::Result<usize> {
         let pump = Pump {
             sqs: self.sqs.clone(),
-            queue: self.imports_queue().to_owned(),
-            consumer: Consumer::Importing(self.importing.clone()),
+            queue: queue.to_owned(),
+            consumer,
         };
         pump.drain(now).await
     }

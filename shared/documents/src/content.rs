@@ -1,6 +1,6 @@
 //! The content of a report, for every kind of file.
 
-use domain::report::{QualityGateStatus, Rating};
+use domain::report::QualityGateStatus;
 use findings::{
     Assessment, Category, Condition, Counts, Finding, Hotspot, Mode, Probability, Resolution,
     Review, Severity, StandardCategory, Vulnerability,
@@ -15,16 +15,6 @@ pub(crate) fn title(assessment: &Assessment) -> String {
         subject.project_name,
         assessment.standard.name()
     )
-}
-
-pub(crate) const fn letter(rating: Rating) -> &'static str {
-    match rating {
-        Rating::A => "A",
-        Rating::B => "B",
-        Rating::C => "C",
-        Rating::D => "D",
-        Rating::E => "E",
-    }
 }
 
 /// A number and what it counts.
@@ -112,7 +102,7 @@ pub(crate) fn facts(assessment: &Assessment) -> Vec<(&'static str, String)> {
                 hotspots.to_review, hotspots.acknowledged, hotspots.fixed, hotspots.safe
             )),
         ),
-        ("Review rating", Some(letter(hotspots.rating()).to_owned())),
+        ("Review rating", Some(hotspots.rating().as_str().to_owned())),
         ("Accepted", Some(assessment.accepted.to_string())),
         (
             "False positives",
@@ -310,7 +300,7 @@ pub(crate) fn rules(category: &Category) -> String {
 
 /// The rating of a category, or the text in its place.
 pub(crate) fn category_rating(category: &Category) -> &'static str {
-    category.rating().map_or("–", letter)
+    category.rating().map_or("–", |it| it.as_str())
 }
 
 /// The name of a category.

@@ -59,7 +59,7 @@ fn section(id: &str, heading: &str, inside: &str) -> String {
 fn summary(assessment: &Assessment) -> String {
     let (mut bar, mut severities) = (String::new(), String::new());
     for (severity, name, open) in content::severities(assessment) {
-        let class = content::letter(severity.rating());
+        let class = severity.rating().as_str();
         if open > 0 {
             let _ = write!(bar, r#"<span class="{class}" style="flex:{open}"></span>"#);
         }
@@ -83,7 +83,7 @@ fn summary(assessment: &Assessment) -> String {
     if !failed.is_empty() {
         failed = format!("<h3>Why the quality gate failed</h3>\n<ul>\n{failed}</ul>\n");
     }
-    let rating = content::letter(assessment.rating());
+    let rating = assessment.rating().as_str();
     let inside = format!(
         r#"<div class="verdict">
 <span class="badge {rating}" role="img" aria-label="Security rating {rating}">{rating}</span>
@@ -134,7 +134,7 @@ fn categories(assessment: &Assessment) -> String {
     let number = |name: &str| format!(r#"<th scope="col" class="number">{name}</th>"#);
     let severities = content::severities(assessment);
     let severities: String = severities.iter().map(|(_, name, _)| number(name)).collect();
-    let rating = content::letter(assessment.rating());
+    let rating = assessment.rating().as_str();
     let inside = format!(
         r#"<p class="soft">Open vulnerabilities by severity, hotspots to review, and how many rules look for them.</p>
 <div class="scroll" role="region" aria-label="Table of categories" tabindex="0">
@@ -240,7 +240,7 @@ fn finding(assessment: &Assessment, issue: &Vulnerability) -> String {
 fn badge(severity: Severity, text: &str) -> String {
     format!(
         r#"<span class="badge {}">{text}</span>"#,
-        content::letter(severity.rating())
+        severity.rating().as_str()
     )
 }
 
@@ -354,7 +354,7 @@ fn method(assessment: &Assessment) -> String {
     section("method", "What counts", &inside)
 }
 
-/// Makes a text safe between tags and in quoted attributes, on one line. Invisible characters are written out.
+/// The same as [`escaped`], on one line, with what nobody sees written out.
 fn escape(text: &str) -> String {
     escaped(&pdf::visible(text))
 }
@@ -368,7 +368,8 @@ fn escape_code(text: &str) -> String {
     lines.join("\n")
 }
 
-fn escaped(text: &str) -> String {
+/// Makes a text safe between tags and in quoted attributes.
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -397,7 +398,7 @@ mod tests {
                 "<title>{}</title>",
                 escape(&content::title(&assessment))
             )));
-            let rating = content::letter(assessment.rating());
+            let rating = assessment.rating().as_str();
             assert!(page.contains(&format!(r#"aria-label="Security rating {rating}""#)));
             for outside in ["<script", "<link", "src=", "url(", "@import"] {
                 assert!(!page.contains(outside), "{outside}");

@@ -9,7 +9,7 @@ mod html;
 mod metadata;
 mod paper;
 
-pub use html::html;
+pub use html::{escaped, html};
 pub use metadata::{TooMany, metadata};
 pub use paper::pdf;
 pub use pdf::Error as PdfError;

@@ -106,7 +106,7 @@ fn summary(flow: &mut Flow<'_>, assessment: &Assessment) -> Result<(), Error> {
     ];
     flow.badges(&ratings.map(|(label, rating)| Badge {
         label,
-        value: content::letter(rating),
+        value: rating.as_str(),
         colour: colour(rating),
     }))?;
     let severities: Vec<String> = content::severities(assessment)
@@ -178,7 +178,7 @@ fn categories(flow: &mut Flow<'_>, assessment: &Assessment) -> Result<(), Error>
     let mut all = vec![
         vec![Span::strong("All categories, each issue once")],
         vec![rating(
-            content::letter(assessment.rating()),
+            assessment.rating().as_str(),
             Some(assessment.rating()),
         )],
     ];

@@ -4,13 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::date::GivenDate;
-use crate::organization::OrganizationId;
-use crate::source::SourceId;
-use crate::source::call::CallId;
+use crate::source::call::Arrival;
 
 /// What can happen to an analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -217,27 +213,12 @@ impl Analysis {
 pub struct AnalysisChange {
     /// What happened.
     pub event: AnalysisEvent,
-    /// The organization of the source.
-    pub org: OrganizationId,
-    /// The source.
-    pub source: SourceId,
-    /// The call.
-    pub call: CallId,
-    /// When the call came, in the form of [`crate::date::timestamp`].
-    pub received_at: String,
-    /// How many stacks of this product it came through.
-    pub hops: u32,
-    /// What the call says.
+    /// By which call.
+    pub arrival: Arrival,
+    /// What it says.
     pub analysis: Analysis,
     /// The body, byte for byte as it came.
     pub payload: String,
-}
-
-impl AnalysisChange {
-    /// When the call came; `None` when somebody edited the stored time and it is not a time.
-    pub fn stored_at(&self) -> Option<OffsetDateTime> {
-        OffsetDateTime::parse(&self.received_at, &Rfc3339).ok()
-    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::analysis::MAX_KEY;
-use crate::organization::OrganizationId;
-use crate::source::SourceId;
-use crate::source::call::CallId;
+use crate::source::call::Arrival;
 
 /// The header with the token. The token alone proves who calls.
 pub const TOKEN_HEADER: &str = "x-codescoring-authentication";
@@ -271,27 +267,12 @@ pub struct CodescoringChange {
     pub trigger: Trigger,
     /// The project.
     pub project: Project,
-    /// The organization of the source.
-    pub org: OrganizationId,
-    /// The source.
-    pub source: SourceId,
-    /// The call.
-    pub call: CallId,
-    /// The position of the event in the call, from 0.
+    /// By which call.
+    pub arrival: Arrival,
+    /// Where the event stands in the call, from 0.
     pub position: u32,
-    /// When the call came, in the form of [`crate::date::timestamp`].
-    pub received_at: String,
-    /// How many stacks of this product it came through.
-    pub hops: u32,
     /// The event as it stands in the call.
     pub text: String,
-}
-
-impl CodescoringChange {
-    /// When the event was stored; `None` when somebody edited the stored time and it is not a time.
-    pub fn stored_at(&self) -> Option<OffsetDateTime> {
-        OffsetDateTime::parse(&self.received_at, &Rfc3339).ok()
-    }
 }
 
 #[cfg(test)]

@@ -137,8 +137,8 @@ impl Change {
     pub fn org(&self) -> OrganizationId {
         match self {
             Self::Report(change) => change.org,
-            Self::Analysis(change) => change.org,
-            Self::Codescoring(change) => change.org,
+            Self::Analysis(change) => change.arrival.org,
+            Self::Codescoring(change) => change.arrival.org,
         }
     }
 
@@ -163,8 +163,8 @@ impl Change {
     pub fn stored_at(&self) -> Option<OffsetDateTime> {
         match self {
             Self::Report(change) => change.stored_at(),
-            Self::Analysis(change) => change.stored_at(),
-            Self::Codescoring(change) => change.stored_at(),
+            Self::Analysis(change) => change.arrival.stored_at(),
+            Self::Codescoring(change) => change.arrival.stored_at(),
         }
     }
 
@@ -180,8 +180,8 @@ impl Change {
     pub fn hops(&self) -> u32 {
         match self {
             Self::Report(_) => 0,
-            Self::Analysis(change) => change.hops,
-            Self::Codescoring(change) => change.hops,
+            Self::Analysis(change) => change.arrival.hops,
+            Self::Codescoring(change) => change.arrival.hops,
         }
     }
 
@@ -194,12 +194,12 @@ impl Change {
                 revision: change.revision,
             },
             Self::Analysis(change) => ChangeKey::Call {
-                source: change.source,
-                call: change.call,
+                source: change.arrival.source,
+                call: change.arrival.call,
             },
             Self::Codescoring(change) => ChangeKey::Event {
-                source: change.source,
-                call: change.call,
+                source: change.arrival.source,
+                call: change.arrival.call,
                 position: change.position,
             },
         }

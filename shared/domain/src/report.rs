@@ -307,6 +307,19 @@ pub enum Rating {
     E,
 }
 
+impl Rating {
+    /// Its letter.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
+            Self::E => "E",
+        }
+    }
+}
+
 /// The status of a quality gate, as `SonarQube` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

@@ -79,6 +79,12 @@ impl Standard {
     pub fn name(&self) -> String {
         format!("{} {}", self.report_type, self.report_version)
     }
+
+    /// The values that select its categories, in its own order.
+    pub fn values(&self) -> Vec<&str> {
+        let values = self.categories.iter().map(|it| it.value.as_str());
+        values.collect()
+    }
 }
 
 impl FromStr for &'static Standard {

@@ -38,7 +38,7 @@ impl Answer {
     ///
     /// # Errors
     /// A header cannot be sent.
-    pub fn response(self) -> Result<Response, ApiError> {
+    pub(crate) fn response(self) -> Result<Response, ApiError> {
         let status = StatusCode::from_u16(self.status).map_err(anyhow::Error::from)?;
         let json = HeaderValue::from_static("application/json");
         let mut response = (status, [(header::CONTENT_TYPE, json)], self.body).into_response();

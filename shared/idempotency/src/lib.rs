@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Response;
 use domain::organization::OrganizationId;
 use runtime::config::Environment;
 use serde::Serialize;
@@ -161,14 +162,15 @@ impl Idempotency {
         body: &[u8],
         now: OffsetDateTime,
         first: impl FnOnce(Attempt) -> F,
-    ) -> Result<Answer, ApiError> {
-        match self.begin::<Answer>(scope, keyed, body, now).await? {
-            Begun::Again(answer) => Ok(answer.with(&REPLAYED, "true".to_owned())),
+    ) -> Result<Response, ApiError> {
+        let answer = match self.begin::<Answer>(scope, keyed, body, now).await? {
+            Begun::Again(answer) => answer.with(&REPLAYED, "true".to_owned()),
             Begun::First(attempt) => {
                 let answer = first(attempt.clone()).await;
-                attempt.settle(answer).await
+                attempt.settle(answer).await?
             }
-        }
+        };
+        answer.response()
     }
 }
 

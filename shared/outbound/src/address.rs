@@ -34,7 +34,7 @@ pub fn is_public(address: IpAddr) -> bool {
 /// (<https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>). What other clouds serve
 /// metadata from lies in one of IANA's blocks.
 const SPECIAL_V4: [Ipv4Net; 16] = [
-    v4(Ipv4Addr::new(0, 0, 0, 0), 8),  // this network: RFC 791, section 3.2
+    v4(Ipv4Addr::new(0, 0, 0, 0), 8), // this network: RFC 791, section 3.2
     v4(Ipv4Addr::new(10, 0, 0, 0), 8), // private: RFC 1918
     v4(Ipv4Addr::new(100, 64, 0, 0), 10), // shared behind a carrier's NAT: RFC 6598
     v4(Ipv4Addr::new(127, 0, 0, 0), 8), // loopback: RFC 1122, section 3.2.1.3

@@ -1,5 +1,6 @@
 //! The next revision of a report.
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use domain::date::timestamp;
 use domain::product::Product;
@@ -74,8 +75,23 @@ pub enum Deleted {
 }
 
 impl Publisher {
-    /// Deletes a report and announces the deletion. A deleted report stays as it is, so a caller without an answer may ask
-    /// again.
+    /// One that works with these. `required` gives the value of a variable of the function.
+    ///
+    /// # Errors
+    /// A variable is missing.
+    pub fn new(
+        dynamodb: &Client,
+        queue: EventsQueue,
+        required: impl Fn(&'static str) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            reports: ReportStore::new(dynamodb.clone(), required("REPORTS_TABLE")?),
+            products: ProductStore::new(dynamodb.clone(), required("PRODUCTS_TABLE")?),
+            queue,
+        })
+    }
+
+    /// Deletes a report and announces that. One that is deleted already stays as it is, so whoever had no answer may ask again.
     ///
     /// # Errors
     /// The report may be deleted or not.

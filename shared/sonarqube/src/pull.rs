@@ -296,11 +296,7 @@ async fn assessment(
     let step = || Step::Standard(standard.id.as_str());
     progress(step(), 0, steps);
     let active = rules::active(search, profiles, standard).await?;
-    let values: Vec<&str> = standard
-        .categories
-        .iter()
-        .map(|it| it.value.as_str())
-        .collect();
+    let values = standard.values();
     let all = values.join(",");
     let parameter = standard.parameter.as_str();
     for _ in 0..READINGS {

@@ -119,11 +119,7 @@ async fn counted(
     profiles: &[wire::Profile],
     standard: &Standard,
 ) -> Result<Vec<u64>, Error> {
-    let values: Vec<&str> = standard
-        .categories
-        .iter()
-        .map(|it| it.value.as_str())
-        .collect();
+    let values = standard.values();
     let all = values.join(",");
     let mut of_profiles = Vec::with_capacity(profiles.len());
     for profile in profiles {

@@ -21,12 +21,13 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use time::OffsetDateTime;
 
 use crate::dynamodb::{
-    self, Changed, Item, Unreadable, batch_get_only, changed, get, get_item, query_all, query_page,
-    string, transact,
+    self, Changed, Item, Unreadable, alone, batch_get_only, changed, get, get_item, number, string,
+    transact,
 };
 use crate::error::{Context as _, Error, Result};
 use crate::mark;
 use crate::packed::Packed;
+use crate::pages::{query_all, query_page};
 
 /// The index of a source's calls in the order of time.
 pub const BY_TIME: &str = "by-time";
@@ -38,9 +39,7 @@ pub const IMPORT_DUE: &str = "import-due";
 const DUE: &str = "importDueAt";
 /// The body of a call, in its item.
 const BODY: &str = "body";
-/// The condition for an update of an existing call.
-const THERE: &str = "attribute_exists(id)";
-/// How many items beside it hold the body instead.
+/// In how many items beside it the body lies instead.
 const PIECES: &str = "pieces";
 /// A packed body of at most this size, in bytes, lies in the call's item. An item of DynamoDB has at most 400 KB. The call's
 /// other attributes take up to 60 kB: the positions of thousands of events.
@@ -126,10 +125,7 @@ impl CallStore {
             item.insert(BODY.to_owned(), packed.attribute());
         } else {
             pieces = packed.pieces(MAX_PIECE).collect();
-            item.insert(
-                PIECES.to_owned(),
-                AttributeValue::N(pieces.len().to_string()),
-            );
+            item.insert(PIECES.to_owned(), number(pieces.len()));
         }
         item.insert("receivedOrder".to_owned(), string(Position::of(call).0));
         if call.outcome == Outcome::Accepted {
@@ -170,7 +166,7 @@ impl CallStore {
     ) -> Result<Changed> {
         // DynamoDB deletes expired items only after some time.
         const NEW: &str = "attribute_not_exists(id) OR expiresAt <= :now";
-        let unix = AttributeValue::N(now.unix_timestamp().to_string());
+        let unix = number(now.unix_timestamp());
         if pieces.is_empty() {
             let put = self.client.put_item().table_name(&self.table);
             let put = put
@@ -184,11 +180,10 @@ impl CallStore {
             .condition_expression(NEW)
             .expression_attribute_values(":now", unix);
         let mut items = vec![TransactWriteItem::builder().put(put.build()?).build()];
-        for (number, piece) in (0..).zip(pieces) {
-            let mut item = piece_key(call.key(), number);
+        for (position, piece) in (0..).zip(pieces) {
+            let mut item = piece_key(call.key(), position);
             item.insert(BODY.to_owned(), piece.attribute());
-            let expires_at = AttributeValue::N(call.expires_at.to_string());
-            item.insert("expiresAt".to_owned(), expires_at);
+            item.insert("expiresAt".to_owned(), number(call.expires_at));
             let put = Put::builder().table_name(&self.table).set_item(Some(item));
             items.push(TransactWriteItem::builder().put(put.build()?).build());
         }
@@ -234,7 +229,7 @@ impl CallStore {
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
             .update_expression(format!("REMOVE {}", mark::ATTRIBUTES))
-            .condition_expression(THERE);
+            .condition_expression("attribute_exists(id)");
         changed(update)
             .await
             .with_context(|| format!("mark a call of source {} as announced", key.source))?;
@@ -243,17 +238,8 @@ impl CallStore {
 
     /// Records the state of a call's import. The call may be gone.
     pub async fn set_import(&self, key: CallKey, import: &Import) -> Result<()> {
-        let (expression, values) = of_import(import)?;
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(table_key(key)))
-            .update_expression(expression)
-            .condition_expression(THERE)
-            .expression_attribute_names("#import", "import")
-            .set_expression_attribute_values(Some(values));
-        changed(update)
+        let update = self.recording(key, import)?;
+        changed(alone(&self.client, update))
             .await
             .with_context(|| format!("record the import of a call of source {}", key.source))?;
         Ok(())
@@ -261,15 +247,25 @@ impl CallStore {
 
     /// The same, as a part of the transaction that publishes a report of the import.
     pub fn with_import(&self, key: CallKey, import: &Import) -> Result<TransactWriteItem> {
-        let (expression, values) = of_import(import)?;
+        let update = self.recording(key, import)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    fn recording(&self, key: CallKey, import: &Import) -> Result<Update> {
+        let item = to_item(import).context("make the item of an import")?;
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(table_key(key)))
-            .update_expression(expression)
-            .condition_expression(THERE)
+            .condition_expression("attribute_exists(id)")
             .expression_attribute_names("#import", "import")
-            .set_expression_attribute_values(Some(values));
-        Ok(TransactWriteItem::builder().update(update.build()?).build())
+            .expression_attribute_values(":import", AttributeValue::M(item));
+        let update = match &import.due_at {
+            Some(at) => update
+                .update_expression(format!("SET #import = :import, {DUE} = :due"))
+                .expression_attribute_values(":due", string(at)),
+            None => update.update_expression(format!("SET #import = :import REMOVE {DUE}")),
+        };
+        Ok(update.build()?)
     }
 
     /// A source's calls whose imports are due by `until`, in the order in which they are due, at most `limit`. The index is
@@ -383,20 +379,6 @@ impl Position {
             OffsetDateTime::parse(time, format).is_ok() && id.parse::<CallId>().is_ok();
         is_position.then(|| Self(text.to_owned()))
     }
-}
-
-/// The update that records an import, and its values.
-fn of_import(import: &Import) -> Result<(String, Item)> {
-    let item = to_item(import).context("make the item of an import")?;
-    let mut values = Item::from([(":import".to_owned(), AttributeValue::M(item))]);
-    let expression = match &import.due_at {
-        Some(at) => {
-            values.insert(":due".to_owned(), string(at));
-            format!("SET #import = :import, {DUE} = :due")
-        }
-        None => format!("SET #import = :import REMOVE {DUE}"),
-    };
-    Ok((expression, values))
 }
 
 fn read(mut item: Item) -> Result<(Call, String)> {

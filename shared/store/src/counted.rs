@@ -2,10 +2,10 @@
 //! same transaction as they do.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use domain::organization::OrganizationId;
 
-use crate::dynamodb::{Changed, Item, string, transact};
+use crate::dynamodb::{Changed, Item, number, string, transact};
 use crate::error::Result;
 
 /// Where a table's things are counted.
@@ -37,7 +37,7 @@ impl Counted {
         let more = self
             .update(table, org, "1")
             .condition_expression(format!("attribute_not_exists({count}) OR {count} < :most"))
-            .expression_attribute_values(":most", AttributeValue::N(most.to_string()))
+            .expression_attribute_values(":most", number(most))
             .build()?;
         let mut items = vec![
             TransactWriteItem::builder().put(put).build(),
@@ -63,6 +63,6 @@ impl Counted {
             .table_name(table)
             .key(self.key, string(format_args!("~count/{org}")))
             .update_expression(format!("ADD {} :more", self.count))
-            .expression_attribute_values(":more", AttributeValue::N(more.to_owned()))
+            .expression_attribute_values(":more", number(more))
     }
 }

@@ -28,6 +28,7 @@ use self::items::{
 use crate::dynamodb::{Changed, Item, Unreadable, get_item, string};
 use crate::error::{Context as _, Result, describe};
 use crate::packed::Packed;
+use crate::pages::{Bounds, query_within};
 use crate::quota::{Wanted, take};
 
 /// The index of the deliveries that are still to be tried.
@@ -251,58 +252,41 @@ impl DeliveryStore {
 
     /// Deliveries of a range, at most `limit`, the newest first or the oldest first.
     ///
-    /// Deliveries that wait or have failed are read from the index by state, which is eventually consistent. That reads at
-    /// most `limit` + 1 items, however many there are, and as many again each time that some of them cannot be read. All
-    /// deliveries, and those that are delivered, are read from the table itself, where signposts lie between them: one for
-    /// each further report that a message tells of. Such a page reads at most 1,001 items, and may have fewer deliveries than
-    /// there are.
+    /// What waits or has failed is read from the index by state, which is eventually consistent: `limit` + 1 items at the most,
+    /// however many there are, and then twice as many each time that some of them cannot be read. All deliveries, and those that are
+    /// delivered, are read where they lie, among signposts, of which there is one for each further report that a message tells
+    /// of: a page reads 1,001 items there at the most, and may have fewer deliveries than there are.
     pub async fn page(&self, range: &Range, newest_first: bool, limit: usize) -> Result<Page> {
-        let mut page = Page::default();
         if range.is_empty() {
-            return Ok(page);
+            return Ok(Page::default());
         }
-        let is_of_index = range.is_of_index();
-        let (mut start, mut wanted, mut read) = (None, limit + 1, 0);
-        loop {
-            let most = if is_of_index {
-                MAX_READ
+        let bounds = Bounds {
+            limit,
+            most: if range.is_of_index() {
+                Bounds::ALL.most
             } else {
-                MAX_READ - read
-            };
-            let output = self
-                .query_of(range)
-                .scan_index_forward(!newest_first)
-                .limit(i32::try_from(wanted.min(most))?)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(describe)
-                .with_context(|| format!("query the deliveries of webhook {}", range.webhook))?;
-            let mut items = output.items.unwrap_or_default();
-            read += items.len();
+                MAX_READ
+            },
+        };
+        let is_wanted = |it: &Delivery| range.state.is_none_or(|state| state == it.state);
+        let read = |mut items: Vec<Item>| {
             items.retain(|item| told_by(item).is_none());
-            for delivery in self.unreadable.rest(Some(items), "delivery") {
-                let delivery: Delivery = delivery;
-                if range.state.is_some_and(|state| state != delivery.state) {
-                    continue;
-                }
-                if page.deliveries.len() == limit {
-                    page.next = page.deliveries.last().map(|last| last.id);
-                    return Ok(page);
-                }
-                page.deliveries.push(delivery);
-            }
-            start = output.last_evaluated_key;
-            let Some(last) = &start else {
-                return Ok(page);
-            };
-            if !is_of_index && read >= MAX_READ {
-                let id = last.get("id").and_then(|id| id.as_s().ok());
-                page.next = id.and_then(|id| id.parse().ok());
-                return Ok(page);
-            }
-            wanted = wanted.saturating_mul(2);
-        }
+            self.unreadable
+                .rest(Some(items), "delivery")
+                .filter(is_wanted)
+        };
+        let query = self.query_of(range).scan_index_forward(!newest_first);
+        let found = query_within(query, bounds, read)
+            .await
+            .with_context(|| format!("query the deliveries of webhook {}", range.webhook))?;
+        let next = found.next(
+            |last| last.id,
+            |key| key.get("id")?.as_s().ok()?.parse().ok(),
+        );
+        Ok(Page {
+            deliveries: found.things,
+            next,
+        })
     }
 
     /// The newest delivery from `from` on. Only one item is read, since no signpost is newer.

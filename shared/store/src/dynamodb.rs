@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::builders::KeysAndAttributesBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, TransactWriteItem, Update};
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 
@@ -30,6 +31,16 @@ pub enum Changed {
     Stored,
     /// Nothing is stored: somebody else was faster, or the item is gone.
     Lost,
+}
+
+impl Changed {
+    /// A write that has an output is stored.
+    fn of<T>(output: Option<T>) -> Self {
+        match output {
+            Some(_) => Self::Stored,
+            None => Self::Lost,
+        }
+    }
 }
 
 /// The most keys of one `BatchGetItem` (DynamoDB API reference).
@@ -103,7 +114,12 @@ pub(crate) fn string(value: impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
-/// The current item.
+/// A number as DynamoDB has it.
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The item as it is now.
 pub(crate) async fn get<T: DeserializeOwned>(
     client: &Client,
     table: &str,
@@ -132,50 +148,7 @@ pub(crate) async fn get_item(client: &Client, table: &str, key: Item) -> Result<
     Ok(output.item)
 }
 
-/// All items of a query that can be read. `what` names them in the log.
-pub(crate) async fn query_all<T: DeserializeOwned>(
-    query: QueryFluentBuilder,
-    unreadable: &Unreadable,
-    what: &'static str,
-) -> Result<Vec<T>> {
-    query_until(query, unreadable, what, usize::MAX).await
-}
-
-/// The same, but at most `limit`, and whether there are more.
-pub(crate) async fn query_page<T: DeserializeOwned>(
-    query: QueryFluentBuilder,
-    limit: usize,
-    unreadable: &Unreadable,
-    what: &'static str,
-) -> Result<(Vec<T>, bool)> {
-    let query = query.limit(i32::try_from(limit + 1)?);
-    let mut found = query_until(query, unreadable, what, limit).await?;
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    Ok((found, has_more))
-}
-
-/// Reads pages until there are more than `most` items, or no more.
-async fn query_until<T: DeserializeOwned>(
-    query: QueryFluentBuilder,
-    unreadable: &Unreadable,
-    what: &'static str,
-    most: usize,
-) -> Result<Vec<T>> {
-    let mut found: Vec<T> = Vec::new();
-    let mut start = None;
-    loop {
-        let query = query.clone().set_exclusive_start_key(start);
-        let output = query.send().await.map_err(describe)?;
-        found.extend(unreadable.rest(output.items, what));
-        start = output.last_evaluated_key;
-        if found.len() > most || start.is_none() {
-            return Ok(found);
-        }
-    }
-}
-
-/// The current items that exist, in no particular order. The keys must differ from each other.
+/// Those of the items that exist, as they are now, in no particular order. The keys must differ from each other.
 pub(crate) async fn batch_get(
     client: &Client,
     table: &str,
@@ -263,22 +236,47 @@ macro_rules! single {
 }
 pub(crate) use single;
 
-/// Makes a conditional update.
+/// The output of a single write, or `None` when its condition does not hold.
+macro_rules! on_condition {
+    ($write:expr, $error:ident) => {
+        match single!($write, $error) {
+            Ok(output) => Ok(Some(output)),
+            Err($error::ConditionalCheckFailedException(_)) => Ok(None),
+            Err(error) => Err(describe(error)),
+        }
+    };
+}
+
+/// Makes an update on its condition, for its output. There is none when the condition does not hold.
+pub(crate) async fn updated(update: UpdateItemFluentBuilder) -> Result<Option<UpdateItemOutput>> {
+    on_condition!(update, UpdateItemError)
+}
+
+/// Makes an update on its condition.
 pub(crate) async fn changed(update: UpdateItemFluentBuilder) -> Result<Changed> {
-    match single!(update, UpdateItemError) {
-        Ok(_) => Ok(Changed::Stored),
-        Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
-        Err(error) => Err(describe(error)),
-    }
+    on_condition!(update, UpdateItemError).map(Changed::of)
 }
 
 /// Makes a conditional put.
 pub(crate) async fn put(put: PutItemFluentBuilder) -> Result<Changed> {
-    match single!(put, PutItemError) {
-        Ok(_) => Ok(Changed::Stored),
-        Err(PutItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Lost),
-        Err(error) => Err(describe(error)),
-    }
+    on_condition!(put, PutItemError).map(Changed::of)
+}
+
+/// Deletes an item on its condition.
+pub(crate) async fn delete(delete: DeleteItemFluentBuilder) -> Result<Changed> {
+    on_condition!(delete, DeleteItemError).map(Changed::of)
+}
+
+/// An update that could be a part of a transaction, by itself.
+pub(crate) fn alone(client: &Client, update: Update) -> UpdateItemFluentBuilder {
+    client
+        .update_item()
+        .table_name(update.table_name)
+        .set_key(Some(update.key))
+        .set_update_expression(Some(update.update_expression))
+        .set_condition_expression(update.condition_expression)
+        .set_expression_attribute_names(update.expression_attribute_names)
+        .set_expression_attribute_values(update.expression_attribute_values)
 }
 
 /// How often a transaction is tried that conflicts with another one.
@@ -296,17 +294,12 @@ const THROTTLED_PAUSE: Duration = Duration::from_millis(200);
 pub async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<Changed> {
     let mut tries = 1;
     loop {
-        let request = client
-            .transact_write_items()
-            .set_transact_items(Some(items.clone()));
-        let (pause, error) = match request.send().await {
-            Ok(_) => return Ok(Changed::Stored),
-            Err(error) => match NotMade::of(error) {
-                NotMade::Condition => return Ok(Changed::Lost),
-                NotMade::Conflict(error) => (CONFLICT_PAUSE, error),
-                NotMade::Throttled(error) => (THROTTLED_PAUSE, error),
-                NotMade::Refused(error) | NotMade::Unknown(error) => return Err(error),
-            },
+        let (pause, error) = match transact_once(client, items.clone()).await {
+            Ok(()) => return Ok(Changed::Stored),
+            Err(NotMade::Condition) => return Ok(Changed::Lost),
+            Err(NotMade::Conflict(error)) => (CONFLICT_PAUSE, error),
+            Err(NotMade::Throttled(error)) => (THROTTLED_PAUSE, error),
+            Err(NotMade::Refused(error) | NotMade::Unknown(error)) => return Err(error),
         };
         if tries == MAX_TRIES {
             return Err(error);
@@ -316,7 +309,18 @@ pub async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<
     }
 }
 
-/// Why a transaction was not made, as far as DynamoDB says.
+/// Makes a transaction, for whoever knows what to do when it collides or DynamoDB is too busy. The SDK sends an idempotency token
+/// along, so one that it sends twice is made once.
+pub(crate) async fn transact_once(
+    client: &Client,
+    items: Vec<TransactWriteItem>,
+) -> Result<(), NotMade> {
+    let request = client.transact_write_items();
+    let request = request.set_transact_items(Some(items));
+    request.send().await.map(drop).map_err(NotMade::of)
+}
+
+/// Why a transaction was not made, as far as DynamoDB tells.
 #[derive(Debug)]
 pub(crate) enum NotMade {
     /// One of its conditions failed.
@@ -332,9 +336,9 @@ pub(crate) enum NotMade {
 }
 
 impl NotMade {
-    /// Each part of a transaction may have a reason of its own. A failed condition takes precedence over throttling, and
-    /// throttling over a conflict. A caller that reads again learns of the others.
-    pub(crate) fn of<R: std::fmt::Debug + Send + Sync + 'static>(
+    /// Each part of a transaction may have a reason of its own. A condition that does not hold counts before DynamoDB's being
+    /// busy, and that before a conflict: whoever reads again finds out about the rest.
+    fn of<R: std::fmt::Debug + Send + Sync + 'static>(
         error: SdkError<TransactWriteItemsError, R>,
     ) -> Self {
         let codes: Vec<String> = match error.as_service_error() {

@@ -8,11 +8,8 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use serde::{Deserialize, Serialize};
@@ -21,7 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::dynamodb::{Item, single, string};
+use crate::dynamodb::{self, Item, number, single, string};
 use crate::error::{Context as _, Error, Result, describe};
 
 /// How long an idempotency key belongs to the first request that had it.
@@ -126,10 +123,7 @@ impl IdempotencyStore {
                 "attribute_not_exists(id) OR expiresAt <= :seconds OR \
                  (attribute_not_exists(answer) AND leaseUntil <= :now AND bodySha256 = :body)",
             )
-            .expression_attribute_values(
-                ":seconds",
-                AttributeValue::N(now.unix_timestamp().to_string()),
-            )
+            .expression_attribute_values(":seconds", number(now.unix_timestamp()))
             .expression_attribute_values(":now", string(timestamp(now)))
             .expression_attribute_values(":body", string(&request.body))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -181,10 +175,10 @@ impl IdempotencyStore {
             .set_key(Some(attempt.key()))
             .condition_expression("attempt = :ours AND attribute_not_exists(answer)")
             .expression_attribute_values(":ours", string(attempt.attempt));
-        match single!(delete, DeleteItemError) {
-            Ok(_) | Err(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
-            Err(error) => Err(describe(error)).context("release a request"),
-        }
+        dynamodb::delete(delete)
+            .await
+            .context("release a request")?;
+        Ok(())
     }
 }
 

@@ -8,8 +8,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use domain::date::timestamp;
@@ -21,9 +19,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::dynamodb::{
-    self, Changed, Item, Unreadable, batch_get, changed, query_page, single, string,
+    self, Changed, Item, Unreadable, batch_get, changed, number, string, updated,
 };
 use crate::error::{Context as _, Error, Result, describe};
+use crate::pages::query_page;
 
 /// How long a lease lasts. That is longer than Lambda lets a function run, so that two never hold it at once.
 pub const LEASE_VALIDITY: Duration = Duration::from_secs(16 * 60);
@@ -102,16 +101,12 @@ impl ImportStore {
                 .expression_attribute_values(":until", string(timestamp(now + LEASE_VALIDITY)))
                 .expression_attribute_values(":now", string(timestamp(now)))
                 .return_values(ReturnValue::AllNew);
-            match single!(claim, UpdateItemError) {
-                Ok(output) => {
-                    let item = output.attributes.unwrap_or_default();
-                    // An unreadable state is no reason to leave the server alone for ever.
-                    let read: Result<StandingItem> = self.unreadable.read(item);
-                    let standing = read.map(|it| it.standing).unwrap_or_default();
-                    return Ok(Claim::Claimed(Box::new(standing)));
-                }
-                Err(UpdateItemError::ConditionalCheckFailedException(_)) => {}
-                Err(error) => return Err(describe(error)).with_context(context),
+            if let Some(output) = updated(claim).await.with_context(context)? {
+                let item = output.attributes.unwrap_or_default();
+                // What was said of the server is no reason to leave it alone for ever.
+                let read: Result<StandingItem> = self.unreadable.read(item);
+                let standing = read.map(|it| it.standing).unwrap_or_default();
+                return Ok(Claim::Claimed(Box::new(standing)));
             }
             let note = self
                 .update(source)
@@ -162,17 +157,13 @@ impl ImportStore {
             .releasing(source, holder, standing, now)?
             .condition_expression("holder = :holder")
             .return_values(ReturnValue::AllOld);
-        match single!(leave, UpdateItemError) {
-            Ok(output) => {
-                let before = output.attributes.unwrap_or_default();
-                Ok(match before.contains_key("noted") {
-                    true => Released::Noted,
-                    false => Released::Done,
-                })
-            }
-            Err(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Released::Lost),
-            Err(error) => Err(describe(error)).with_context(|| format!("leave source {source}")),
-        }
+        let left = updated(leave).await;
+        let left = left.with_context(|| format!("leave source {source}"))?;
+        Ok(match left.map(|it| it.attributes.unwrap_or_default()) {
+            Some(before) if before.contains_key("noted") => Released::Noted,
+            Some(_) => Released::Done,
+            None => Released::Lost,
+        })
     }
 
     fn releasing(
@@ -190,7 +181,7 @@ impl ImportStore {
                 "SET standing = :standing, expiresAt = :expires REMOVE holder, leaseUntil, noted",
             )
             .expression_attribute_values(":standing", AttributeValue::M(standing))
-            .expression_attribute_values(":expires", AttributeValue::N(expires_at.to_string())))
+            .expression_attribute_values(":expires", number(expires_at)))
     }
 
     fn updating(&self, source: SourceId, holder: Uuid) -> UpdateItemFluentBuilder {
@@ -228,10 +219,7 @@ impl ImportStore {
             .table_name(&self.table)
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(id) OR analysed < :analysed")
-            .expression_attribute_values(
-                ":analysed",
-                AttributeValue::N(watched.analysed.to_string()),
-            );
+            .expression_attribute_values(":analysed", number(watched.analysed));
         dynamodb::put(put)
             .await
             .with_context(|| format!("remember a branch of source {}", watched.source))?;

@@ -26,6 +26,8 @@ pub mod outbox;
 #[cfg(feature = "tables")]
 mod packed;
 #[cfg(feature = "tables")]
+mod pages;
+#[cfg(feature = "tables")]
 pub mod products;
 #[cfg(feature = "queue")]
 pub mod queue;

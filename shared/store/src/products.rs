@@ -7,8 +7,9 @@ use domain::product::Product;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use uuid::Uuid;
 
-use crate::dynamodb::{Item, Unreadable, get_item, query_page, string};
+use crate::dynamodb::{Item, Unreadable, get_item, string};
 use crate::error::{Context as _, Result};
+use crate::pages::query_page;
 
 /// The table of products.
 #[derive(Clone, Debug)]
@@ -40,8 +41,8 @@ impl ProductStore {
         }
     }
 
-    /// An organization's products after the key `after`, sorted by key, at most `limit`, and whether there are more. Reads at
-    /// most `limit` + 1 items, and as many again each time that some of them cannot be read.
+    /// An organization's products in the order of their keys, from behind the key `after`, at most `limit`, and whether there
+    /// are more. Reads `limit` + 1 items at the most, and then twice as many each time that some of them cannot be read.
     pub async fn page(
         &self,
         org: OrganizationId,

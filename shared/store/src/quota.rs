@@ -4,10 +4,9 @@
 //! twice counts twice, which errs on the safe side.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, changed};
+use crate::dynamodb::{Changed, Item, changed, number};
 use crate::error::Result;
 
 /// What is counted, how much of it is wanted now, and how much one window allows.
@@ -55,8 +54,4 @@ pub async fn take(
         .update_expression(format!("SET expiresAt = :end ADD {}", additions.join(", ")))
         .condition_expression(conditions.join(" AND "));
     changed(update).await
-}
-
-fn number(value: impl ToString) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }

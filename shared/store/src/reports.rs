@@ -15,9 +15,12 @@ use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Item, NotMade, Unreadable, batch_get, changed, get, query_all, string};
-use crate::error::{Context as _, Error, Result, describe};
+use crate::dynamodb::{
+    Item, NotMade, Unreadable, batch_get, changed, get, number, string, transact_once,
+};
+use crate::error::{Context as _, Error, Result};
 use crate::mark;
+use crate::pages::{Bounds, query_all, query_within};
 
 /// The index of an organization's reports in the order of their versions.
 pub const BY_VERSION: &str = "by-version";
@@ -189,7 +192,7 @@ impl ReportStore {
 
     /// A part of the list of the organization's reports.
     ///
-    /// Reads at most `limit` + 1 items, however many the organization has, and as many again each time that some of them
+    /// Reads `limit` + 1 items at the most, however many the organization has, and then twice as many each time that some of them
     /// cannot be read. The index is eventually consistent: a report can be missing for a moment after its publication.
     pub async fn page(&self, org: OrganizationId, part: Part<'_>) -> Result<Page<Summary>> {
         let partition = Partition {
@@ -197,7 +200,7 @@ impl ReportStore {
             key: ("org", string(org)),
             org,
             takes: &|_: &Summary| true,
-            most: usize::MAX,
+            most: Bounds::ALL.most,
         };
         self.read(&partition, part).await
     }
@@ -217,7 +220,7 @@ impl ReportStore {
             org,
             takes: &|report: &ProductReport| filter.takes(report),
             most: if filter.is_none() {
-                usize::MAX
+                Bounds::ALL.most
             } else {
                 MAX_LOOKED_AT
             },
@@ -230,68 +233,50 @@ impl ReportStore {
         partition: &Partition<'_, T>,
         part: Part<'_>,
     ) -> Result<Page<T>> {
-        let mut page = Page {
-            reports: Vec::new(),
-            next: None,
-            read_units: 0.0,
-        };
         let Some((from, to)) = part.range.key_bounds() else {
-            return Ok(page);
+            return Ok(Page {
+                reports: Vec::new(),
+                next: None,
+                read_units: 0.0,
+            });
         };
         let (name, value) = &partition.key;
         let key_of = |position: &Position| index_key(partition, position);
-        let mut start = part.after.map(key_of).transpose()?;
-        // One more than asked for shows whether more follow. With a filter, each page of the query reads more items.
-        let (mut wanted, mut left) = (part.limit + 1, partition.most);
-        let mut listed: Vec<Listed<T>> = Vec::new();
-        while listed.len() <= part.limit && left > 0 {
-            let output = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name(partition.index)
-                .key_condition_expression(format!(
-                    "{name} = :partition AND versionOrder BETWEEN :from AND :to"
-                ))
-                .expression_attribute_values(":partition", value.clone())
-                .expression_attribute_values(":from", string(&from))
-                .expression_attribute_values(":to", string(&to))
-                .scan_index_forward(part.order == Order::Ascending)
-                .set_exclusive_start_key(start)
-                .limit(i32::try_from(wanted.min(left))?)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(describe)
-                .with_context(|| {
-                    let org = partition.org.digest();
-                    format!("query the reports of organization {org}")
-                })?;
-            page.read_units += output
-                .consumed_capacity
-                .and_then(|it| it.capacity_units)
-                .unwrap_or_default();
-            left = left.saturating_sub(usize::try_from(output.scanned_count)?);
-            wanted = wanted.saturating_mul(2).min(MAX_LOOKED_AT);
-            let read = self.unreadable.rest(output.items, "report");
-            listed.extend(read.filter(|it: &Listed<T>| (partition.takes)(&it.report)));
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
-        if listed.len() > part.limit {
-            listed.truncate(part.limit);
-            let last = listed.last();
-            page.next = last.map(|last| Position(last.version_order.clone()));
-        } else {
-            let order = start.as_ref().and_then(|it| it.get("versionOrder"));
-            page.next = order
-                .and_then(|it| it.as_s().ok())
-                .map(|it| Position(it.clone()));
-        }
-        page.reports = listed.into_iter().map(|it| it.report).collect();
-        Ok(page)
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(partition.index)
+            .key_condition_expression(format!(
+                "{name} = :partition AND versionOrder BETWEEN :from AND :to"
+            ))
+            .expression_attribute_values(":partition", value.clone())
+            .expression_attribute_values(":from", string(&from))
+            .expression_attribute_values(":to", string(&to))
+            .scan_index_forward(part.order == Order::Ascending)
+            .set_exclusive_start_key(part.after.map(key_of).transpose()?)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let bounds = Bounds {
+            limit: part.limit,
+            most: partition.most,
+        };
+        let read = |items| {
+            let read = self.unreadable.rest(Some(items), "report");
+            read.filter(|it: &Listed<T>| (partition.takes)(&it.report))
+        };
+        let found = query_within(query, bounds, read).await.with_context(|| {
+            let org = partition.org.digest();
+            format!("query the reports of organization {org}")
+        })?;
+        let next = found.next(
+            |last| Position(last.version_order.clone()),
+            |key| key.get("versionOrder")?.as_s().ok().cloned().map(Position),
+        );
+        Ok(Page {
+            reports: found.things.into_iter().map(|it| it.report).collect(),
+            next,
+            read_units: found.read_units,
+        })
     }
 
     /// What remains of the product of `report` without it, if anything. `recent` are reports that may belong to the product
@@ -454,26 +439,18 @@ impl ReportStore {
         self.commit(items, operation).await
     }
 
-    /// Makes the transaction. The SDK sends an idempotency token with it, so that a transaction that is sent twice is made
-    /// once.
     async fn commit(
         &self,
         items: Vec<TransactWriteItem>,
         operation: impl Fn() -> String,
     ) -> Result<Commit> {
-        let transaction = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items));
-        match transaction.send().await {
-            Ok(_) => Ok(Commit::Stored),
-            Err(error) => match NotMade::of(error) {
-                NotMade::Condition | NotMade::Conflict(_) | NotMade::Throttled(_) => {
-                    Ok(Commit::Lost)
-                }
-                NotMade::Refused(error) => Err(error.during(operation())),
-                NotMade::Unknown(error) => Ok(Commit::Unknown(error.during(operation()))),
-            },
+        match transact_once(&self.client, items).await {
+            Ok(()) => Ok(Commit::Stored),
+            Err(NotMade::Condition | NotMade::Conflict(_) | NotMade::Throttled(_)) => {
+                Ok(Commit::Lost)
+            }
+            Err(NotMade::Refused(error)) => Err(error.during(operation())),
+            Err(NotMade::Unknown(error)) => Ok(Commit::Unknown(error.during(operation()))),
         }
     }
 
@@ -517,10 +494,6 @@ fn position_of(report: &Report) -> Position {
 /// A product's key in the index [`BY_PRODUCT`].
 fn product_key(org: OrganizationId, project_key: &str) -> AttributeValue {
     string(format!("{org}/{project_key}"))
-}
-
-fn number(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }
 
 fn table_key(key: ReportKey) -> Item {

@@ -2,13 +2,12 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::session::{REFRESHING, Session, SessionSecret};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::dynamodb::{Changed, Item, Unreadable, changed, get, put, string};
+use crate::dynamodb::{Changed, Item, Unreadable, changed, get, number, put, string};
 use crate::error::{Context as _, Result, describe};
 
 /// The table of sessions.
@@ -144,10 +143,6 @@ impl SessionStore {
             .table_name(&self.table)
             .set_key(Some(key(&session.sha256)))
     }
-}
-
-fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }
 
 fn key(sha256: &str) -> Item {

@@ -1,7 +1,7 @@
 //! The table of sources.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use domain::date::timestamp;
 use domain::organization::OrganizationId;
 use domain::source::{Source, SourceId};
@@ -10,8 +10,9 @@ use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
 use crate::counted::Counted;
-use crate::dynamodb::{Changed, Item, Unreadable, changed, get, query_all, string, transact};
+use crate::dynamodb::{Changed, Item, Unreadable, changed, get, number, string, transact};
 use crate::error::{Context as _, Result, describe};
+use crate::pages::query_all;
 
 /// The index of an organization's sources by id.
 pub const BY_ORG: &str = "by-org";
@@ -123,10 +124,7 @@ impl SourceStore {
             .table_name(&self.table)
             .set_item(Some(item_of(source)?))
             .condition_expression("revision = :previous")
-            .expression_attribute_values(
-                ":previous",
-                AttributeValue::N((source.revision - 1).to_string()),
-            );
+            .expression_attribute_values(":previous", number(source.revision - 1));
         let mut items = vec![TransactWriteItem::builder().put(put.build()?).build()];
         items.extend(alongside);
         // The SDK gives a transaction a token, so that a transaction that is sent twice is made once.

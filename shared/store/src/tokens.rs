@@ -9,8 +9,9 @@ use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
 use crate::counted::Counted;
-use crate::dynamodb::{Changed, Item, Unreadable, get, query_page, string, transact};
+use crate::dynamodb::{Changed, Item, Unreadable, get, string, transact};
 use crate::error::{Context as _, Result, describe};
+use crate::pages::query_page;
 
 /// The index of an organization's tokens by id.
 pub const BY_ORG: &str = "by-org";

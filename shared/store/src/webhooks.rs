@@ -1,8 +1,6 @@
 //! The table of webhooks.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use domain::date::timestamp;
@@ -12,8 +10,12 @@ use domain::webhook::{Disabled, Webhook, WebhookKey};
 use serde_dynamo::aws_sdk_dynamodb_1::{to_attribute_value, to_item};
 use time::OffsetDateTime;
 
-use crate::dynamodb::{Changed, Item, NotMade, Unreadable, changed, exists, get, single, string};
+use crate::dynamodb::{
+    self, Changed, Item, NotMade, Unreadable, alone, changed, exists, get, number, string,
+    transact_once,
+};
 use crate::error::{Context as _, Error, Result, describe};
+use crate::pages::{Bounds, query_within};
 
 /// Stands in the place of an id. The item counts the changes to an organization's set of webhooks. `~` follows every id.
 const GENERATION: &str = "~generation";
@@ -93,31 +95,25 @@ impl WebhookStore {
 
     /// The same, and how many cannot be read.
     pub async fn all_and_unreadable(&self, org: OrganizationId) -> Result<(Vec<Webhook>, usize)> {
-        let (mut webhooks, mut found) = (Vec::new(), 0);
-        let mut start = None;
-        loop {
-            let output = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("org = :org AND id < :generation")
-                .expression_attribute_values(":org", string(org))
-                .expression_attribute_values(":generation", string(GENERATION))
-                // A new webhook must be told of the next publication.
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(describe)
-                .with_context(|| format!("query the webhooks of organization {}", org.digest()))?;
-            found += output.items().len();
-            webhooks.extend(self.unreadable.rest(output.items, "webhook"));
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                let unreadable = found - webhooks.len();
-                return Ok((webhooks, unreadable));
-            }
-        }
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("org = :org AND id < :generation")
+            .expression_attribute_values(":org", string(org))
+            .expression_attribute_values(":generation", string(GENERATION))
+            // Whoever creates a webhook is told of what is published next.
+            .consistent_read(true);
+        let mut count = 0;
+        let read = |items: Vec<Item>| {
+            count += items.len();
+            self.unreadable.rest(Some(items), "webhook")
+        };
+        let found = query_within(query, Bounds::ALL, read)
+            .await
+            .with_context(|| format!("query the webhooks of organization {}", org.digest()))?;
+        let unreadable = count - found.things.len();
+        Ok((found.things, unreadable))
     }
 
     /// The same, for [`WebhookStore::add`] and [`WebhookStore::replace`].
@@ -135,8 +131,8 @@ impl WebhookStore {
             .with_context(|| format!("get the generation of the webhooks of {}", org.digest()))?;
         let generation = output.item.as_ref().and_then(|item| item.get("generation"));
         Ok(Webhooks {
-            // This is read first: a webhook that is added while the others are read makes a later generation.
-            generation: generation.map(number).transpose()?.unwrap_or_default(),
+            // First: what is added while the webhooks are read is a generation that was not seen.
+            generation: generation.map(read_number).transpose()?.unwrap_or_default(),
             webhooks: self.all(org).await?,
         })
     }
@@ -187,13 +183,7 @@ impl WebhookStore {
             let others = [generation.transpose()?, alongside];
             return self.write(webhook.key(), update, others).await;
         }
-        let update = self
-            .update(webhook.key())
-            .set_update_expression(Some(update.update_expression))
-            .set_condition_expression(update.condition_expression)
-            .set_expression_attribute_names(update.expression_attribute_names)
-            .set_expression_attribute_values(update.expression_attribute_values);
-        let replaced = changed(update)
+        let replaced = changed(alone(&self.client, update))
             .await
             .with_context(|| format!("replace webhook {}", webhook.id))?;
         let is_ours = |stored: &Webhook| {
@@ -250,10 +240,7 @@ impl WebhookStore {
             .table_name(&self.table)
             .set_key(Some(table_key(webhook.key())))
             .condition_expression("revision = :previous")
-            .expression_attribute_values(
-                ":previous",
-                AttributeValue::N((webhook.revision - 1).to_string()),
-            );
+            .expression_attribute_values(":previous", number(webhook.revision - 1));
         let mut sets = Vec::new();
         for (name, value) in item {
             sets.push(format!("#{name} = :{name}"));
@@ -281,10 +268,8 @@ impl WebhookStore {
     ) -> Result<Changed> {
         let mut items = vec![change];
         items.extend(others.into_iter().flatten());
-        let transaction = self.client.transact_write_items();
-        let result = transaction.set_transact_items(Some(items)).send().await;
-        match result.map_err(NotMade::of) {
-            Ok(_) => Ok(Changed::Stored),
+        match transact_once(&self.client, items).await {
+            Ok(()) => Ok(Changed::Stored),
             Err(NotMade::Condition | NotMade::Conflict(_)) => Ok(Changed::Lost),
             Err(NotMade::Throttled(error) | NotMade::Refused(error) | NotMade::Unknown(error)) => {
                 Err(error.during(format_args!("write webhook {}", key.id)))
@@ -316,10 +301,8 @@ impl WebhookStore {
                 ", "
             };
             condition += &format!(":revision{position}");
-            delete = delete.expression_attribute_values(
-                format!(":revision{position}"),
-                AttributeValue::N(revision.to_string()),
-            );
+            delete = delete
+                .expression_attribute_values(format!(":revision{position}"), number(revision));
         }
         match revisions {
             // No webhook has a revision of an empty list.
@@ -327,20 +310,15 @@ impl WebhookStore {
             Some(_) => condition.push(')'),
             None => {}
         }
-        match single!(delete.condition_expression(condition), DeleteItemError) {
-            Ok(_) => Ok(Deleted::Done),
-            Err(DeleteItemError::ConditionalCheckFailedException(_)) => {
-                Ok(if exists().await? {
-                    Deleted::OtherRevision
-                } else {
-                    // It existed a moment ago. The SDK sent the request twice, or somebody else has deleted it.
-                    Deleted::Done
-                })
-            }
-            Err(error) => {
-                Err(describe(error)).with_context(|| format!("delete webhook {}", key.id))
-            }
-        }
+        let deleted = dynamodb::delete(delete.condition_expression(condition))
+            .await
+            .with_context(|| format!("delete webhook {}", key.id))?;
+        Ok(match deleted {
+            Changed::Stored => Deleted::Done,
+            Changed::Lost if exists().await? => Deleted::OtherRevision,
+            // It was there a moment ago: the SDK has asked twice, or somebody else has deleted it.
+            Changed::Lost => Deleted::Done,
+        })
     }
 
     /// Claims the probe of a webhook whose pause is over: the right to try a delivery while the circuit is half-open. Of
@@ -398,7 +376,7 @@ impl WebhookStore {
         let update = self
             .update(webhook.key())
             .condition_expression("revision = :seen")
-            .expression_attribute_values(":seen", revision(webhook))
+            .expression_attribute_values(":seen", number(webhook.revision))
             .expression_attribute_values(":now", string(timestamp(now)));
         let update = match pause {
             None => {
@@ -441,8 +419,8 @@ impl WebhookStore {
         let update = self
             .update(webhook.key())
             .update_expression("REMOVE pausedUntil, isAnswering, isToldToWait")
-            .expression_attribute_values(":revision", revision(webhook));
-        // The second part also holds if this very update was made: the SDK may send a request twice when an answer is lost.
+            .expression_attribute_values(":revision", number(webhook.revision));
+        // The second part also holds when this very update was made: the SDK may ask twice, when an answer gets lost.
         let update = match &webhook.health.paused_until {
             Some(until) => update
                 .condition_expression(
@@ -505,11 +483,8 @@ impl WebhookStore {
             .update_expression("SET disabled = :disabled, updatedAt = :now, revision = :next")
             .expression_attribute_values(":disabled", to_attribute_value(&disabled)?)
             .expression_attribute_values(":now", string(timestamp(now)))
-            .expression_attribute_values(
-                ":next",
-                AttributeValue::N((webhook.revision + 1).to_string()),
-            )
-            .expression_attribute_values(":seen", revision(webhook));
+            .expression_attribute_values(":next", number(webhook.revision + 1))
+            .expression_attribute_values(":seen", number(webhook.revision));
         let update = match failing_since {
             None => update.condition_expression("revision = :seen"),
             Some(since) => update
@@ -534,7 +509,6 @@ impl WebhookStore {
 /// The part of a transaction that counts a change of an organization's set of webhooks, unless the set has changed since
 /// `among` was read.
 fn generation(table: &str, org: OrganizationId, among: &Webhooks) -> Result<TransactWriteItem> {
-    let number = |number: u64| AttributeValue::N(number.to_string());
     let update = Update::builder()
         .table_name(table)
         .key("org", string(org))
@@ -551,11 +525,7 @@ fn generation(table: &str, org: OrganizationId, among: &Webhooks) -> Result<Tran
     Ok(TransactWriteItem::builder().update(update.build()?).build())
 }
 
-fn revision(webhook: &Webhook) -> AttributeValue {
-    AttributeValue::N(webhook.revision.to_string())
-}
-
-fn number(value: &AttributeValue) -> Result<u64> {
+fn read_number(value: &AttributeValue) -> Result<u64> {
     let text = value.as_n().ok().context("an attribute is no number")?;
     let number = text.parse();
     number.map_err(|error| Error::new(error).during("read a number"))

@@ -2,6 +2,8 @@
 //!
 //! A derived `Deserialize` would also say that, but in one text that a program cannot split into code and parameter.
 
+use std::collections::BTreeSet;
+
 use domain::report::limits::{MAX_PROJECT_KEY, is_project_key};
 use serde_json::{Map, Value};
 
@@ -110,6 +112,14 @@ impl Fields {
         })
     }
 
+    /// Whether a field is true, if it is there.
+    pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
+        let path = self.path(name);
+        self.optional(name)
+            .map(|value| boolean(&value, &path))
+            .transpose()
+    }
+
     /// The full path of a field.
     pub fn path(&self, name: &str) -> String {
         format!("{}{name}", self.path)
@@ -152,7 +162,35 @@ pub fn one_of<T: Copy>(
     })
 }
 
-/// A text of 1 to `max` characters without control characters.
+/// Either truth value.
+pub fn boolean(value: &Value, path: &str) -> Result<bool, ApiError> {
+    let refused = || invalid(ErrorCode::InvalidField, path, "must be true or false");
+    value.as_bool().ok_or_else(refused)
+}
+
+/// What `read` makes of each element of an array, in their order.
+///
+/// # Errors
+/// Those of `read`; with this code: two are the same.
+pub fn each_once<T: Clone + Ord>(
+    values: Vec<Value>,
+    code: ErrorCode,
+    path: &str,
+    read: impl Fn(Value, &str) -> Result<T, ApiError>,
+) -> Result<Vec<T>, ApiError> {
+    let mut seen = BTreeSet::new();
+    let read = |(position, value)| {
+        let path = format!("{path}[{position}]");
+        let thing = read(value, &path)?;
+        match seen.insert(thing.clone()) {
+            true => Ok(thing),
+            false => Err(invalid(code, &path, "stands twice")),
+        }
+    };
+    values.into_iter().enumerate().map(read).collect()
+}
+
+/// A text of 1 to `max` characters, none of them a control character.
 pub fn text(value: Value, path: &str, max: usize) -> Result<String, ApiError> {
     match value {
         Value::String(text) if !(1..=max).contains(&text.chars().count()) => Err(invalid(

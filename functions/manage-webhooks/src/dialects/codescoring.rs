@@ -42,11 +42,11 @@ use web::fields::{invalid, whole_number};
 use web::json;
 
 use super::{Dialect, credentials, speaking};
-use crate::access::{Call, Caller, ManageWebhooks};
+use crate::access::{Call, ManageWebhooks};
 use crate::precondition::Precondition;
 use crate::settings::{Mode, given, read};
 use crate::state::{MAX_BODY_BYTES, Managing};
-use crate::target::{Target, webhook_not_found};
+use crate::target::webhook_not_found;
 use crate::webhooks::operations::NotAdded;
 use crate::without_loop;
 
@@ -273,12 +273,12 @@ fn new_webhook(body: Value) -> Result<Value, ApiError> {
 
 async fn list(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     BaseUrl(base): BaseUrl,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let page = Page::of(query.as_deref().unwrap_or_default())?;
-    let mut webhooks = managing.webhooks.all(caller.org).await?;
+    let mut webhooks = managing.webhooks.all(call.caller.org).await?;
     webhooks.retain(is_ours);
     webhooks.sort_by(|one, other| {
         let of = |it: &Webhook| (it.created_at.clone(), it.id);
@@ -286,12 +286,12 @@ async fn list(
     });
     let bodies: Vec<WebhookBody> = webhooks
         .iter()
-        .map(|webhook| WebhookBody::of(webhook, now))
+        .map(|webhook| WebhookBody::of(webhook, call.now))
         .collect();
     let Some(page) = page else {
         return api::json(StatusCode::OK, &bodies);
     };
-    let address = format!("{base}/codescoring/{}{WEBHOOKS}/", caller.org);
+    let address = format!("{base}/codescoring/{}{WEBHOOKS}/", call.caller.org);
     let body = page.body(bodies, &address)?;
     api::json(StatusCode::OK, &body)
 }
@@ -343,27 +343,22 @@ fn no_page() -> ApiError {
 
 async fn create(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = json::object(body, MAX_BODY_BYTES).await?;
-    let draft = read(new_webhook(body)?, None, Mode::Whole, now)?;
-    let added = managing.add(&caller, draft, now, |_| Ok(None)).await;
-    let webhook = added.map_err(NotAdded::into_error)?;
-    api::json(StatusCode::CREATED, &WebhookBody::of(&webhook, now))
+    let draft = read(new_webhook(body)?, None, Mode::Whole, call.now)?;
+    let added = managing.add(&call.caller, draft, call.now, |_| Ok(None));
+    let webhook = added.await.map_err(NotAdded::into_error)?;
+    api::json(StatusCode::CREATED, &WebhookBody::of(&webhook, call.now))
 }
 
 async fn one(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.codescorings(&caller, &target).await?;
-    api::json(StatusCode::OK, &WebhookBody::of(&webhook, now))
+    let webhook = managing.codescorings(&call).await?;
+    api::json(StatusCode::OK, &WebhookBody::of(&webhook, call.now))
 }
 
 async fn replace(
@@ -393,40 +388,36 @@ async fn patch(
 
 async fn delete(
     State(managing): State<Managing>,
-    Call { caller, target, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.codescorings(&caller, &target).await?;
-    let removed = managing.remove(&caller, webhook.key(), &Precondition::Any);
+    let webhook = managing.codescorings(&call).await?;
+    let removed = managing.remove(&call.caller, webhook.key(), &Precondition::Any);
     removed.await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn refresh(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
 ) -> Result<Response, ApiError> {
-    let webhook = managing.codescorings(&caller, &target).await?;
-    let is_delivered = managing.try_stored(&webhook, now).await?.is_delivered();
+    let webhook = managing.codescorings(&call).await?;
+    let tried = managing.try_stored(&webhook, call.now).await?;
+    let is_delivered = tried.is_delivered();
     let body = WebhookBody {
         is_available: is_delivered && webhook.is_enabled(),
-        ..WebhookBody::of(&webhook, now)
+        ..WebhookBody::of(&webhook, call.now)
     };
     api::json(StatusCode::OK, &body)
 }
 
 async fn test(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = json::object(body, MAX_BODY_BYTES).await?;
-    let draft = read(new_webhook(body)?, None, Mode::Test, now)?;
-    let tried = managing.try_unstored(caller.org, &draft.settings, now);
+    let draft = read(new_webhook(body)?, None, Mode::Test, call.now)?;
+    let tried = managing.try_unstored(call.caller.org, &draft.settings, call.now);
     let tried = tried.await?;
     let body = json!({"status_code": tried.attempt.status, "is_available": tried.is_delivered()});
     api::json(StatusCode::OK, &body)
@@ -454,25 +445,21 @@ fn is_ours(webhook: &Webhook) -> bool {
 
 impl Managing {
     /// The webhook that the path names, if it is of this format.
-    async fn codescorings(&self, caller: &Caller, target: &Target) -> Result<Webhook, ApiError> {
-        let webhook = self.webhook(target.key(caller)?).await?;
+    async fn codescorings(&self, call: &Call<ManageWebhooks>) -> Result<Webhook, ApiError> {
+        let webhook = self.webhook(call.key()?).await?;
         Some(webhook).filter(is_ours).ok_or_else(webhook_not_found)
     }
 
     async fn change_codescorings(
         &self,
-        Call {
-            caller,
-            target,
-            now,
-            ..
-        }: &Call<ManageWebhooks>,
+        call: &Call<ManageWebhooks>,
         fields: Map<String, Value>,
     ) -> Result<Response, ApiError> {
-        let key = self.codescorings(caller, target).await?.key();
+        let (caller, now) = (&call.caller, call.now);
+        let key = self.codescorings(call).await?.key();
         let wanted = (Value::Object(fields), Mode::Patch);
-        let changed = self.change_settings(caller, key, &Precondition::Any, wanted, *now);
-        api::json(StatusCode::OK, &WebhookBody::of(&changed.await?, *now))
+        let changed = self.change_settings(caller, key, &Precondition::Any, wanted, now);
+        api::json(StatusCode::OK, &WebhookBody::of(&changed.await?, now))
     }
 }
 

@@ -34,7 +34,7 @@ use self::parameters::{
     COMPONENT, DELIVERY, NAME, PROJECT, Parameters, SECRET, TASK, URL, WEBHOOK,
 };
 use super::{Dialect, credentials, speaking};
-use crate::access::{Call, ManageWebhooks};
+use crate::access::{Call, Caller, ManageWebhooks};
 use crate::precondition::Precondition;
 use crate::settings::{Mode, read};
 use crate::state::Managing;
@@ -152,7 +152,7 @@ fn worded(error: &ApiError) -> Worded {
 
 async fn create(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     let (name, url) = (parameters.required(&NAME)?, parameters.required(&URL)?);
@@ -164,9 +164,9 @@ async fn create(
     let body = json!({
         "name": name, "url": url, "project": project, "secret": secret, "format": Format::Sonarqube,
     });
-    let draft = read(body, None, Mode::Whole, now).map_err(|error| of_url(error, url))?;
-    let added = managing.add(&caller, draft, now, |_| Ok(None)).await;
-    let webhook = added.map_err(|reason| match reason {
+    let draft = read(body, None, Mode::Whole, call.now).map_err(|error| of_url(error, url))?;
+    let added = managing.add(&call.caller, draft, call.now, |_| Ok(None));
+    let webhook = added.await.map_err(|reason| match reason {
         NotAdded::Full(full) => of_full(full),
         NotAdded::Other(error) => error,
     })?;
@@ -176,7 +176,7 @@ async fn create(
 
 async fn update(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     let webhook = parameters.required(&WEBHOOK)?;
@@ -202,7 +202,7 @@ async fn update(
             // has become known does not expect that it goes on signing.
             current.secrets.previous_secrets.clear();
         }
-        let draft = read(body.clone(), Some(&current), Mode::Patch, now);
+        let draft = read(body.clone(), Some(&current), Mode::Patch, call.now);
         webhook.settings = draft.map_err(|error| of_url(error, url))?.settings;
         if let Some(secret) = secret {
             webhook.settings.secrets.previous_secrets.clear();
@@ -214,32 +214,32 @@ async fn update(
         }
         Ok(forgotten_by(&before, &webhook.settings))
     };
-    let key = key(&caller, webhook).ok_or_else(|| no_webhook(webhook))?;
-    let changed = managing.change(key, &Precondition::Any, now, change).await;
-    changed.map_err(|error| of_webhook(error, webhook))?;
-    note(&caller, key.id, "changed");
+    let key = key(&call.caller, webhook).ok_or_else(|| no_webhook(webhook))?;
+    let changed = managing.change(key, &Precondition::Any, call.now, change);
+    changed.await.map_err(|error| of_webhook(error, webhook))?;
+    note(&call.caller, key.id, "changed");
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn delete(
     State(managing): State<Managing>,
-    Call { caller, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     let webhook = parameters.required(&WEBHOOK)?;
-    let key = key(&caller, webhook).ok_or_else(|| no_webhook(webhook))?;
-    let removed = managing.remove(&caller, key, &Precondition::Any).await;
-    removed.map_err(|error| of_webhook(error, webhook))?;
+    let key = key(&call.caller, webhook).ok_or_else(|| no_webhook(webhook))?;
+    let removed = managing.remove(&call.caller, key, &Precondition::Any);
+    removed.await.map_err(|error| of_webhook(error, webhook))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn list(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     let project = parameters.optional(&PROJECT)?.filter(|it| !it.is_empty());
-    let mut webhooks = managing.webhooks.all(caller.org).await?;
+    let mut webhooks = managing.webhooks.all(call.caller.org).await?;
     webhooks.retain(|webhook| {
         let projects = &webhook.settings.wanted.projects;
         project.map_or(projects.is_empty(), |project| projects.contains(project))
@@ -249,7 +249,7 @@ async fn list(
         of(one).cmp(&of(other))
     });
     let listed = async |webhook: Webhook| {
-        let latest = managing.latest_attempted(webhook.id, now).await?;
+        let latest = managing.latest_attempted(webhook.id, call.now).await?;
         Ok::<_, store::Error>(ListedWebhook {
             webhook: WebhookBody::of(&webhook),
             latest_delivery: latest.as_ref().and_then(LatestDelivery::of),
@@ -265,7 +265,7 @@ async fn list(
 
 async fn deliveries(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     let webhook = parameters.optional(&WEBHOOK)?.filter(|it| !it.is_empty());
@@ -282,13 +282,13 @@ async fn deliveries(
     };
     let (index, size) = parameters.page(MAX_RESULTS)?;
     // Of a webhook that is gone its deliveries are gone too, which is no error there.
-    let webhook = match key(&caller, webhook) {
+    let webhook = match key(&call.caller, webhook) {
         None => None,
         Some(key) => managing.webhooks.get(key).await?,
     };
     let attempted = match &webhook {
         None => Vec::new(),
-        Some(webhook) => managing.attempted(webhook.id, now).await?,
+        Some(webhook) => managing.attempted(webhook.id, call.now).await?,
     };
     let page = attempted.iter().skip((index - 1) * size).take(size);
     let summary = |delivery| DeliverySummaryBody::of(webhook.as_ref()?, delivery);
@@ -305,14 +305,14 @@ async fn deliveries(
 
 async fn delivery(
     State(managing): State<Managing>,
-    Call { caller, now, .. }: Call<ManageWebhooks>,
+    call: Call<ManageWebhooks>,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     let not_found = || ApiError::new(ErrorCode::DeliveryNotFound, "Webhook delivery not found");
     let id = parameters.required(&DELIVERY)?;
     let (webhook, id) = body::ids(id).ok_or_else(not_found)?;
     let key = WebhookKey {
-        org: caller.org,
+        org: call.caller.org,
         id: webhook,
     };
     let webhook = managing.webhooks.get(key).await?.ok_or_else(not_found)?;
@@ -321,7 +321,7 @@ async fn delivery(
         id,
     };
     let whole = managing.deliveries.whole(key, true).await?;
-    let whole = whole.filter(|whole| !whole.delivery.is_expired(now));
+    let whole = whole.filter(|whole| !whole.delivery.is_expired(call.now));
     let delivery = whole.and_then(|whole| DeliveryBody::of(&webhook, whole));
     let delivery = delivery.ok_or_else(not_found)?;
     api::json(StatusCode::OK, &json!({"delivery": delivery}))
@@ -412,7 +412,7 @@ impl Managing {
     }
 }
 
-fn key(caller: &crate::access::Caller, webhook: &str) -> Option<WebhookKey> {
+fn key(caller: &Caller, webhook: &str) -> Option<WebhookKey> {
     Some(WebhookKey {
         org: caller.org,
         id: webhook.parse().ok()?,

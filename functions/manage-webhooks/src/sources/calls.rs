@@ -125,15 +125,11 @@ impl CallBody {
 /// The calls of a source, the newest first.
 pub(crate) async fn list(
     State(managing): State<Managing>,
-    Call {
-        caller,
-        target,
-        now,
-        ..
-    }: Call<ReadCalls>,
+    call: Call<ReadCalls>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
-    let source = managing.source(&caller, &target).await?;
+    let now = call.now;
+    let source = managing.source(&call).await?;
     let query = Query::parse(raw.as_deref(), &CALLS_PARAMETERS)?;
     let scope = Scope::new(&serde_json::json!(["calls", source.id]));
     let limit = query.limit()?;
@@ -149,7 +145,7 @@ pub(crate) async fn list(
     let page: Vec<Received> = page.into_iter().filter(|it| !it.is_expired(now)).collect();
     let standing = managing.standing(&source).await?;
     let standing = standing.unwrap_or_default().of(source.revision);
-    let (calls, last) = match caller.may_manage {
+    let (calls, last) = match call.caller.may_manage {
         true => {
             let read = managing.with_payloads(page, has_more, &standing, now);
             read.await?

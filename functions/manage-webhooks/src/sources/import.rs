@@ -1,6 +1,5 @@
 //! The server from which reports are imported: its settings as an administrator sends them, and the check whether it works.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use domain::date::timestamp;
@@ -16,7 +15,7 @@ use sonarqube::{Checked, Client, Connection, Error, Patience, Token, VersionFall
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use web::api::{ApiError, ErrorCode};
-use web::fields::{Fields, invalid, text};
+use web::fields::{Fields, each_once, invalid, text};
 use web::text::shortened;
 
 use crate::settings::Sharing;
@@ -161,25 +160,16 @@ fn list(
     most: usize,
     read: impl Fn(Value, &str) -> Result<String, ApiError>,
 ) -> Result<Vec<String>, ApiError> {
-    let refused = |path: &str, message: &str| invalid(ErrorCode::InvalidField, path, message);
+    let refused = |message: &str| invalid(ErrorCode::InvalidField, name, message);
     let values = match value {
         None => return Ok(Vec::new()),
         Some(Value::Array(values)) => values,
-        Some(_) => return Err(refused(name, "must be an array of texts")),
+        Some(_) => return Err(refused("must be an array of texts")),
     };
     if values.len() > most {
-        return Err(refused(name, &format!("there may be at most {most}")));
+        return Err(refused(&format!("there may be at most {most}")));
     }
-    let mut seen = HashSet::new();
-    let read = |(position, value)| {
-        let path = format!("{name}[{position}]");
-        let text = read(value, &path)?;
-        match seen.insert(text.clone()) {
-            true => Ok(text),
-            false => Err(refused(&path, "stands twice")),
-        }
-    };
-    values.into_iter().enumerate().map(read).collect()
+    each_once(values, ErrorCode::InvalidField, name, read)
 }
 
 fn standard(value: Value, path: &str) -> Result<String, ApiError> {

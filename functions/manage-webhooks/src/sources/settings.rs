@@ -5,10 +5,12 @@ use domain::webhook::secret::Secrets;
 use serde_json::Value;
 use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
-use web::fields::{Fields, invalid, one_of, text};
+use web::fields::{Fields, each_once, invalid, one_of, text};
 
 use super::import;
-use crate::settings::{Mode, ReadProject, Sharing, given, project_of, rotate as rotate_secret};
+use crate::settings::{
+    MAX_NAME, Mode, ReadProject, Sharing, given, project_of, rotate as rotate_secret,
+};
 
 /// The fields of a source. The first ones can be set. The others are ignored, so that a client can send back what it read.
 const FIELDS: [&str; 21] = [
@@ -34,8 +36,6 @@ const FIELDS: [&str; 21] = [
     "updatedAt",
     "lastCallAt",
 ];
-/// The longest name in characters, as for a webhook.
-const MAX_NAME: usize = 100;
 
 /// The settings that a source is to have.
 pub(super) struct Draft {
@@ -73,15 +73,8 @@ impl Draft {
                 None => Vec::new(),
             },
         };
-        let enabled = match (fields.nullable("enabled").flatten(), kept) {
-            (None, Some(kept)) => kept.settings.enabled,
-            (None, None) => true,
-            (Some(Value::Bool(enabled)), _) => enabled,
-            (Some(_), _) => {
-                let message = "must be true or false";
-                return Err(invalid(ErrorCode::InvalidField, "enabled", message));
-            }
-        };
+        let enabled = fields.boolean("enabled")?;
+        let enabled = enabled.unwrap_or_else(|| kept.is_none_or(|kept| kept.settings.enabled));
         let sharing = sharing(kind);
         // In a source that SonarQube calls, the field 'token' is the token for SonarQube's API.
         if sharing == Sharing::Token && fields.optional(Sharing::Secret.field()).is_some() {
@@ -153,23 +146,17 @@ fn patterns(value: Value, read: ReadProject) -> Result<Vec<String>, ApiError> {
         let message = format!("there may be at most {MAX_PATTERNS}");
         return Err(invalid(ErrorCode::InvalidField, "projects", &message));
     }
-    let mut patterns = Vec::with_capacity(values.len());
-    for (position, value) in values.into_iter().enumerate() {
-        let path = format!("projects[{position}]");
+    let pattern = |value: Value, path: &str| {
         let beginning = value.as_str().and_then(|it| it.strip_suffix('*'));
-        let pattern = match beginning.map(str::to_owned) {
+        Ok::<_, ApiError>(match beginning.map(str::to_owned) {
             Some(beginning) if beginning.is_empty() => "*".to_owned(),
             // By the rule of keys, a beginning may also be a number.
             Some(beginning) => {
-                read(Value::String(format!("{beginning}x")), &path)?;
+                read(Value::String(format!("{beginning}x")), path)?;
                 format!("{beginning}*")
             }
-            None => read(value, &path)?,
-        };
-        if patterns.contains(&pattern) {
-            return Err(invalid(ErrorCode::InvalidField, &path, "stands twice"));
-        }
-        patterns.push(pattern);
-    }
-    Ok(patterns)
+            None => read(value, path)?,
+        })
+    };
+    each_once(values, ErrorCode::InvalidField, "projects", pattern)
 }

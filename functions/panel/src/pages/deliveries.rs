@@ -429,7 +429,7 @@ pub(crate) async fn replay_now(
     let path = visit.path(&of);
     let (counted, error, status) = match answer {
         Ok(_) if is_meant => {
-            return Ok(Redirect::to(&format!("{path}?done=replayed")).into_response());
+            return Ok(visit.done(&of, "replayed"));
         }
         Ok(answer) => {
             let Counted {

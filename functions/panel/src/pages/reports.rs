@@ -4,7 +4,8 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::Response;
-use domain::report::{Report, ReportId};
+use domain::report::summary::Summary;
+use domain::report::{QualityGateStatus, Report, ReportId};
 use domain::version::Version;
 use serde::Deserialize;
 
@@ -31,15 +32,10 @@ struct ReportsBody {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReportBody {
-    id: String,
-    project_version: String,
-    report_type: String,
-    report_version: u32,
-    date: String,
-    vulnerabilities_count: u32,
-    security_rating: String,
+    #[serde(flatten)]
+    summary: Summary,
     branch: Option<String>,
-    quality_gate: Option<String>,
+    quality_gate: Option<QualityGateStatus>,
     #[serde(default)]
     files: Vec<FileBody>,
 }
@@ -109,22 +105,39 @@ pub(crate) struct Asked {
     cursor: String,
 }
 
+impl From<&Report> for ReportBody {
+    fn from(report: &Report) -> Self {
+        let files = report.files.iter();
+        Self {
+            summary: report.summary(),
+            branch: report.metadata.branch.clone(),
+            quality_gate: report.metadata.quality_gate,
+            files: files
+                .map(|file| FileBody {
+                    name: file.name.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
 impl Row {
     pub(crate) fn of(report: &ReportBody) -> Self {
+        let summary = &report.summary;
         let file = |ending: &str| {
             let names = report.files.iter().map(|file| file.name.as_str());
             let mut of_kind = names.filter(|name| has_ending(name, ending));
             of_kind.next().map(segment)
         };
         Self {
-            id: report.id.clone(),
-            version: report.project_version.clone(),
-            catalogue: format!("{} {}", report.report_type, report.report_version),
+            id: summary.id.to_string(),
+            version: summary.project_version.to_string(),
+            catalogue: format!("{} {}", summary.report_type, summary.report_version),
             branch: report.branch.clone().unwrap_or_default(),
-            count: report.vulnerabilities_count,
-            rating: report.security_rating.clone(),
-            gate: Shown::of_gate(report.quality_gate.as_deref()),
-            date: When::of(&report.date),
+            count: summary.vulnerabilities_count,
+            rating: summary.security_rating.as_str().to_owned(),
+            gate: report.quality_gate.and_then(Shown::of_gate),
+            date: When::at(summary.date.instant()),
             html: file(".html").or_else(|| file(".htm")),
             pdf: file(".pdf"),
         }
@@ -256,35 +269,13 @@ pub(crate) async fn report(
     let file =
         |file: &domain::report::StoredFile| (file.name.clone(), has_ending(&file.name, ".pdf"));
     let files: Vec<(String, bool)> = report.files.iter().map(file).collect();
-    let first = |is_pdf: bool| {
-        let found = files.iter().find(|(_, of)| *of == is_pdf);
-        found.map(|(name, _)| segment(name))
-    };
-    let gate = metadata
-        .quality_gate
-        .map(serde_json::to_value)
-        .transpose()?;
     let product = format!("{}/{}", visit.path("/reports"), segment(&key));
     page(&ReportPage {
         frame: visit.frame(Section::Reports),
         name: metadata.project_name.clone(),
         path: format!("{product}/{}", report.id),
         product,
-        row: Row {
-            id: report.id.to_string(),
-            version: metadata.project_version.to_string(),
-            catalogue: format!("{} {}", metadata.report_type, metadata.report_version),
-            branch: metadata.branch.clone().unwrap_or_default(),
-            count: metadata.vulnerabilities_count,
-            rating: serde_json::to_value(metadata.security_rating)?
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-            gate: Shown::of_gate(gate.as_ref().and_then(|it| it.as_str())),
-            date: When::of(&metadata.date.to_string()),
-            html: first(false),
-            pdf: first(true),
-        },
+        row: Row::of(&ReportBody::from(&report)),
         published: When::of(&report.upload_date),
         revision: report.revision,
         commit: metadata.scm_revision.clone().unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -96,7 +96,7 @@ pub(crate) fn show(
 ) -> Result<Response, Problem> {
     let path = visit.path(&of.path);
     if secret.is_none() {
-        return Ok(Redirect::to(&format!("{path}?done={done}")).into_response());
+        return Ok(visit.done(&of.path, done));
     }
     let mut response = page(&SecretPage {
         frame: visit.frame(of.kind.section()),

@@ -12,7 +12,6 @@ use serde::Deserialize;
 
 use crate::api::{Answer, Call};
 use crate::form::Query;
-use crate::links::query;
 use crate::pages::confirm;
 use crate::pages::deliveries::{AttemptBody, AttemptShown, DeliveriesBody, DeliveryRow, Wanted};
 use crate::problem::Problem;
@@ -368,8 +367,7 @@ async fn switch(
 ) -> Result<Response, Problem> {
     let of = format!("/webhooks/{}", id_of(id)?);
     visit.expect(Call::post(format!("{of}/{what}"))).await?;
-    let path = format!("{}{}", visit.path(&of), query([("done", Some(done))]));
-    Ok(Redirect::to(&path).into_response())
+    Ok(visit.done(&of, done))
 }
 
 pub(crate) async fn confirm(

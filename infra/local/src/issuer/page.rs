@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use documents::escaped;
 use sha2::{Digest as _, Sha256};
 
 use crate::issuer::PATH;
@@ -23,7 +24,7 @@ pub(super) fn style_hash() -> String {
 
 /// A page that says one thing.
 pub(super) fn message(status: StatusCode, title: &str, text: &str) -> Response {
-    let body = format!("<p>{}</p>", escape(text));
+    let body = format!("<p>{}</p>", escaped(text));
     (status, Html(page(title, &body))).into_response()
 }
 
@@ -34,7 +35,7 @@ pub(super) fn sign_in(parameters: &[(&str, &str)]) -> Response {
          <form method=\"post\" action=\"{PATH}/authorize\">\n"
     );
     for (name, value) in parameters {
-        let (name, value) = (escape(name), escape(value));
+        let (name, value) = (escaped(name), escaped(value));
         let _ = writeln!(
             body,
             r#"<input type="hidden" name="{name}" value="{value}">"#
@@ -52,7 +53,7 @@ pub(super) fn sign_in(parameters: &[(&str, &str)]) -> Response {
 }
 
 fn page(title: &str, body: &str) -> String {
-    let title = escape(title);
+    let title = escaped(title);
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -71,20 +72,4 @@ fn page(title: &str, body: &str) -> String {
 </html>
 "#
     )
-}
-
-/// Makes a text safe between tags and in quoted attributes.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::import::{Import, Watched};
@@ -67,7 +68,25 @@ pub struct CallKey {
     pub id: CallId,
 }
 
-/// What became of a call.
+/// By which call something came that webhooks are to be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of Call")]
+pub struct Arrival {
+    pub org: OrganizationId,
+    pub source: SourceId,
+    pub call: CallId,
+    pub received_at: String,
+    pub hops: u32,
+}
+
+impl Arrival {
+    /// When the call was stored, unless somebody has written that by hand and it is no time.
+    pub fn stored_at(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(&self.received_at, &Rfc3339).ok()
+    }
+}
+
+/// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -366,15 +385,21 @@ impl Call {
         })
     }
 
-    fn analysis(&self, body: String) -> Result<AnalysisChange, NoAnalysis> {
-        let analysis = Analysis::read(body.as_bytes())?;
-        Ok(AnalysisChange {
-            event: analysis.event(),
+    fn arrival(&self) -> Arrival {
+        Arrival {
             org: self.org,
             source: self.source,
             call: self.id,
             received_at: self.received_at.clone(),
             hops: self.hops,
+        }
+    }
+
+    fn analysis(&self, body: String) -> Result<AnalysisChange, NoAnalysis> {
+        let analysis = Analysis::read(body.as_bytes())?;
+        Ok(AnalysisChange {
+            event: analysis.event(),
+            arrival: self.arrival(),
             analysis,
             payload: body,
         })
@@ -391,12 +416,8 @@ impl Call {
             Some(CodescoringChange {
                 trigger: event.trigger,
                 project: event.project,
-                org: self.org,
-                source: self.source,
-                call: self.id,
+                arrival: self.arrival(),
                 position,
-                received_at: self.received_at.clone(),
-                hops: self.hops,
                 text: event.text.to_owned(),
             })
         }))
@@ -481,7 +502,7 @@ mod tests {
             (change.event, &change.payload),
             (AnalysisEvent::Completed, &text)
         );
-        assert_eq!(change.stored_at(), Some(NOW));
+        assert_eq!(change.arrival.stored_at(), Some(NOW));
 
         let ignored = Call::new(&source(&["other"]), body, 0, NOW);
         assert_eq!(
@@ -524,7 +545,7 @@ mod tests {
             assert_eq!((call.events, &call.event, &call.project), (4, &None, &None));
             let changes = call.changes(body.to_owned()).unwrap();
             let positions = changes.iter().map(|change| match change {
-                Change::Codescoring(change) => (change.position, change.hops),
+                Change::Codescoring(change) => (change.position, change.arrival.hops),
                 _ => panic!("it is none of CodeScoring"),
             });
             let told = told.into_iter().map(|position| (position, 1));

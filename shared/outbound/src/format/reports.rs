@@ -159,7 +159,7 @@ impl<'a> AnalysisEntry<'a> {
     fn of(change: &'a AnalysisChange) -> anyhow::Result<Self> {
         Ok(Self {
             event: change.event.as_str(),
-            source: change.source,
+            source: change.arrival.source,
             payload: serde_json::from_str(&change.payload)?,
         })
     }

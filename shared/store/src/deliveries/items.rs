@@ -1,6 +1,5 @@
 //! The items of the table of deliveries, and their keys.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::delivery::attempt::KEPT_ATTEMPTS;
 use domain::delivery::{Delivery, DeliveryId, DeliveryKey, DeliveryState};
 use domain::webhook::WebhookId;
@@ -8,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
-use crate::dynamodb::{Item, string};
+use crate::dynamodb::{Item, number, string};
 use crate::error::{Context as _, Error, Result};
 use crate::packed::Packed;
 
@@ -73,7 +72,7 @@ pub(super) fn signpost(delivery: &Delivery, change: DeliveryId) -> Item {
         id: change,
     });
     item.insert(TOLD_BY.to_owned(), string(delivery.id));
-    item.insert("expiresAt".to_owned(), seconds(delivery.expires_at));
+    item.insert("expiresAt".to_owned(), number(delivery.expires_at));
     item
 }
 
@@ -82,7 +81,7 @@ pub(super) fn signpost(delivery: &Delivery, change: DeliveryId) -> Item {
 pub(super) fn note_told(delivery: &Delivery, analysis: &str) -> Item {
     let mut item = told_item_key(delivery.webhook, analysis);
     item.insert(TOLD_BY.to_owned(), string(delivery.id));
-    item.insert("expiresAt".to_owned(), seconds(delivery.expires_at));
+    item.insert("expiresAt".to_owned(), number(delivery.expires_at));
     item
 }
 
@@ -101,7 +100,7 @@ pub(super) fn beside(
 ) -> Item {
     let mut item = beside_key(webhook, id);
     item.insert(name.to_owned(), packed.attribute());
-    item.insert("expiresAt".to_owned(), seconds(expires_at));
+    item.insert("expiresAt".to_owned(), number(expires_at));
     item
 }
 
@@ -115,11 +114,7 @@ pub(super) fn unpack<T: DeserializeOwned>(packed: &Packed) -> Result<T> {
     serde_json::from_str(&packed.text()?).map_err(|_| Error::unreadable("it is no attempt"))
 }
 
-fn seconds(unix: i64) -> AttributeValue {
-    AttributeValue::N(unix.to_string())
-}
-
-/// The shard depends on the webhook, so that a webhook's deliveries are found together.
+/// By webhook, so that a webhook's deliveries are found together.
 pub(super) fn shard_of(webhook: WebhookId) -> u8 {
     // The first byte of a version 4 UUID is random.
     webhook.uuid().as_bytes()[0] % DUE_SHARDS

@@ -3,8 +3,6 @@
 //! A lease is the exclusive right to try a delivery for a limited time. It is claimed by a conditional write, so of several
 //! functions that claim it at once only one gets it. A function that dies keeps its lease no longer than [`LEASE_VALIDITY`].
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update};
 use domain::date::timestamp;
@@ -18,7 +16,7 @@ use super::DeliveryStore;
 use super::items::{
     self, ATTEMPT, LATEST, Stored, attempt_key, pack, shard_of, state_order, table_key, unpack,
 };
-use crate::dynamodb::{Changed, Item, changed, single, string, transact};
+use crate::dynamodb::{Changed, Item, alone, changed, number, string, transact, updated};
 use crate::error::{Context as _, Result, describe};
 use crate::packed::{MAX_ATTEMPTS, Packed};
 
@@ -129,11 +127,8 @@ impl DeliveryStore {
     pub async fn claim(&self, key: DeliveryKey, now: OffsetDateTime) -> Result<Claimed> {
         let lease = Lease::new();
         let claim = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(table_key(key)))
-            // A first attempt leaves the delivery out of that index.
+            .update(key)
+            // Who was the first to try it has left it out of that index.
             .update_expression(
                 "SET lease = :lease, dueAt = :until, stateOrder = if_not_exists(stateOrder, :pending)",
             )
@@ -142,50 +137,38 @@ impl DeliveryStore {
             .expression_attribute_values(":until", string(timestamp(now + LEASE_VALIDITY)))
             .expression_attribute_values(":pending", pending(key))
             .expression_attribute_values(":now", string(timestamp(now)))
-            .expression_attribute_values(
-                ":seconds",
-                AttributeValue::N(now.unix_timestamp().to_string()),
-            )
+            .expression_attribute_values(":seconds", number(now.unix_timestamp()))
             .return_values(ReturnValue::AllNew);
-        match single!(claim, UpdateItemError) {
-            Ok(output) => {
-                let item = output.attributes.context("DynamoDB gave no attributes")?;
-                let stored = self.unreadable.counting(Stored::of(item));
-                let stored = stored.with_context(|| format!("claim delivery {}", key.id))?;
-                Ok(Claimed::Started(Box::new(Leased::of(stored, lease))))
-            }
-            Err(UpdateItemError::ConditionalCheckFailedException(_)) => {
-                let Some(stored) = self.stored(key).await? else {
-                    return Ok(Claimed::Gone);
-                };
-                let delivery = &stored.delivery;
-                Ok(if delivery.lease == Some(lease) {
-                    // The SDK may have sent the request twice, and the answer to the first one was lost.
-                    Claimed::Started(Box::new(Leased::of(stored, lease)))
-                } else if delivery.state == DeliveryState::Delivered {
-                    Claimed::AlreadyDelivered
-                } else if delivery.is_expired(now) {
-                    Claimed::Gone
-                } else if delivery.is_in_progress(now) {
-                    Claimed::InProgress
-                } else {
-                    Claimed::NotDue
-                })
-            }
-            Err(error) => {
-                Err(describe(error)).with_context(|| format!("claim delivery {}", key.id))
-            }
+        let context = || format!("claim delivery {}", key.id);
+        if let Some(output) = updated(claim).await.with_context(context)? {
+            let item = output.attributes.context("DynamoDB gave no attributes")?;
+            let stored = self.unreadable.counting(Stored::of(item));
+            let stored = stored.with_context(context)?;
+            return Ok(Claimed::Started(Box::new(Leased::of(stored, lease))));
         }
+        let Some(stored) = self.stored(key).await? else {
+            return Ok(Claimed::Gone);
+        };
+        let delivery = &stored.delivery;
+        Ok(if delivery.lease == Some(lease) {
+            // The SDK may have asked twice, and the answer to the first time was lost.
+            Claimed::Started(Box::new(Leased::of(stored, lease)))
+        } else if delivery.state == DeliveryState::Delivered {
+            Claimed::AlreadyDelivered
+        } else if delivery.is_expired(now) {
+            Claimed::Gone
+        } else if delivery.is_in_progress(now) {
+            Claimed::InProgress
+        } else {
+            Claimed::NotDue
+        })
     }
 
     /// Gives a lease back without an attempt. The delivery is due at `due_at`.
     pub async fn release(&self, leased: &Leased, due_at: OffsetDateTime) -> Result<()> {
         let key = leased.delivery.key();
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(table_key(key)))
+            .update(key)
             .update_expression(
                 "SET dueAt = :due, stateOrder = if_not_exists(stateOrder, :pending) REMOVE lease",
             )
@@ -299,7 +282,6 @@ impl DeliveryStore {
         outcome: Outcome,
     ) -> Result<Changed> {
         let key = leased.delivery.key();
-        let number = |number: u32| AttributeValue::N(number.to_string());
         let state = match outcome {
             Outcome::Delivered => DeliveryState::Delivered,
             Outcome::Failed(_) => DeliveryState::Failed,
@@ -358,7 +340,7 @@ impl DeliveryStore {
         let update = update.update_expression(format!("SET {set} REMOVE {remove}"));
         let update = update.build()?;
         let Room::Beside(attempt) = room else {
-            return changed(self.update(update)).await;
+            return changed(alone(&self.client, update)).await;
         };
         // In one transaction, so that an attempt that is not recorded does not replace one that is.
         let put = Put::builder().table_name(&self.table);
@@ -370,25 +352,10 @@ impl DeliveryStore {
         transact(&self.client, items).await
     }
 
-    /// The same update outside a transaction.
-    fn update(&self, update: Update) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(update.key))
-            .set_update_expression(Some(update.update_expression))
-            .set_condition_expression(update.condition_expression)
-            .set_expression_attribute_names(update.expression_attribute_names)
-            .set_expression_attribute_values(update.expression_attribute_values)
-    }
-
-    /// Makes a failed delivery due at `now`, if nobody holds its lease.
+    /// Makes a delivery due at `now` that has failed and that nobody is trying.
     pub async fn hasten(&self, key: DeliveryKey, now: OffsetDateTime) -> Result<Changed> {
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(table_key(key)))
+            .update(key)
             .update_expression("SET dueAt = :now, dueShard = :shard REMOVE failures, unwanted")
             .expression_attribute_values(":shard", string(shard_of(key.webhook)))
             .condition_expression("#state = :failed AND attribute_not_exists(lease)")
@@ -419,10 +386,7 @@ impl DeliveryStore {
             state => state,
         };
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(table_key(key)))
+            .update(key)
             .update_expression(
                 "SET #state = :state, stateOrder = :order, dueAt = :now, dueShard = :shard REMOVE lease, failures, unwanted",
             )
@@ -453,6 +417,13 @@ impl DeliveryStore {
             // Somebody has begun to try it, or has just ended.
             Changed::Lost => MadeDue::InProgress,
         })
+    }
+
+    fn update(&self, key: DeliveryKey) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(key)))
     }
 }
 

@@ -9,7 +9,7 @@ use domain::event::Change;
 use domain::organization::OrganizationId;
 use domain::report::change::ReportChange;
 use domain::source::SourceId;
-use domain::source::call::{CallId, CallKey};
+use domain::source::call::{Arrival, CallId, CallKey};
 use domain::webhook::{WebhookId, WebhookKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -145,11 +145,17 @@ pub enum News {
 impl News {
     /// The news that brings a change. Several changes may come from the same call.
     pub fn of(change: &Change) -> Self {
-        let call = |org, source, call| Self::Call(Called { org, source, call });
+        let call = |arrival: &Arrival| {
+            Self::Call(Called {
+                org: arrival.org,
+                source: arrival.source,
+                call: arrival.call,
+            })
+        };
         match change {
             Change::Report(change) => Self::Change(change.clone()),
-            Change::Analysis(change) => call(change.org, change.source, change.call),
-            Change::Codescoring(change) => call(change.org, change.source, change.call),
+            Change::Analysis(change) => call(&change.arrival),
+            Change::Codescoring(change) => call(&change.arrival),
         }
     }
 }

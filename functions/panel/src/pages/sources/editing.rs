@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::Path;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use findings::Standard;
 use serde_json::{Value, json};
 
@@ -174,12 +174,8 @@ fn form_page(
     form: SourceForm,
     with: With,
 ) -> Result<Response, Problem> {
-    let list = visit.path("/sources");
-    let (action, back) = match id {
-        None => (format!("{list}/new"), list),
-        Some(id) => (format!("{list}/{id}/edit"), format!("{list}/{id}")),
-    };
-    // For CodeScoring one field takes either.
+    let (action, back) = form::paths(visit.path("/sources"), id);
+    // Of CodeScoring either is typed into one field.
     let complaint = match form.kind.as_str() {
         "codescoring" => with.complaint.map(Complaint::of_secret),
         _ => with.complaint,
@@ -256,10 +252,7 @@ pub(crate) async fn change(
     let tag = form.text("tag").to_owned();
     let call = Call::patch(&*of).json(typed.json(&form, false));
     match visit.call(call.unless_changed(Some(&tag))).await? {
-        Ok(_) => {
-            let done = format!("{}?done=changed", visit.path(&of));
-            Ok(Redirect::to(&done).into_response())
-        }
+        Ok(_) => Ok(visit.done(&of, "changed")),
         Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
             let now = visit.expect(Call::get(&*of)).await?;
             let with = With {

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::Path;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 
 use super::settings::{SecretMode, WebhookForm};
 use super::{Tried, WebhookBody, id_of};
@@ -53,11 +53,7 @@ async fn form_page(
     form: WebhookForm,
     shown: Shown,
 ) -> Result<Response, Problem> {
-    let list = visit.path("/webhooks");
-    let (action, back) = match id {
-        None => (format!("{list}/new"), list),
-        Some(id) => (format!("{list}/{id}/edit"), format!("{list}/{id}")),
-    };
+    let (action, back) = form::paths(visit.path("/webhooks"), id);
     let complaint = shown.complaint.as_ref();
     let status = complaint.map_or(StatusCode::OK, |it| it.status);
     page_with(
@@ -194,10 +190,7 @@ pub(crate) async fn change(
     }
     let call = Call::patch(&*of).json(body).unless_changed(Some(&tag));
     match visit.call(call).await? {
-        Ok(_) => {
-            let done = format!("{}?done=changed", visit.path(&of));
-            Ok(Redirect::to(&done).into_response())
-        }
+        Ok(_) => Ok(visit.done(&of, "changed")),
         Err(refusal) if refusal.status == StatusCode::PRECONDITION_FAILED => {
             // Nothing is lost: the page shows what was typed beside what others have changed in the meantime.
             let shown = Shown {
