@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::browser::Browser;
-use crate::stage::Stage;
-use crate::tour::{furnish, tour};
+use crate::support::browser::Browser;
+use crate::support::stage::Stage;
+use crate::support::tour::{furnish, tour};
 
 /// The widths of a desk and of a telephone, or of a page that is enlarged four times (WCAG 1.4.10).
 pub(crate) const WIDTHS: [u32; 2] = [1280, 320];

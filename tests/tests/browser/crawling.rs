@@ -7,8 +7,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::receiver::Receiver;
 
-use crate::stage::Stage;
-use crate::tour::furnish;
+use crate::support::stage::Stage;
+use crate::support::tour::furnish;
 
 /// So many requests a page may cost.
 const MOST_REQUESTS: usize = 4;

@@ -6,8 +6,8 @@ use local::DEMO_ORGANIZATION;
 use tests::receiver::{Answer, Received, Receiver};
 use time::{Duration, OffsetDateTime};
 
-use crate::browser::{button, link};
-use crate::stage::Stage;
+use crate::support::browser::{button, link};
+use crate::support::stage::Stage;
 use crate::webhooks::states;
 
 fn ids(received: &[Received]) -> Vec<&str> {

@@ -8,8 +8,8 @@ use serde_json::json;
 use tests::system::text;
 
 use crate::accessibility::{SCHEMES, WIDTHS};
-use crate::stage::Stage;
-use crate::tour::tour;
+use crate::support::stage::Stage;
+use crate::support::tour::tour;
 
 /// The folder that pictures go into, if somebody wants some.
 #[expect(

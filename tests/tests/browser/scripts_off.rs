@@ -4,8 +4,8 @@ use serde_json::json;
 use tests::receiver::{Receiver, assert_standard_signature};
 use tests::system::System;
 
-use crate::browser::{Browser, button, link};
-use crate::stage::Stage;
+use crate::support::browser::{Browser, button, link};
+use crate::support::stage::Stage;
 use crate::webhooks::states;
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use local::DEMO_ORGANIZATION;
 use tests::receiver::{Answer, Receiver, assert_standard_signature};
 use tests::system::text;
 
-use crate::browser::{button, link};
-use crate::stage::Stage;
+use crate::support::browser::{button, link};
+use crate::support::stage::Stage;
 
 #[tokio::test]
 async fn a_webhook_is_tried_before_it_is_made_and_its_secret_is_shown_once() {

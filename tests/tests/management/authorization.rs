@@ -14,7 +14,7 @@ use tests::system::{Reply, System, organization};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::stage::{Stage, assert_refused, call_through, manage_through, operations};
+use crate::support::{Stage, assert_refused, call_through, manage_through, operations};
 
 /// What an operation takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tests::system::{System, organization, text};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::stage::{assert_refused, assert_wrong, expect};
+use crate::support::{assert_refused, assert_wrong, expect};
 
 async fn make(system: &System, org: OrganizationId, token: Value) -> Value {
     let reply = system.manage(org, "POST", "/tokens", Some(token)).await;

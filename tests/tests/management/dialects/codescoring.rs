@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tests::receiver::{Answer, Receiver};
 use tests::system::{Reply, System, organization, text};
 
-use super::manager;
-use crate::stage::{URL, create, list};
+use super::support::manager;
+use crate::support::{URL, create, list};
 
 struct Client<'a> {
     system: &'a System,

@@ -6,8 +6,8 @@ use tests::receiver::{Receiver, assert_signed};
 use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};
 
-use super::{Sonar, analysis, assert_sonar_error, now, with_form};
-use crate::stage::{URL, create, list};
+use super::support::{Sonar, analysis, assert_sonar_error, now, with_form};
+use crate::support::{URL, create, list};
 
 const SECRET: &str = "correct horse battery staple";
 

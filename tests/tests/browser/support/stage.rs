@@ -9,7 +9,7 @@ use tests::samples::{files, metadata};
 use tests::system::{Reply, System, text};
 use time::OffsetDateTime;
 
-use crate::browser::Browser;
+use crate::support::browser::Browser;
 
 /// Somebody who has signed in, at the organization's products.
 #[derive(Debug)]
