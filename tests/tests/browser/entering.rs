@@ -4,8 +4,8 @@ use local::DEMO_ORGANIZATION;
 use tests::samples::{files, metadata};
 use tests::system::System;
 
-use crate::crawling::{Found, crawl};
 use crate::support::browser::{Browser, button, link};
+use crate::support::crawl::{Found, crawl};
 use crate::support::stage::Stage;
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tests::system::text;
 
-use crate::accessibility::{SCHEMES, WIDTHS};
+use crate::support::looks::{SCHEMES, WIDTHS};
 use crate::support::stage::Stage;
 use crate::support::tour::tour;
 

@@ -10,7 +10,7 @@ use tests::samples::{files, metadata, noise};
 use tests::system::{Reply, System, organization, text};
 use time::OffsetDateTime;
 
-use crate::uploads::{complete_path, objects};
+use crate::support::{complete_path, objects};
 
 const BEGIN: &str = "/security/report";
 

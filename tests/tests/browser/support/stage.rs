@@ -85,6 +85,11 @@ impl Stage {
         format!("/webhooks/{}", text(&webhook["id"]))
     }
 
+    /// The states of the deliveries on a webhook's page, the newest first.
+    pub(crate) async fn states(&self) -> Vec<String> {
+        self.texts("tbody th .state").await
+    }
+
     /// The webhooks that there are.
     pub(crate) async fn webhooks(&self) -> Vec<Value> {
         let system = &self.system;

@@ -7,8 +7,8 @@ use tests::contract;
 use tests::system::{Reply, System, organization};
 
 use super::support::with_form;
-use crate::authorization::{Caller, Need, callers};
 use crate::support::Stage;
+use crate::support::callers::{Caller, Need, callers};
 
 /// Every operation of a dialect: method and path.
 fn operations(dialect: &str) -> Vec<(String, &'static str)> {

@@ -8,7 +8,7 @@ use tests::samples::metadata;
 use tests::system::{Reply, System, text};
 use time::OffsetDateTime;
 
-use crate::authorization::token;
+use crate::support::callers::token;
 
 /// A token of an organization that may manage its webhooks.
 pub(crate) async fn manager(system: &System, org: OrganizationId) -> String {
