@@ -539,17 +539,57 @@ mod tests {
         );
     }
 
+    /// What a field of a declaration may have, right or wrong.
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            "[a-z0-9:._-]{0,12}|.{0,30}".prop_map(Value::from),
+            "[0-9]{1,2}(\\.[0-9]{1,2}){0,3}(-rc1)?".prop_map(Value::from),
+            "[A-F]|OK|WARN|ERROR|NONE".prop_map(Value::from),
+            any::<u32>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u8>().prop_map(|it| Value::from(f64::from(it) + 0.5)),
+            prop::collection::btree_map("[a-z.]{1,5}", "[a-z]{0,5}", 0..3).prop_map(|it| json!(it)),
+            prop::sample::select(vec![
+                json!(null),
+                json!([{}]),
+                json!({"status": []}),
+                json!({"status": "OK"})
+            ]),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn any_body_is_a_declaration_or_an_error(
-            bytes in prop::collection::vec(any::<u8>(), 0..60),
+        fn a_field_is_kept_as_it_was_given_or_the_error_is_about_it(
             name in prop::sample::select(FIELDS.as_slice()),
-            value in prop_oneof!["\"[^\"\\\\]{0,30}\"", "-?[0-9]{1,30}", Just("[{}]".to_owned()), Just("{\"status\":[]}".to_owned())],
+            value in value(),
         ) {
-            let _ = parse(&bytes);
-            if let Ok(value) = serde_json::from_str(&value) {
-                let _ = with(|it| it[name] = value);
+            match with(|it| it[name] = value.clone()) {
+                Err(error) => {
+                    let about = error.named().unwrap_or_default();
+                    prop_assert!(about.starts_with(name), "{:?}", error);
+                }
+                Ok(declaration) => {
+                    let kept = serde_json::to_value(declaration.metadata).unwrap();
+                    if ["projectKey", "projectName", "projectVersion", "reportType", "reportVersion", "date",
+                        "vulnerabilitiesCount", "securityRating", "taskId", "branch"].contains(&name) {
+                        prop_assert_eq!(kept.get(name).unwrap_or(&Value::Null), &value);
+                    }
+                }
             }
+        }
+
+        #[test]
+        fn what_is_no_declaration_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..60), text in "[{}\\[\\]\":,a-z0-9 ]{0,20}") {
+            prop_assert!(parse(&bytes).is_err());
+            prop_assert!(parse(text.as_bytes()).is_err());
+        }
+
+        #[test]
+        fn half_a_declaration_is_no_json(at: prop::sample::Index) {
+            let whole = valid().to_string();
+            let half = &whole.as_bytes()[..at.index(whole.len())];
+            prop_assert_eq!(parse(half).unwrap_err().code(), ErrorCode::InvalidJson);
         }
     }
 }
