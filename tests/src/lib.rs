@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub mod answers;
 pub mod api;
 pub mod at_once;
 pub mod bucket;

@@ -183,18 +183,77 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// A version more often than not.
+    const NEARLY_A_VERSION: &str = "[0-9]{1,2}(\\.[0-9]{1,2}){0,2}(-rc[0-9]|[.x])?";
+
+    /// A parameter whose value is right more often than not, or is whatever somebody sends.
+    fn parameter() -> impl Strategy<Value = (&'static str, String)> {
+        let versions = prop::sample::select(["version", "minver", "maxver"].as_slice());
+        let filters = prop::sample::select(["branch", "type"].as_slice());
+        prop_oneof![
+            (Just("org"), "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+            (Just("order"), "asc|desc|up"),
+            (Just("limit"), "[0-9]{1,4}"),
+            (Just("project"), "[a-z0-9:. ]{1,6}"),
+            (filters, "[a-z]{1,6}"),
+            (versions, NEARLY_A_VERSION),
+            (
+                prop::sample::select(PARAMETERS.as_slice()),
+                "[0-9a-zA-Z.+%-]{0,30}|.{0,10}"
+            ),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn any_query_is_read_or_refused(
-            values in prop::collection::vec((prop::sample::select(PARAMETERS.as_slice()), "[0-9a-zA-Z.+%-]{0,30}|.{0,10}"), 0..6),
-        ) {
+        fn what_is_read_is_what_stands_there(values in prop::collection::vec(parameter(), 0..5)) {
             let raw: String = values.iter().map(|(name, value)| format!("{name}={value}&")).collect();
-            if let Ok(query) = Query::parse(Some(&raw), &PARAMETERS) {
-                let _ = query.organization();
-                if let Ok(limit) = query.limit() {
-                    prop_assert!((1..=1000).contains(&limit));
+            let Ok(query) = Query::parse(Some(&raw), &PARAMETERS) else { return Ok(()) };
+            let all = |name: &str| query.all(name).collect::<Vec<_>>();
+            if let Ok(org) = query.organization() {
+                prop_assert_eq!(all("org"), [org.to_string()]);
+            }
+            if let Ok(limit) = query.limit() {
+                prop_assert!((1..=1000).contains(&limit));
+                prop_assert!(all("limit").iter().all(|text| text.parse() == Ok(limit)));
+            }
+            match order(&query) {
+                Ok(Order::Ascending) => prop_assert_eq!(all("order"), ["asc"]),
+                Ok(Order::Descending) => prop_assert!(matches!(all("order")[..], [] | ["desc"])),
+                Err(error) if all("order").len() > 1 => prop_assert_eq!(error.code(), ErrorCode::DuplicateParameter),
+                Err(error) => prop_assert_eq!(error.code(), ErrorCode::InvalidOrder),
+            }
+            if let Ok(product) = product(&query) {
+                let (key, filter) = product.unzip();
+                prop_assert_eq!(all("project"), Vec::from_iter(key));
+                prop_assert!(key.is_none_or(is_project_key));
+                let filter = filter.map(|it| (it.branch, it.catalogue)).unwrap_or_default();
+                prop_assert_eq!(all("branch"), Vec::from_iter(filter.0));
+                prop_assert_eq!(all("type"), Vec::from_iter(filter.1));
+            }
+        }
+
+        #[test]
+        fn a_range_holds_what_lies_between_its_bounds(
+            low in prop::option::of(NEARLY_A_VERSION),
+            high in prop::option::of(NEARLY_A_VERSION),
+            between in "[0-9]{1,2}(\\.[0-9]{1,2}){0,2}",
+        ) {
+            let given = [("minver", &low), ("maxver", &high)];
+            let given = given.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+            let raw = given.collect::<Vec<_>>().join("&");
+            let query = Query::parse(Some(&raw), &PARAMETERS).unwrap();
+            let bound = |text: &Option<String>| text.as_ref().map(|text| text.parse::<Version>()).transpose();
+            match (bound(&low), bound(&high), version_range(&query, false)) {
+                (Ok(None), Ok(None), range) => prop_assert_eq!(range.unwrap_err().code(), ErrorCode::MissingParameter),
+                (Ok(low), Ok(high), range) => {
+                    let between: Version = between.parse().unwrap();
+                    let key = format!("{}/", between.sort_key());
+                    let holds = range.unwrap().key_bounds().is_some_and(|(from, to)| from <= key && key <= to);
+                    let lies_between = low.is_none_or(|low| low <= between) && high.is_none_or(|high| between <= high);
+                    prop_assert_eq!(holds, lies_between, "{} {}", raw, between);
                 }
-                let _ = (version_range(&query, false), order(&query), product(&query).is_ok());
+                (_, _, range) => prop_assert_eq!(range.unwrap_err().code(), ErrorCode::InvalidVersion),
             }
         }
     }

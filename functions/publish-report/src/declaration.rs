@@ -353,6 +353,7 @@ fn file_name(name: &str) -> Result<String, String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rstest::rstest;
     use serde_json::json;
 
     fn valid() -> Value {
@@ -403,102 +404,87 @@ mod tests {
         );
     }
 
+    #[rstest]
+    #[case::key_empty("projectKey", json!(""), ErrorCode::InvalidField)]
+    #[case::key_with_a_space("projectKey", json!("a b"), ErrorCode::InvalidField)]
+    #[case::key_with_a_line_break("projectKey", json!("a\r\nX-Header: b"), ErrorCode::InvalidField)]
+    #[case::key_of_digits_only("projectKey", json!("123"), ErrorCode::InvalidField)]
+    #[case::key_of_401("projectKey", json!("k".repeat(401)), ErrorCode::InvalidField)]
+    #[case::name_of_501("projectName", json!("ä".repeat(501)), ErrorCode::InvalidField)]
+    #[case::name_with_a_control_character("projectName", json!("a\u{0}"), ErrorCode::InvalidField)]
+    #[case::version_without_a_number("projectVersion", json!("not provided"), ErrorCode::InvalidVersion)]
+    #[case::version_that_is_a_number("projectVersion", json!(1), ErrorCode::InvalidVersion)]
+    #[case::report_version_below_zero("reportVersion", json!(-1), ErrorCode::InvalidField)]
+    #[case::report_version_as_text("reportVersion", json!("2024"), ErrorCode::InvalidField)]
+    #[case::date_without_an_offset("date", json!("2025-12-17T09:05:48"), ErrorCode::InvalidDate)]
+    #[case::count_below_zero("vulnerabilitiesCount", json!(-1), ErrorCode::InvalidCount)]
+    #[case::count_with_a_fraction("vulnerabilitiesCount", json!(1.5), ErrorCode::InvalidCount)]
+    #[case::count_beyond_32_bits("vulnerabilitiesCount", json!(4_294_967_296_u64), ErrorCode::InvalidCount)]
+    #[case::rating_beyond_e("securityRating", json!("F"), ErrorCode::InvalidRating)]
+    #[case::rating_in_lower_case("securityRating", json!("a"), ErrorCode::InvalidRating)]
+    #[case::rating_that_is_a_number("securityRating", json!(1), ErrorCode::InvalidRating)]
+    #[case::quality_gate_that_there_is_not("qualityGate", json!("PASSED"), ErrorCode::InvalidField)]
+    #[case::properties_that_are_a_list("properties", json!([]), ErrorCode::InvalidField)]
+    #[case::property_that_is_a_number("properties", json!({"a": 1}), ErrorCode::InvalidField)]
+    #[case::properties_101("properties", properties(101), ErrorCode::InvalidField)]
+    #[case::branch_of_256("branch", json!("b".repeat(256)), ErrorCode::InvalidField)]
+    #[case::organization_that_is_none("organizationId", json!("x"), ErrorCode::InvalidOrganization)]
+    #[case::field_that_there_is_not("proyectKey", json!("x"), ErrorCode::UnknownField)]
+    #[case::name_that_is_null("projectName", json!(null), ErrorCode::MissingField)]
+    #[case::files_that_are_an_object("files", json!({}), ErrorCode::InvalidField)]
+    #[case::no_files("files", json!([]), ErrorCode::NoFiles)]
+    #[case::file_that_is_text("files", json!(["a"]), ErrorCode::InvalidField)]
+    fn every_field_has_its_limits(
+        #[case] field: &str,
+        #[case] value: Value,
+        #[case] code: ErrorCode,
+    ) {
+        let error = with(|it| it[field] = value).unwrap_err();
+        assert_eq!(error.code(), code, "{error:?}");
+    }
+
+    fn properties(count: usize) -> Value {
+        let names = (0..count).map(|number| number.to_string());
+        Value::Object(names.map(|name| (name, json!("x"))).collect())
+    }
+
+    #[rstest]
+    #[case::field_that_there_is_not("path", json!("x"), ErrorCode::UnknownField)]
+    #[case::no_size("size", json!(null), ErrorCode::MissingField)]
+    #[case::size_below_zero("size", json!(-1), ErrorCode::InvalidField)]
+    #[case::size_beyond_64_bits("size", json!(1e30), ErrorCode::FileTooLarge)]
+    #[case::size_of_more_than_500_mb("size", json!(500_000_001), ErrorCode::FileTooLarge)]
+    #[case::sha256_too_short("sha256", json!("e3b0"), ErrorCode::InvalidSha256)]
+    #[case::sha256_without_hexadecimal_digits("sha256", json!("g".repeat(64)), ErrorCode::InvalidSha256)]
+    #[case::name_with_a_folder("name", json!("../report.html"), ErrorCode::InvalidFileName)]
+    #[case::name_with_a_folder_of_windows("name", json!("a\\b.html"), ErrorCode::InvalidFileName)]
+    #[case::name_with_a_control_character("name", json!("a\u{1}.html"), ErrorCode::InvalidFileName)]
+    #[case::name_of_another_format("name", json!("report.exe"), ErrorCode::InvalidFileName)]
+    #[case::name_that_is_an_ending_only("name", json!(".pdf"), ErrorCode::InvalidFileName)]
+    #[case::name_of_dots_and_spaces("name", json!(" . .html"), ErrorCode::InvalidFileName)]
+    #[case::name_of_204_bytes("name", json!("a".repeat(200) + ".pdf"), ErrorCode::InvalidFileName)]
+    fn every_field_of_a_file_has_its_limits(
+        #[case] field: &str,
+        #[case] value: Value,
+        #[case] code: ErrorCode,
+    ) {
+        let error = with(|it| it["files"][0][field] = value).unwrap_err();
+        assert_eq!(error.code(), code, "{error:?}");
+    }
+
     #[test]
-    fn every_field_has_its_limits() {
-        use ErrorCode as E;
-        let set = |path: &str, value: Value| with(|it| *it.pointer_mut(path).unwrap() = value);
-        let add = |name: &str, value: Value| with(|it| it[name] = value);
-        for (result, code) in [
-            (add("projectKey", json!("")), E::InvalidField),
-            (add("projectKey", json!("a b")), E::InvalidField),
-            (
-                add("projectKey", json!("a\r\nX-Header: b")),
-                E::InvalidField,
-            ),
-            (add("projectKey", json!("123")), E::InvalidField),
-            (add("projectKey", json!("k".repeat(401))), E::InvalidField),
-            (add("projectName", json!("ä".repeat(501))), E::InvalidField),
-            (add("projectName", json!("a\u{0}")), E::InvalidField),
-            (
-                add("projectVersion", json!("not provided")),
-                E::InvalidVersion,
-            ),
-            (add("projectVersion", json!(1)), E::InvalidVersion),
-            (add("reportVersion", json!(-1)), E::InvalidField),
-            (add("reportVersion", json!("2024")), E::InvalidField),
-            (add("date", json!("2025-12-17T09:05:48")), E::InvalidDate),
-            (add("vulnerabilitiesCount", json!(-1)), E::InvalidCount),
-            (add("vulnerabilitiesCount", json!(1.5)), E::InvalidCount),
-            (
-                add("vulnerabilitiesCount", json!(4_294_967_296_u64)),
-                E::InvalidCount,
-            ),
-            (add("securityRating", json!("F")), E::InvalidRating),
-            (add("securityRating", json!("a")), E::InvalidRating),
-            (add("securityRating", json!(1)), E::InvalidRating),
-            (add("qualityGate", json!("PASSED")), E::InvalidField),
-            (add("properties", json!([])), E::InvalidField),
-            (add("properties", json!({"a": 1})), E::InvalidField),
-            (
-                add(
-                    "properties",
-                    (0..101)
-                        .map(|n| (n.to_string(), json!("x")))
-                        .collect::<serde_json::Map<_, _>>()
-                        .into(),
-                ),
-                E::InvalidField,
-            ),
-            (add("branch", json!("b".repeat(256))), E::InvalidField),
-            (add("organizationId", json!("x")), E::InvalidOrganization),
-            (add("proyectKey", json!("x")), E::UnknownField),
-            (add("projectName", json!(null)), E::MissingField),
-            (add("files", json!({})), E::InvalidField),
-            (add("files", json!([])), E::NoFiles),
-            (add("files", json!(["a"])), E::InvalidField),
-            (
-                with(|it| it["files"][0]["path"] = json!("x")),
-                E::UnknownField,
-            ),
-            (
-                with(|it| {
-                    it["files"][0].as_object_mut().unwrap().remove("size");
-                }),
-                E::MissingField,
-            ),
-            (set("/files/0/size", json!(-1)), E::InvalidField),
-            (set("/files/0/size", json!(1e30)), E::FileTooLarge),
-            (set("/files/0/size", json!(500_000_001)), E::FileTooLarge),
-            (set("/files/0/sha256", json!("e3b0")), E::InvalidSha256),
-            (
-                set("/files/0/sha256", json!("g".repeat(64))),
-                E::InvalidSha256,
-            ),
-            (
-                set("/files/0/name", json!("../report.html")),
-                E::InvalidFileName,
-            ),
-            (set("/files/0/name", json!("a\\b.html")), E::InvalidFileName),
-            (
-                set("/files/0/name", json!("a\u{1}.html")),
-                E::InvalidFileName,
-            ),
-            (
-                set("/files/0/name", json!("report.exe")),
-                E::InvalidFileName,
-            ),
-            (set("/files/0/name", json!(".pdf")), E::InvalidFileName),
-            (set("/files/0/name", json!(" . .html")), E::InvalidFileName),
-            (
-                set("/files/0/name", json!(format!("{}.pdf", "a".repeat(200)))),
-                E::InvalidFileName,
-            ),
-        ] {
-            let error = result.unwrap_err();
-            assert_eq!(error.code(), code, "{error:?}");
-        }
-        assert!(set("/files/0/size", json!(500_000_000)).is_ok());
-        assert!(set("/files/0/name", json!("Отчёт.PDF")).is_ok());
+    fn a_file_has_a_size() {
+        let error = with(|it| {
+            it["files"][0].as_object_mut().unwrap().remove("size");
+        });
+        assert_eq!(error.unwrap_err().code(), ErrorCode::MissingField);
+    }
+
+    #[rstest]
+    #[case::size_of_500_mb("size", json!(500_000_000))]
+    #[case::name_in_other_letters("name", json!("Отчёт.PDF"))]
+    fn a_file_is_taken_up_to_its_limits(#[case] field: &str, #[case] value: Value) {
+        with(|it| it["files"][0][field] = value).unwrap();
     }
 
     #[test]
@@ -547,17 +533,57 @@ mod tests {
         );
     }
 
+    /// What a field of a declaration may have, right or wrong.
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            "[a-z0-9:._-]{0,12}|.{0,30}".prop_map(Value::from),
+            "[0-9]{1,2}(\\.[0-9]{1,2}){0,3}(-rc1)?".prop_map(Value::from),
+            "[A-F]|OK|WARN|ERROR|NONE".prop_map(Value::from),
+            any::<u32>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u8>().prop_map(|it| Value::from(f64::from(it) + 0.5)),
+            prop::collection::btree_map("[a-z.]{1,5}", "[a-z]{0,5}", 0..3).prop_map(|it| json!(it)),
+            prop::sample::select(vec![
+                json!(null),
+                json!([{}]),
+                json!({"status": []}),
+                json!({"status": "OK"})
+            ]),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn any_body_is_a_declaration_or_an_error(
-            bytes in prop::collection::vec(any::<u8>(), 0..60),
+        fn a_field_is_kept_as_it_was_given_or_the_error_is_about_it(
             name in prop::sample::select(FIELDS.as_slice()),
-            value in prop_oneof!["\"[^\"\\\\]{0,30}\"", "-?[0-9]{1,30}", Just("[{}]".to_owned()), Just("{\"status\":[]}".to_owned())],
+            value in value(),
         ) {
-            let _ = parse(&bytes);
-            if let Ok(value) = serde_json::from_str(&value) {
-                let _ = with(|it| it[name] = value);
+            match with(|it| it[name] = value.clone()) {
+                Err(error) => {
+                    let about = error.named().unwrap_or_default();
+                    prop_assert!(about.starts_with(name), "{:?}", error);
+                }
+                Ok(declaration) => {
+                    let kept = serde_json::to_value(declaration.metadata).unwrap();
+                    if ["projectKey", "projectName", "projectVersion", "reportType", "reportVersion", "date",
+                        "vulnerabilitiesCount", "securityRating", "taskId", "branch"].contains(&name) {
+                        prop_assert_eq!(kept.get(name).unwrap_or(&Value::Null), &value);
+                    }
+                }
             }
+        }
+
+        #[test]
+        fn what_is_no_declaration_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..60), text in "[{}\\[\\]\":,a-z0-9 ]{0,20}") {
+            prop_assert!(parse(&bytes).is_err());
+            prop_assert!(parse(text.as_bytes()).is_err());
+        }
+
+        #[test]
+        fn half_a_declaration_is_no_json(at: prop::sample::Index) {
+            let whole = valid().to_string();
+            let half = &whole.as_bytes()[..at.index(whole.len())];
+            prop_assert_eq!(parse(half).unwrap_err().code(), ErrorCode::InvalidJson);
         }
     }
 }

@@ -142,6 +142,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use time::macros::datetime;
+    use time::{Date, Duration, Month};
 
     #[test]
     fn dates_are_kept_as_given() {
@@ -221,10 +222,37 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_date_or_an_error(text in ".{0,40}", near in "2025-[0-9]{2}-[0-9]{2}T[0-9:]{8}[.0-9Z+-]{0,12}") {
-            let _ = text.parse::<GivenDate>();
-            if let Ok(date) = near.parse::<GivenDate>() {
-                prop_assert_eq!(date.as_str(), &near);
+        fn what_looks_like_a_date_is_the_point_in_time_that_it_says_or_none(
+            (year, month, day) in (1..9999_i32, 0..=13_u8, 0..=32_u8),
+            (hour, minute, second) in (0..=24_u8, 0..=60_u8, 0..60_u8),
+            fraction in "[0-9]{0,10}",
+            (offset, minutes) in prop::sample::select(vec![("Z", 0), ("-00:00", 0), ("+0000", 0), ("+02:00", 120), ("-0330", -210)]),
+        ) {
+            let dot = if fraction.is_empty() { "" } else { "." };
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{dot}{fraction}{offset}");
+            let says = || {
+                let date = Date::from_calendar_date(year, Month::try_from(month).ok()?, day).ok()?;
+                let nanoseconds = (fraction.len() <= 9).then(|| format!("{fraction:0<9}"))?;
+                let time = date.with_hms_nano(hour, minute, second, nanoseconds.parse().ok()?).ok()?;
+                Some(time.assume_utc() - Duration::minutes(minutes))
+            };
+            match text.parse::<GivenDate>() {
+                Ok(date) => {
+                    prop_assert_eq!(date.as_str(), &text);
+                    prop_assert_eq!(Some(date.instant()), says(), "{}", text);
+                }
+                Err(error) => prop_assert_eq!((error, says()), (InvalidDate::NotADate, None), "{}", text),
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_date_as_it_stands_or_an_error(
+            text in ".{0,40}|2025-[0-9]{2}-[0-9]{2}T[0-9:]{8}[.0-9Z+-]{0,12}",
+        ) {
+            if let Ok(date) = text.parse::<GivenDate>() {
+                prop_assert_eq!(date.as_str(), &text);
+                let ours: GivenDate = timestamp(date.instant()).parse().unwrap();
+                prop_assert!((ours.instant() - date.instant()).abs() < Duration::MICROSECOND);
             }
         }
     }

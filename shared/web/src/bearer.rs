@@ -62,13 +62,36 @@ mod tests {
     use domain::token::TokenSecret;
     use proptest::prelude::*;
 
+    /// A token of ours, or what is nearly one, or whatever stands in a header.
+    fn token() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just(TokenSecret::generate().unwrap().reveal().to_owned()),
+            "srt_[0-9A-Za-z_-]{40,46}",
+            "[!-~]{0,50}",
+        ]
+    }
+
     proptest! {
         #[test]
-        fn any_authorization_is_a_token_or_an_error(value in "(Bearer|bearer|Basic)? ?(srt_)?[!-~]{0,50}") {
+        fn what_follows_the_scheme_is_the_token(
+            scheme in "Bearer|bearer|BEARER|Basic|", spaces in " {0,2}", token in token(),
+        ) {
+            let value = format!("{scheme}{spaces}{token}");
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(&value).unwrap())]);
-            if let Ok(token) = bearer(&headers) {
-                prop_assert!(value.ends_with(token));
-                let _ = TokenSecret::parse(token);
+            let is_bearer = scheme.eq_ignore_ascii_case("bearer") && !spaces.is_empty();
+            match bearer(&headers) {
+                Ok(found) => prop_assert_eq!((found, true), (&*token, is_bearer)),
+                Err(error) => prop_assert_eq!((error.code(), false), (ErrorCode::MissingToken, is_bearer)),
+            }
+        }
+
+        #[test]
+        fn a_token_of_ours_is_256_bits_as_they_were_made(token in token()) {
+            let made = TokenSecret::generate().unwrap();
+            prop_assert_eq!(TokenSecret::parse(made.reveal()), Some(made.clone()));
+            if let Some(secret) = TokenSecret::parse(&token) {
+                prop_assert_eq!(secret.reveal(), &token);
+                prop_assert_eq!(token.len(), made.reveal().len());
             }
         }
     }

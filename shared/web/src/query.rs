@@ -143,11 +143,48 @@ mod tests {
         assert_eq!(query.all("org").collect::<Vec<_>>(), ["1", "2"]);
     }
 
+    /// A parameter that is known and takes nearly anything, or one that may be misspelt.
+    fn parameter() -> impl Strategy<Value = (String, String)> {
+        let id = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        prop_oneof![
+            (Just("org".to_owned()), id),
+            ("org|version|=", ".{0,10}"),
+            ("[a-z=&%+]{1,4}", ".{0,10}"),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn what_was_written_is_read(pairs in prop::collection::vec(parameter(), 0..4)) {
+            const KNOWN: [&str; 3] = ["org", "version", "="];
+            let raw = form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
+            let is_known = |name: &String| KNOWN.contains(&name.as_str());
+            let query = match Query::parse(Some(&raw), &KNOWN) {
+                Ok(query) => query,
+                Err(error) => {
+                    prop_assert_eq!(error.code(), ErrorCode::UnknownParameter);
+                    prop_assert!(!pairs.iter().all(|(name, _)| is_known(name)), "{}", raw);
+                    return Ok(());
+                }
+            };
+            prop_assert!(pairs.iter().all(|(name, _)| is_known(name)), "{}", raw);
+            for name in KNOWN {
+                let given: Vec<&str> = pairs.iter().filter(|(it, _)| it == name).map(|(_, value)| value.as_str()).collect();
+                prop_assert_eq!(query.all(name).collect::<Vec<_>>(), given.clone());
+                match query.optional(name) {
+                    Ok(value) => prop_assert_eq!(given, Vec::from_iter(value)),
+                    Err(error) => prop_assert_eq!((error.code(), true), (ErrorCode::DuplicateParameter, given.len() > 1)),
+                }
+            }
+            let org = query.required("org").ok().and_then(|text| text.parse().ok());
+            prop_assert_eq!(query.organization().ok(), org);
+        }
+
         #[test]
         fn any_query_is_read_or_refused(raw in "(org|version|%[0-9a-fA-F]{0,2}|=|&|\\+|.){0,12}") {
             if let Ok(query) = Query::parse(Some(&raw), &["org", "version", "="]) {
-                let _ = (query.organization(), query.optional("version"));
+                prop_assert_eq!(query.optional("version").is_ok(), query.all("version").count() < 2);
+                prop_assert!(query.organization().is_err(), "there is no id in {}", raw);
             }
         }
     }

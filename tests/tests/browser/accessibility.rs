@@ -2,13 +2,10 @@
 
 use serde_json::Value;
 
-use crate::browser::Browser;
-use crate::stage::Stage;
-use crate::tour::{furnish, tour};
-
-/// The widths of a desk and of a telephone, or of a page that is enlarged four times (WCAG 1.4.10).
-pub(crate) const WIDTHS: [u32; 2] = [1280, 320];
-pub(crate) const SCHEMES: [&str; 2] = ["light", "dark"];
+use crate::support::browser::Browser;
+use crate::support::looks::{SCHEMES, WIDTHS, assert_fits};
+use crate::support::stage::Stage;
+use crate::support::tour::{furnish, tour};
 
 /// What axe-core finds. A frame has somebody else's page in it.
 const CHECK: &str = "
@@ -21,17 +18,7 @@ axe.run(document, {
   nodes.map((it) => `${id}: ${it.html} ${it.failureSummary}`))));
 ";
 
-/// Asserts that nothing is wider than the page.
-pub(crate) async fn assert_fits(browser: &Browser, name: &str) {
-    let wide = "const page = document.documentElement;
-        return page.scrollWidth <= page.clientWidth ? [] : [...document.querySelectorAll('main *, header *')]
-            .filter((it) => it.getBoundingClientRect().right > innerWidth && !it.closest('.scroll'))
-            .map((it) => it.outerHTML.slice(0, 200)).concat([page.scrollWidth])";
-    let wide = browser.script(wide).await;
-    assert_eq!(wide, serde_json::json!([]), "{name} is too wide");
-}
-
-/// Asserts the same of text that is twice as large (WCAG 1.4.4), and that all of it is seen.
+/// Asserts that nothing is wider than the page with text that is twice as large (WCAG 1.4.4), and that all of it is seen.
 async fn assert_fits_with_large_text(browser: &Browser, name: &str) {
     const SIZE: &str = "document.documentElement.style.fontSize = arguments[0]; return getComputedStyle(document.body).fontSize";
     let size = async |size: &str| {

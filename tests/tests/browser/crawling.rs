@@ -1,14 +1,13 @@
 //! Every page that links lead to: what it loads, and what the browser says to it.
 
-use std::collections::BTreeSet;
-
 use local::DEMO_ORGANIZATION;
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::receiver::Receiver;
 
-use crate::stage::Stage;
-use crate::tour::furnish;
+use crate::support::crawl::{Found, crawl, requested};
+use crate::support::stage::Stage;
+use crate::support::tour::furnish;
 
 /// So many requests a page may cost.
 const MOST_REQUESTS: usize = 4;
@@ -16,53 +15,6 @@ const MOST_REQUESTS: usize = 4;
 const MOST_BYTES: u64 = 20 * 1024;
 /// So many bytes our script may have, uncompressed.
 const MOST_SCRIPT: usize = 8 * 1024;
-
-/// A page of a crawl, which the browser shows.
-pub(crate) struct Found<'a> {
-    pub(crate) path: &'a str,
-    /// The page as it was sent.
-    pub(crate) source: &'a str,
-}
-
-/// Opens each page that links lead to, and shows it to `each`. Files are fetched, and not opened. Gives the paths.
-pub(crate) async fn crawl(stage: &Stage, mut each: impl AsyncFnMut(Found<'_>)) -> BTreeSet<String> {
-    let mut waiting = vec![format!("{}/reports", stage.base)];
-    let mut seen = BTreeSet::new();
-    while let Some(path) = waiting.pop() {
-        if !seen.insert(path.clone()) {
-            continue;
-        }
-        let reply = stage.get(&path, &[]).await;
-        assert_eq!(reply.status, StatusCode::OK, "{path}");
-        if path.contains("/files") {
-            continue;
-        }
-        stage.open(&stage.system.url(&path)).await;
-        let source = String::from_utf8(reply.body.to_vec()).unwrap();
-        let page = Found {
-            path: &path,
-            source: &source,
-        };
-        each(page).await;
-        let links = stage
-            .script(
-                "return [...document.links].filter((it) => it.origin === location.origin)
-                    .map((it) => it.pathname + it.search)",
-            )
-            .await;
-        waiting.extend(serde_json::from_value::<Vec<String>>(links).unwrap());
-    }
-    seen
-}
-
-/// What was asked for over the network, without what stands in the page itself.
-pub(crate) fn requested(network: &[Value]) -> Vec<&str> {
-    let requests = network
-        .iter()
-        .filter(|it| it["method"] == "Network.requestWillBeSent");
-    let urls = requests.map(|it| it["params"]["request"]["url"].as_str().unwrap());
-    urls.filter(|url| !url.starts_with("data:")).collect()
-}
 
 #[tokio::test]
 async fn pages_load_little_and_from_here_and_no_browser_complains() {

@@ -6,9 +6,8 @@ use local::DEMO_ORGANIZATION;
 use tests::receiver::{Answer, Received, Receiver};
 use time::{Duration, OffsetDateTime};
 
-use crate::browser::{button, link};
-use crate::stage::Stage;
-use crate::webhooks::states;
+use crate::support::browser::{button, link};
+use crate::support::stage::Stage;
 
 fn ids(received: &[Received]) -> Vec<&str> {
     let ids = received.iter().map(|it| it.header("webhook-id"));
@@ -25,7 +24,7 @@ async fn a_delivery_shows_each_attempt_and_is_sent_again_as_the_same_message() {
     receiver.answer_next([503, 204].map(Answer::Status));
     stage.publish("1.0").await;
     stage.visit(&path).await;
-    assert_eq!(states(&stage).await, ["✕ Failed"]);
+    assert_eq!(stage.states().await, ["✕ Failed"]);
     let later = OffsetDateTime::now_utc() + Duration::hours(2);
     stage.system.round(later).await;
     stage.visit(&path).await;
@@ -88,10 +87,10 @@ async fn the_address_of_what_was_filtered_shows_the_same_to_others() {
     stage.publish("1.0").await;
     stage.publish("1.1").await;
     stage.visit(&path).await;
-    assert_eq!(states(&stage).await.len(), 2);
+    assert_eq!(stage.states().await.len(), 2);
     stage.click("#state option[value=failed]").await;
     stage.follow(&button("Filter")).await;
-    assert_eq!(states(&stage).await, ["✕ Failed"]);
+    assert_eq!(stage.states().await, ["✕ Failed"]);
     let (address, rows) = (stage.path().await, stage.text("tbody").await);
     assert!(address.contains("state=failed"), "{address}");
 

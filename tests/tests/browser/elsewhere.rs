@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tests::receiver::{Answer, Receiver};
 
-use crate::browser::button;
-use crate::stage::Stage;
+use crate::support::browser::button;
+use crate::support::stage::Stage;
 
 /// Has a receiver be a page.
 fn serve(receiver: &Receiver, body: &str) {

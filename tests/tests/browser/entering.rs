@@ -4,9 +4,9 @@ use local::DEMO_ORGANIZATION;
 use tests::samples::{files, metadata};
 use tests::system::System;
 
-use crate::browser::{Browser, button, link};
-use crate::crawling::{Found, crawl};
-use crate::stage::Stage;
+use crate::support::browser::{Browser, button, link};
+use crate::support::crawl::{Found, crawl};
+use crate::support::stage::Stage;
 
 #[tokio::test]
 async fn one_link_and_two_clicks_lead_to_the_products() {

@@ -9,10 +9,10 @@ use tests::samples::{files, metadata};
 use tests::source::Source;
 use tests::system::text;
 
-use crate::accessibility::assert_fits;
-use crate::browser::{Browser, button};
-use crate::crawling::{Found, crawl, requested};
-use crate::stage::Stage;
+use crate::support::browser::{Browser, button};
+use crate::support::crawl::{Found, crawl, requested};
+use crate::support::looks::assert_fits;
+use crate::support::stage::Stage;
 
 /// A report that tries everything: to run, to tell `beacon`, and to take the page away.
 fn hostile(beacon: &str) -> String {

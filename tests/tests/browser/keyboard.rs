@@ -2,7 +2,7 @@
 
 use tests::receiver::Receiver;
 
-use crate::stage::Stage;
+use crate::support::stage::Stage;
 
 const ENTER: char = '\u{e007}';
 const ESCAPE: char = '\u{e00c}';

@@ -8,10 +8,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod accessibility;
-mod browser;
 mod crawling;
 mod deliveries;
-mod driver;
 mod elsewhere;
 mod entering;
 mod hostile;
@@ -19,6 +17,5 @@ mod keyboard;
 mod reports;
 mod screenshots;
 mod scripts_off;
-mod stage;
-mod tour;
+mod support;
 mod webhooks;

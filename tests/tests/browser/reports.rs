@@ -5,8 +5,8 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::browser::{button, link};
-use crate::stage::Stage;
+use crate::support::browser::{button, link};
+use crate::support::stage::Stage;
 
 fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tests::system::text;
 
-use crate::accessibility::{SCHEMES, WIDTHS};
-use crate::stage::Stage;
-use crate::tour::tour;
+use crate::support::looks::{SCHEMES, WIDTHS};
+use crate::support::stage::Stage;
+use crate::support::tour::tour;
 
 /// The folder that pictures go into, if somebody wants some.
 #[expect(

@@ -4,9 +4,8 @@ use serde_json::json;
 use tests::receiver::{Receiver, assert_standard_signature};
 use tests::system::System;
 
-use crate::browser::{Browser, button, link};
-use crate::stage::Stage;
-use crate::webhooks::states;
+use crate::support::browser::{Browser, button, link};
+use crate::support::stage::Stage;
 
 #[tokio::test]
 async fn every_page_works_without_scripts() {
@@ -42,7 +41,7 @@ async fn every_page_works_without_scripts() {
     assert_eq!(received.len(), 3);
     assert_standard_signature(&received[2], &secret);
     stage.follow(&link("I have stored it")).await;
-    assert_eq!(states(&stage).await, ["✓ Delivered"; 2]);
+    assert_eq!(stage.states().await, ["✓ Delivered"; 2]);
     stage.follow("tbody th a").await;
     let attempts = stage.texts("main summary").await;
     assert!(attempts[0].starts_with("1. ✓ 200"), "{attempts:?}");

@@ -5,8 +5,8 @@ use local::DEMO_ORGANIZATION;
 use tests::receiver::{Answer, Receiver, assert_standard_signature};
 use tests::system::text;
 
-use crate::browser::{button, link};
-use crate::stage::Stage;
+use crate::support::browser::{button, link};
+use crate::support::stage::Stage;
 
 #[tokio::test]
 async fn a_webhook_is_tried_before_it_is_made_and_its_secret_is_shown_once() {
@@ -158,7 +158,7 @@ async fn a_secret_is_replaced_and_a_disabled_webhook_misses_nothing() {
     stage.publish("1.1").await;
     assert!(receiver.take().is_empty());
     stage.visit(&path).await;
-    assert_eq!(states(&stage).await, ["‖ Held", "✓ Delivered"]);
+    assert_eq!(stage.states().await, ["‖ Held", "✓ Delivered"]);
     stage.follow("tbody th a").await;
     let send = stage.find(&button("Send it again")).await;
     assert!(!send.is_enabled().await.unwrap());
@@ -166,7 +166,7 @@ async fn a_secret_is_replaced_and_a_disabled_webhook_misses_nothing() {
 
     stage.visit(&path).await;
     stage.follow(&button("Enable")).await;
-    assert_eq!(states(&stage).await, ["‖ Held", "✓ Delivered"]);
+    assert_eq!(stage.states().await, ["‖ Held", "✓ Delivered"]);
     stage.deliver().await;
     let received = receiver.take();
     assert_eq!(received.len(), 1);
@@ -176,9 +176,4 @@ async fn a_secret_is_replaced_and_a_disabled_webhook_misses_nothing() {
         return states.length === 2 && states.every((it) => it === '✓ Delivered')";
     stage.until_script("the delivery", delivered).await;
     assert_eq!(stage.count("#reload").await, 0);
-}
-
-/// The states of the deliveries on a webhook's page, the newest first.
-pub(crate) async fn states(stage: &Stage) -> Vec<String> {
-    stage.texts("tbody th .state").await
 }

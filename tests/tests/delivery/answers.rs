@@ -9,7 +9,7 @@ use tests::receiver::{Answer, Receiver};
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::batch::{SECOND, hours, kept, key, round, seen, stored, tell};
+use crate::support::{SECOND, hours, kept, key, round, seen, stored, tell};
 
 /// The latest delivery of a webhook as the API shows it.
 async fn latest(system: &System, webhook: WebhookKey) -> Value {

@@ -11,7 +11,7 @@ use tests::samples::noise;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::batch::{SECOND, attempt_of, hours, kept, key, key_of, states, stored, tell};
+use crate::support::{SECOND, attempt_of, hours, kept, key, key_of, states, stored, tell};
 
 /// A webhook and its delivery, which was refused once.
 async fn refused(system: &System, start: OffsetDateTime) -> (WebhookKey, DeliveryKey) {

@@ -12,7 +12,7 @@ use tests::receiver::{Answer, Receiver};
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::batch::{SECOND, deliver, hours, ids, key, seen, sorted, states, stored, tell, told};
+use crate::support::{SECOND, deliver, hours, ids, key, seen, sorted, states, stored, tell, told};
 
 /// A webhook that two reports wait for: its receiver has answered the first that it wants to be left alone for a day. From
 /// now on it takes everything.

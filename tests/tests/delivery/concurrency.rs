@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::batch::{
+use crate::support::{
     SECOND, attempt_of, change, due, failed_deliveries, handle, hours, ids, kept, key, key_of,
     states, stored, taken, tell, tell_each,
 };

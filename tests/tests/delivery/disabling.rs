@@ -9,7 +9,7 @@ use tests::receiver::{Answer, Receiver};
 use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
 
-use crate::batch::{
+use crate::support::{
     deliver, handle, hours, ids, kept, key, key_of, published, round, seen, sorted, states, stored,
     taken, tell, tell_each, told,
 };

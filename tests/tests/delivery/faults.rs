@@ -20,7 +20,7 @@ use tests::receiver::{Answer, Received, Receiver};
 use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
 
-use crate::batch::{
+use crate::support::{
     AMPLE, NONE, SECOND, batch, change, deliver, due, failed_deliveries, failures, handle, hours,
     ids, json as body, kept, key, key_of, round, states, stored, tell,
 };

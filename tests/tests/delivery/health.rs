@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::batch::{
+use crate::support::{
     deliver, due, handle, hours, ids, kept, key, key_of, published, round, seen, sorted, states,
     stored, tell, tell_each, told,
 };

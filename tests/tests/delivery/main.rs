@@ -5,7 +5,6 @@
 
 mod answers;
 mod attempts;
-mod batch;
 mod changing;
 mod concurrency;
 mod disabling;
@@ -20,5 +19,6 @@ mod retries;
 mod schedules;
 mod signposts;
 mod since;
+mod support;
 mod unreadable;
 mod usage;

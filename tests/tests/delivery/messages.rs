@@ -13,7 +13,7 @@ use tests::samples::stored_report;
 use tests::system::{System, organization, text};
 use time::OffsetDateTime;
 
-use crate::batch::{handle, hours, ids, kept, key, published, revised, stored, tell};
+use crate::support::{handle, hours, ids, kept, key, published, revised, stored, tell};
 
 #[tokio::test]
 async fn changes_of_one_batch_are_one_message_in_their_order() {

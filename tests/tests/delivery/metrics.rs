@@ -11,7 +11,7 @@ use tests::samples::stored_report;
 use tests::system::{System, organization, text};
 use time::OffsetDateTime;
 
-use crate::batch::{handle, hours, published, stored, taken, tell};
+use crate::support::{handle, hours, published, stored, taken, tell};
 
 /// What the function works with, recording.
 fn recording(system: &System, records: &Records) -> Delivering {

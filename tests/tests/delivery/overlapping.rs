@@ -13,7 +13,7 @@ use tests::receiver::{Received, Receiver};
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::batch::{SECOND, change, handle, ids, kept, key, sorted, states, stored};
+use crate::support::{SECOND, change, handle, ids, kept, key, sorted, states, stored};
 
 /// So many changes there are.
 const CHANGES: usize = 4;

@@ -12,7 +12,7 @@ use tests::receiver::Receiver;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::batch::{attempt_of, change, handle, hours, kept, key, key_of, states, stored, tell};
+use crate::support::{attempt_of, change, handle, hours, kept, key, key_of, states, stored, tell};
 
 fn webhooks(system: &System, operation: &'static str) -> WebhookStore {
     let client = asking_twice(&system.stack.dynamodb, operation);

@@ -16,7 +16,7 @@ use tests::system::{Reply, System, organization, text};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
-use crate::batch::{
+use crate::support::{
     AMPLE, NONE, backdate, batch, change, deliver, failures, handle, hours, ids, json as body,
     kept, key, published, round, states, stored, stored_at, taken, tell, tell_each,
 };

@@ -24,7 +24,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::batch::{due, handle, hours, ids, kept, key, published, round, states, stored, tell};
+use crate::support::{due, handle, hours, ids, kept, key, published, round, states, stored, tell};
 
 /// The only delivery of a webhook as the API shows it.
 async fn shown(system: &System, webhook: WebhookKey) -> Value {
@@ -624,7 +624,7 @@ async fn a_receiver_that_says_for_how_long_is_called_as_soon_as_that_is_over() {
     let later = start + Duration::seconds(10);
     let failed = handle(&system.stack.delivering, came, later).await;
     assert!(failed.is_empty(), "{failed:?}");
-    crate::batch::deliver(&system, later).await;
+    crate::support::deliver(&system, later).await;
     assert_eq!(receiver.take().len(), 3, "and all that waits follows");
 }
 

@@ -19,7 +19,7 @@ use tests::samples::{files, metadata};
 use tests::system::{System, organization};
 use time::{Duration, OffsetDateTime};
 
-use crate::batch::{change, handle, hours, ids, kept, key, seen, sorted, states, stored, told};
+use crate::support::{change, handle, hours, ids, kept, key, seen, sorted, states, stored, told};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;

@@ -13,7 +13,7 @@ use tests::receiver::Receiver;
 use tests::system::{System, organization, text};
 use time::OffsetDateTime;
 
-use crate::batch::{change, handle, hours, kept, key, key_of, published, states, stored, tell};
+use crate::support::{change, handle, hours, kept, key, key_of, published, states, stored, tell};
 
 /// A webhook with three deliveries, of 20, 1 and 30 reports, the newest ones last.
 async fn webhook(system: &System, receiver: &Receiver) -> (WebhookKey, Vec<Report>) {

@@ -6,7 +6,7 @@ use tests::receiver::Receiver;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::batch::{backdate, hours, ids, kept, key, sorted, stored, stored_at, tell, told};
+use crate::support::{backdate, hours, ids, kept, key, sorted, stored, stored_at, tell, told};
 
 /// The reports as they would be, were they stored at this time.
 fn at(reports: &[Report], time: OffsetDateTime) -> Vec<Report> {

@@ -21,7 +21,7 @@ use tests::system::{System, organization, text};
 use time::OffsetDateTime;
 use tower::ServiceExt as _;
 
-use crate::batch::{change, deliver, handle, hours, kept, key, stored, tell};
+use crate::support::{change, deliver, handle, hours, kept, key, stored, tell};
 
 /// Sets an attribute of an item, past every check.
 async fn set(system: &System, table: &str, item_key: [(&str, &str); 2], name: &str, value: &str) {

@@ -11,7 +11,7 @@ use tests::receiver::{Answer, Receiver};
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::batch::{change, handle, hours, stored};
+use crate::support::{change, handle, hours, stored};
 
 /// Functions whose clients are metered, and an organization with one webhook.
 struct Metered {

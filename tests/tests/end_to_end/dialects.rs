@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::api::text;
 use tests::receiver::assert_sonar_signature;
 
-use crate::webhooks::Stage;
+use crate::support::Stage;
 
 #[tokio::test]
 async fn a_client_of_sonarqube_makes_a_webhook_sees_what_it_was_told_and_deletes_it() {

@@ -3,7 +3,7 @@
 use tests::api::text;
 use tests::receiver::{Answer, assert_signed};
 
-use crate::webhooks::Stage;
+use crate::support::Stage;
 
 #[tokio::test]
 async fn what_failed_is_tried_again_an_hour_later_as_the_same_message() {

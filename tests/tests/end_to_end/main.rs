@@ -13,4 +13,5 @@ mod imports;
 mod panel;
 mod publishing;
 mod reading;
+mod support;
 mod webhooks;

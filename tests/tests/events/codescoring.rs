@@ -20,7 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use tower::ServiceExt as _;
 
-use crate::batch::{handed, handle};
+use crate::support::{handed, handle};
 
 const TOKEN: &str = "the receiver's token";
 

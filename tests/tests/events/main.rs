@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod batch;
 mod codescoring;
 mod managing;
 mod receivers;
 mod receiving;
 mod relaying;
 mod sonarqube;
+mod support;

@@ -10,7 +10,7 @@ use tests::source::{Source, call_of, gate_changed, signature};
 use tests::system::{System, organization, text};
 use time::{Duration, OffsetDateTime};
 
-use crate::batch::handle;
+use crate::support::handle;
 
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()

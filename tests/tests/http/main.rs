@@ -12,4 +12,5 @@ mod products;
 mod publish;
 mod reading_by_token;
 mod superseded;
+mod support;
 mod uploads;

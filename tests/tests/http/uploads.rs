@@ -16,34 +16,13 @@ use tests::system::{Reply, System, organization, text};
 use time::{Duration, OffsetDateTime};
 use tower::ServiceExt as _;
 
-/// Where an upload is completed.
-pub(crate) fn complete_path(upload_id: &str) -> String {
-    format!("/security/report/uploads/{upload_id}/complete")
-}
+use crate::support::{complete_path, objects};
 
 /// An upload that was begun, with nothing uploaded yet.
 async fn begun(publisher: &Publisher, version: &str, files: &[File]) -> Value {
     let response = publisher.begin(&metadata(version), files).await.unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
     response.json().await.unwrap()
-}
-
-/// The objects whose keys begin with a prefix.
-pub(crate) async fn objects(system: &System, prefix: &str) -> Vec<String> {
-    let list = system
-        .stack
-        .s3
-        .list_objects_v2()
-        .bucket(system.stack.bucket())
-        .prefix(prefix)
-        .send()
-        .await
-        .unwrap();
-    list.contents
-        .unwrap_or_default()
-        .into_iter()
-        .map(|object| object.key.unwrap())
-        .collect()
 }
 
 /// Everything that a reader sees of an organization.

@@ -8,7 +8,7 @@ use serde_json::json;
 use tests::receiver::Receiver;
 use tests::system::{System, organization};
 
-use crate::stage::{assert_wrong, expect, list, manage_through, path_of};
+use crate::support::{assert_wrong, expect, list, manage_through, path_of};
 
 fn managing_with(system: &System, addresses: AddressPolicy, plain_http: bool) -> Managing {
     let options = SenderOptions {

@@ -11,7 +11,7 @@ use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};
 use time::OffsetDateTime;
 
-use crate::stage::{
+use crate::support::{
     Stage, URL, assert_refused, assert_wrong, expect, list, manage_if, path_of, with, with_password,
 };
 

@@ -17,7 +17,7 @@ use tests::samples::{files, metadata};
 use tests::system::{Reply, System, organization};
 use time::OffsetDateTime;
 
-use crate::stage::{assert_refused, manage_through};
+use crate::support::{assert_refused, manage_through};
 
 async fn publish(system: &System, org: OrganizationId, topic: &str) -> String {
     system.publish(org, &metadata("1.0"), &files(topic)).await

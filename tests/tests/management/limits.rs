@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::system::{System, organization, text};
 use uuid::Uuid;
 
-use crate::stage::{URL, assert_refused, create, expect, list, manage_through, path_of, with};
+use crate::support::{URL, assert_refused, create, expect, list, manage_through, path_of, with};
 
 /// Creates ten webhooks for a project, or for all of them.
 async fn fill(system: &System, org: OrganizationId, project: Option<&str>) -> Vec<Value> {

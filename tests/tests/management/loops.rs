@@ -9,7 +9,7 @@ use tests::receiver::Receiver;
 use tests::system::{System, organization};
 use time::OffsetDateTime;
 
-use crate::stage::{URL, assert_refused, expect, path_of};
+use crate::support::{URL, assert_refused, expect, path_of};
 
 #[tokio::test]
 async fn a_webhook_that_leads_to_its_own_test_calls_it_once() {

@@ -12,7 +12,7 @@ mod loops;
 mod reading;
 mod repeating;
 mod secrets;
-mod stage;
+mod support;
 mod tokens;
 mod trying;
 mod webhooks;

@@ -28,7 +28,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::stage::{Stage, assert_refused, assert_wrong, expect, manage_through};
+use crate::support::{Stage, assert_refused, assert_wrong, expect, manage_through};
 
 const MILLISECOND: Duration = Duration::MILLISECOND;
 

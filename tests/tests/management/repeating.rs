@@ -16,7 +16,7 @@ use tests::failures::{Failures, Seam, asking_twice, colliding_once};
 use tests::system::{Reply, System, organization, text};
 use time::{Duration, OffsetDateTime};
 
-use crate::stage::{URL, assert_refused, list, path_of, send_through, with};
+use crate::support::{URL, assert_refused, list, path_of, send_through, with};
 
 const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 

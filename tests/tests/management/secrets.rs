@@ -11,7 +11,7 @@ use tests::system::{Reply, System, organization, text};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::stage::{assert_refused, assert_wrong, expect, manage_if};
+use crate::support::{assert_refused, assert_wrong, expect, manage_if};
 
 async fn rotate(
     system: &System,

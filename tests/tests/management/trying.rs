@@ -13,7 +13,7 @@ use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};
 use time::OffsetDateTime;
 
-use crate::stage::expect;
+use crate::support::expect;
 
 const SECRET: &str = "the given secret";
 

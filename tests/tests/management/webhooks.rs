@@ -13,7 +13,7 @@ use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};
 use time::OffsetDateTime;
 
-use crate::stage::{
+use crate::support::{
     Stage, URL, assert_refused, assert_wrong, create, expect, list, path_of, with, with_password,
 };
 

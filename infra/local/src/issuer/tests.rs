@@ -1,7 +1,7 @@
 //! The issuer behind a listener: its keys, and whom it lets in.
 
 mod flow;
-mod panel;
+mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -465,12 +465,41 @@ mod tests {
         }
     }
 
+    /// What an administrator may have copied: a key of nearly the right length, or whatever is long enough to be a secret.
+    fn copied() -> impl Strategy<Value = String> {
+        let key = prop::collection::vec(any::<u8>(), MIN_KEY_BYTES - 2..=MAX_KEY_BYTES + 2);
+        prop_oneof![
+            key.prop_map(|key| format!("{PREFIX}{}", STANDARD.encode(key))),
+            "whsec_[A-Za-z0-9+/]{20,90}={0,2}",
+            ".{0,220}",
+        ]
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_a_secret_or_refused(text in "(whsec_)?(.{0,220}|[A-Za-z0-9+/]{20,90}={0,2})") {
-            if let Ok(secret) = WebhookSecret::parse(&text) {
-                prop_assert_eq!(secret.reveal(), &text);
-                let _ = (secret.sign("id", 0, b""), secret.sign_body(b""));
+        fn whatever_is_taken_signs_as_its_receivers_check(text in copied(), body in ".{0,40}") {
+            let Ok(secret) = WebhookSecret::parse(&text) else { return Ok(()) };
+            prop_assert_eq!(secret.reveal(), &text);
+            let theirs = match text.strip_prefix(PREFIX) {
+                Some(_) => Webhook::new(&text).unwrap(),
+                None => Webhook::from_bytes(text.clone().into_bytes()).unwrap(),
+            };
+            let signature = secret.sign("id", 1, body.as_bytes());
+            prop_assert_eq!(signature, theirs.sign("id", 1, body.as_bytes()).unwrap());
+            let of_body = secret.sign_body(body.as_bytes());
+            prop_assert!(secret.verifies_body(body.as_bytes(), of_body.as_bytes()));
+            prop_assert!(!secret.verifies_body(&[body.as_bytes(), b" "].concat(), of_body.as_bytes()));
+        }
+
+        #[test]
+        fn a_key_is_taken_when_it_is_as_long_as_standard_webhooks_wants(
+            key in prop::collection::vec(any::<u8>(), MIN_KEY_BYTES - 2..=MAX_KEY_BYTES + 2),
+        ) {
+            let secret = WebhookSecret::parse(&format!("{PREFIX}{}", STANDARD.encode(&key)));
+            if (MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&key.len()) {
+                prop_assert_eq!(secret.unwrap().key(), key);
+            } else {
+                prop_assert_eq!(secret, Err(InvalidSecret::KeyLength(key.len())));
             }
         }
     }

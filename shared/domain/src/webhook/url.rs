@@ -378,8 +378,11 @@ mod tests {
         ) {
             if let Ok(url) = text.parse::<WebhookUrl>() {
                 prop_assert_eq!(&parse(url.as_str()), &url);
-                let _ = (url.host(), url.basic_auth());
                 let sent = url.without_userinfo();
+                prop_assert_eq!(Some(&*url.host().to_string()), sent.host_str());
+                // A colon ends the user where they are sent (RFC 7617).
+                let user = url.basic_auth().map(|(user, _)| user);
+                prop_assert!(user.is_none_or(|user| !user.is_empty() && !user.contains(':')));
                 prop_assert!(sent.username().is_empty() && sent.password().is_none());
                 let uri: Uri = sent.as_str().parse().unwrap();
                 prop_assert_eq!(uri.host(), sent.host_str());

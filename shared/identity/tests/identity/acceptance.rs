@@ -3,9 +3,9 @@
 use identity::IdentityProvider;
 use serde_json::json;
 
-use crate::issuer::{AUDIENCE, DISCOVERY, KEYS, TestIssuer, options};
-use crate::signing::{EC, ec_jwk, es256, header, rs256, rsa_jwk};
-use crate::{NOW, refused};
+use crate::support::issuer::{AUDIENCE, DISCOVERY, KEYS, TestIssuer, options};
+use crate::support::signing::{EC, ec_jwk, es256, header, rs256, rsa_jwk};
+use crate::support::{NOW, refused};
 
 #[tokio::test]
 async fn rs256_and_es256_are_accepted() {

@@ -6,9 +6,9 @@ use identity::VerifyError;
 use serde_json::json;
 use time::Duration;
 
-use crate::issuer::{Answer, DISCOVERY, KEYS, TestIssuer, keys};
-use crate::signing::{EC, OTHER_EC, ec_jwk, es256, header, sign_ec, token};
-use crate::{NOW, refused, unavailable};
+use crate::support::issuer::{Answer, DISCOVERY, KEYS, TestIssuer, keys};
+use crate::support::signing::{EC, OTHER_EC, ec_jwk, es256, header, sign_ec, token};
+use crate::support::{NOW, refused, unavailable};
 
 #[tokio::test]
 async fn concurrent_tokens_share_a_fetch() {

@@ -3,19 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod acceptance;
-mod issuer;
 mod keys;
 mod refusals;
 mod roles;
-mod signing;
+mod support;
 
-use identity::{IdentityOptions, IdentityProvider, VerifyError};
-use time::OffsetDateTime;
-use time::macros::datetime;
+use identity::{IdentityOptions, IdentityProvider};
 
-use crate::issuer::options;
-
-const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+use crate::support::issuer::options;
 
 #[test]
 fn an_issuer_is_https_or_on_loopback() {
@@ -51,26 +46,4 @@ fn an_issuer_is_https_or_on_loopback() {
         ..options("https://example.org")
     };
     assert!(IdentityProvider::new(without_audience).is_err());
-}
-
-/// The token is refused for this reason, which shows nothing of the token.
-async fn refused(provider: &IdentityProvider, token: &str, reason: &str) {
-    let error = provider.verify(token, NOW).await.unwrap_err();
-    let VerifyError::Invalid(message) = &error else {
-        panic!("{error:?}");
-    };
-    assert!(message.contains(reason), "{message} instead of {reason}");
-    for part in token.split('.').filter(|part| part.len() > 3) {
-        assert!(!format!("{error:?} {error}").contains(part), "{message}");
-    }
-}
-
-/// The token can be neither accepted nor refused, for this reason.
-async fn unavailable(provider: &IdentityProvider, token: &str, now: OffsetDateTime, reason: &str) {
-    let error = provider.verify(token, now).await.unwrap_err();
-    let VerifyError::Unavailable(cause) = &error else {
-        panic!("{error:?}");
-    };
-    assert!(format!("{cause:#}").contains(reason), "{cause:#}");
-    assert_eq!(error.to_string(), "the issuer's keys are not known");
 }

@@ -14,12 +14,12 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::issuer::{AUDIENCE, DISCOVERY, KEYS, TestIssuer, options};
-use crate::signing::{
+use crate::support::issuer::{AUDIENCE, DISCOVERY, KEYS, TestIssuer, options};
+use crate::support::signing::{
     EC, OTHER_EC, RSA, asn1, ec, ec_jwk, es256, header, part, rs256, rsa_jwk, sign_ec, sign_es256,
     sign_rs256, sign_rsa, token,
 };
-use crate::{NOW, refused};
+use crate::support::{NOW, refused};
 
 #[tokio::test]
 async fn claims_that_are_wrong_or_missing_are_refused() {

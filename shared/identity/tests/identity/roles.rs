@@ -7,9 +7,9 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::NOW;
-use crate::issuer::{TestIssuer, options};
-use crate::signing::{EC, ec_jwk, es256, header};
+use crate::support::NOW;
+use crate::support::issuer::{TestIssuer, options};
+use crate::support::signing::{EC, ec_jwk, es256, header};
 
 #[tokio::test]
 async fn the_highest_role_in_each_organization_counts() {

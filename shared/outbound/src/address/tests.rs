@@ -2,6 +2,7 @@ use super::*;
 use crate::sender::{DEADLINE, Refused, Sender, SenderOptions};
 use domain::webhook::url::WebhookUrl;
 use proptest::prelude::*;
+use rstest::rstest;
 use std::sync::Mutex;
 
 /// Answers with one list after the other.
@@ -120,8 +121,11 @@ enum Verdict {
 }
 use Verdict::{Allowed, Invalid, Refused as No};
 
+/// What stands between `https://` and the end, and what is to become of it.
+type Row = (&'static str, Verdict);
+
 /// The first and the last address of every block that is not public, and their public neighbours.
-const BLOCKS: &[(&str, Verdict)] = &[
+const BLOCKS_4: &[Row] = &[
     ("0.0.0.0", No),
     ("0.255.255.255", No),
     ("1.0.0.0", Allowed),
@@ -182,7 +186,10 @@ const BLOCKS: &[(&str, Verdict)] = &[
     ("239.255.255.255", No),
     ("240.0.0.0", No),
     ("255.255.255.255", No),
-    // Below 2000::/3: unspecified, loopback, compatible, mapped, NAT64, discard-only.
+];
+
+/// The same below `2000::/3`: unspecified, loopback, compatible, mapped, NAT64, discard-only.
+const BELOW_GLOBAL: &[Row] = &[
     ("[::]", No),
     ("[::1]", No),
     ("[::8.8.8.8]", No),
@@ -199,7 +206,10 @@ const BLOCKS: &[(&str, Verdict)] = &[
     ("[1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
     ("[2000::]", Allowed),
     ("[2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", Allowed),
-    // Protocol assignments: Teredo, benchmarking, ORCHID.
+];
+
+/// The same of protocol assignments: Teredo, benchmarking, ORCHID; and of what else lies within `2000::/3`.
+const PROTOCOLS: &[Row] = &[
     ("[2001::]", No),
     ("[2001:0:ffff:ffff:ffff:ffff:ffff:ffff]", No),
     ("[2001:2::]", No),
@@ -220,7 +230,10 @@ const BLOCKS: &[(&str, Verdict)] = &[
     ("[3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
     ("[3fff:1000::]", Allowed),
     ("[3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", Allowed),
-    // Above 2000::/3: segment routing, unique local, link-local, site-local, multicast.
+];
+
+/// The same above `2000::/3`: segment routing, unique local, link-local, site-local, multicast.
+const ABOVE_GLOBAL: &[Row] = &[
     ("[4000::]", No),
     ("[5f00::]", No),
     ("[5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff]", No),
@@ -236,7 +249,7 @@ const BLOCKS: &[(&str, Verdict)] = &[
 ];
 
 /// Where clouds serve a machine's metadata, credentials and configuration.
-const METADATA: &[(&str, Verdict)] = &[
+const METADATA: &[Row] = &[
     // AWS: instances, containers of ECS and of EKS, and the same over IPv6; its resolver and its clock.
     ("169.254.169.254", No),
     ("169.254.170.2", No),
@@ -262,9 +275,8 @@ const METADATA: &[(&str, Verdict)] = &[
     ("169.254.169.250", No),
 ];
 
-/// What stands between `https://` and the end, and how it is meant to be misread.
-const DISGUISES: &[(&str, Verdict)] = &[
-    // Numbers: decimal, octal, hexadecimal, fewer than four.
+/// Numbers: decimal, octal, hexadecimal, fewer than four.
+const NUMBERS: &[Row] = &[
     ("2130706433/", No),
     ("017700000001/", No),
     ("0x7f000001/", No),
@@ -290,7 +302,10 @@ const DISGUISES: &[(&str, Verdict)] = &[
     ("134744072/", Allowed),
     ("127.0.0.256/", Invalid),
     ("4294967296/", Invalid),
-    // Trailing dots, ports, paths.
+];
+
+/// Trailing dots, ports, paths.
+const ENDINGS: &[Row] = &[
     ("127.0.0.1./", No),
     ("127.0.0.1../", Invalid),
     ("localhost./", No),
@@ -304,7 +319,10 @@ const DISGUISES: &[(&str, Verdict)] = &[
     ("127.0.0.1:0/", Invalid),
     ("127.0.0.1:65536/", Invalid),
     ("127.0.0.1:-1/", Invalid),
-    // Which part is the host?
+];
+
+/// Which part is the host?
+const PARTS: &[Row] = &[
     ("8.8.8.8@127.0.0.1/", No),
     ("8.8.8.8:443@127.0.0.1/", No),
     ("127.0.0.1@8.8.8.8/", Allowed),
@@ -327,11 +345,17 @@ const DISGUISES: &[(&str, Verdict)] = &[
     ("8.8.8.8\t@127.0.0.1/", Invalid),
     ("127.0.\n0.1/", Invalid),
     (" 127.0.0.1/", Invalid),
-    // Zones of IPv6.
+];
+
+/// Zones of IPv6.
+const ZONES: &[Row] = &[
     ("[fe80::1%25eth0]/", Invalid),
     ("[fe80::1%eth0]/", Invalid),
     ("[::1%25lo]/", Invalid),
-    // Other letters for the same name or number.
+];
+
+/// Other letters for the same name or number.
+const LETTERS: &[Row] = &[
     ("\u{ff11}\u{ff12}\u{ff17}.0.0.1/", No),
     ("\u{2460}\u{2461}\u{2466}.\u{24ea}.\u{24ea}.\u{2460}/", No),
     ("127\u{3002}0\u{3002}0\u{3002}1/", No),
@@ -341,7 +365,10 @@ const DISGUISES: &[(&str, Verdict)] = &[
     ("loc\u{ad}alhost/", No),
     ("LOCALHOST/", No),
     ("[::FFFF:7F00:1]/", No),
-    // Names, by what they resolve to.
+];
+
+/// Names, by what they resolve to.
+const NAMES: &[Row] = &[
     ("localhost/", No),
     ("foo.localhost/", No),
     ("backend/", No),
@@ -419,22 +446,31 @@ async fn verdict(sender: &Sender, url: &str) -> Verdict {
     }
 }
 
+#[rstest]
+#[case::blocks_of_ipv4(BLOCKS_4)]
+#[case::blocks_below_global_unicast(BELOW_GLOBAL)]
+#[case::blocks_of_global_unicast(PROTOCOLS)]
+#[case::blocks_above_global_unicast(ABOVE_GLOBAL)]
+#[case::metadata_of_clouds(METADATA)]
+#[case::numbers_in_other_spellings(NUMBERS)]
+#[case::dots_ports_and_paths(ENDINGS)]
+#[case::which_part_is_the_host(PARTS)]
+#[case::zones(ZONES)]
+#[case::other_letters(LETTERS)]
+#[case::names(NAMES)]
 #[tokio::test]
-async fn no_spelling_of_an_inner_address_is_let_out() {
+async fn no_spelling_of_an_inner_address_is_let_out(#[case] rows: &[Row]) {
     let options = SenderOptions {
         addresses: AddressPolicy::Public,
         plain_http: false,
         deadline: DEADLINE,
     };
     let sender = Sender::with_resolver(options, Arc::new(Names)).unwrap();
-    let literals = BLOCKS.iter().chain(METADATA);
-    let literals = literals.map(|(host, no)| (format!("{host}/"), *no));
-    let disguises = DISGUISES.iter().map(|(rest, no)| (rest.to_string(), *no));
     let mut wrong = Vec::new();
-    for (rest, expected) in literals.chain(disguises) {
+    for (rest, expected) in rows {
         let url = format!("https://{rest}");
         let got = verdict(&sender, &url).await;
-        if got != expected {
+        if got != *expected {
             wrong.push(format!("{url:?}: {got:?}, not {expected:?}"));
         }
     }

@@ -5,8 +5,8 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tests::system::{Reply, System, organization, text};
 
-use super::{manager, with_form};
-use crate::stage::{URL, list};
+use super::support::{manager, with_form};
+use crate::support::{URL, list};
 
 /// A client: how it logs in, and how it sends parameters.
 struct Client {

@@ -7,8 +7,8 @@ use tests::receiver::{Answer, Receiver};
 use tests::samples::files;
 use tests::system::{Reply, System, organization, text};
 
-use super::{analysis, manager, now};
-use crate::stage::{URL, create, list};
+use super::support::{analysis, manager, now};
+use crate::support::{URL, create, list};
 
 struct Client<'a> {
     system: &'a System,

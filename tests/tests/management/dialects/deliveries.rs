@@ -19,7 +19,7 @@ use tests::system::{Reply, System, organization, text};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Sonar, analysis, assert_sonar_error, now};
+use super::support::{Sonar, analysis, assert_sonar_error, now};
 
 /// The names of an object's fields, with the type of each, and of those within.
 fn shape(value: &Value) -> Value {
@@ -225,7 +225,7 @@ async fn the_newest_thousand_are_counted_and_can_be_read_page_by_page() {
     let system = System::start().await;
     let sonar = Sonar::new(&system, organization()).await;
     let key = sonar
-        .create(&[("name", "n"), ("url", crate::stage::URL)])
+        .create(&[("name", "n"), ("url", crate::support::URL)])
         .await;
     let webhook = WebhookKey {
         org: sonar.org,
@@ -272,7 +272,7 @@ async fn the_latest_that_has_failed_is_known_however_much_waits() {
     let system = System::start().await;
     let sonar = Sonar::new(&system, organization()).await;
     let key = sonar
-        .create(&[("name", "n"), ("url", crate::stage::URL)])
+        .create(&[("name", "n"), ("url", crate::support::URL)])
         .await;
     let webhook = WebhookKey {
         org: sonar.org,
@@ -299,7 +299,7 @@ async fn those_of_a_webhook_that_is_gone_are_none_and_those_of_others_are_not_th
         Sonar::new(&system, theirs).await,
     );
     let key = theirs
-        .create(&[("name", "n"), ("url", crate::stage::URL)])
+        .create(&[("name", "n"), ("url", crate::support::URL)])
         .await;
     let webhook = WebhookKey {
         org: theirs.org,
@@ -326,7 +326,7 @@ async fn those_of_a_webhook_that_is_gone_are_none_and_those_of_others_are_not_th
     let parameters = [
         ("webhook", &*key),
         ("name", "taken"),
-        ("url", crate::stage::URL),
+        ("url", crate::support::URL),
     ];
     let message = format!("No webhook with key '{key}'");
     for action in ["webhooks/update", "webhooks/delete"] {

@@ -6,9 +6,9 @@ use serde_json::json;
 use tests::contract;
 use tests::system::{Reply, System, organization};
 
-use super::with_form;
-use crate::authorization::{Caller, Need, callers};
-use crate::stage::Stage;
+use super::support::{manager, with_form};
+use crate::support::Stage;
+use crate::support::callers::{Caller, Need, callers};
 
 /// Every operation of a dialect: method and path.
 fn operations(dialect: &str) -> Vec<(String, &'static str)> {
@@ -109,7 +109,7 @@ async fn each_caller(
 }
 
 async fn webhooks(system: &System, org: OrganizationId) -> Vec<serde_json::Value> {
-    crate::stage::list(system, org).await
+    crate::support::list(system, org).await
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn codescorings_words_let_nobody_do_more() {
 async fn a_password_opens_nothing() {
     let system = System::start().await;
     let stage = Stage::new(&system).await;
-    let token = super::manager(&system, stage.org).await;
+    let token = manager(&system, stage.org).await;
     let path = format!("/sonarqube/{}/api/webhooks/list", stage.org);
     for (user, password) in [(&*token, "secret"), ("admin", "admin"), ("", &*token)] {
         let request = system.request("GET", &path);
@@ -173,7 +173,7 @@ async fn what_another_organization_has_is_not_there_in_codescorings_words() {
     let system = System::start().await;
     let theirs = stage(&system, "/codescoring/").await;
     let ours = stage(&system, "/codescoring/").await;
-    let token = super::manager(&system, ours.org).await;
+    let token = manager(&system, ours.org).await;
     let before = webhooks(&system, theirs.org).await;
     for (method, path) in operations("/codescoring/") {
         if !path.contains("{webhookId}") {
@@ -197,7 +197,7 @@ async fn a_message_of_ours_manages_nothing() {
     let system = System::start().await;
     for (dialect, log_in) in [("/sonarqube/", BASIC), ("/codescoring/", TOKEN)] {
         let stage = stage(&system, dialect).await;
-        let token = super::manager(&system, stage.org).await;
+        let token = manager(&system, stage.org).await;
         let before = webhooks(&system, stage.org).await;
         for (method, path) in operations(dialect) {
             for (name, value) in [

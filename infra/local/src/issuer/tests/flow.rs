@@ -1,6 +1,6 @@
 //! What a panel does with the issuer, and what others try.
 
-use super::panel::*;
+use super::support::*;
 use super::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

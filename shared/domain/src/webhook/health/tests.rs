@@ -1,6 +1,11 @@
 use super::super::schedule::{RetryLimits, Schedule};
 use super::*;
+use rstest::rstest;
 use time::macros::datetime;
+
+use Circuit::{Closed, Open};
+use Effect::{EndPause, RecordFailure, RecordSuccess};
+use Verdict::{Down, Erring, Gone, Refused, Success, ToldToWait};
 
 mod sequences;
 
@@ -29,6 +34,18 @@ fn told(until: OffsetDateTime) -> Option<Pause> {
         is_answering: false,
         is_told_to_wait: true,
     })
+}
+
+/// Longer than the pauses of ours.
+fn later() -> OffsetDateTime {
+    NOW + Duration::hours(3)
+}
+
+fn gone() -> Effect {
+    Effect::Disable {
+        reason: DisabledReason::Gone,
+        failing_since: None,
+    }
 }
 
 /// A batch to a healthy receiver.
@@ -104,194 +121,46 @@ fn the_circuit_at_the_beginning_follows_from_the_admission() {
     assert_eq!(begin(Admission::Disabled, None), Circuit::Disabled);
 }
 
-/// What is shown, the state before, the verdicts; the circuit after them, and the effects of the last one.
-type Row = (&'static str, State, Vec<Verdict>, Circuit, Vec<Effect>);
-
-#[test]
-fn each_verdict_has_its_effects() {
-    use Effect::{EndPause, RecordFailure, RecordSuccess};
-    use Verdict::{Down, Erring, Gone, Refused, Success, ToldToWait};
-    let later = NOW + Duration::hours(3);
-    let gone = || Effect::Disable {
-        reason: DisabledReason::Gone,
-        failing_since: None,
-    };
-    let (closed, open) = (Circuit::Closed, Circuit::Open);
-    let rows: Vec<Row> = vec![
-        (
-            "a success changes nothing",
-            healthy(),
-            vec![Success],
-            closed,
-            vec![],
-        ),
-        (
-            "a success ends what failed",
-            healthy(),
-            vec![Refused, Success],
-            closed,
-            vec![RecordSuccess],
-        ),
-        (
-            "the second success ends nothing",
-            healthy(),
-            vec![Refused, Success, Success],
-            closed,
-            vec![],
-        ),
-        (
-            "a refusal leaves the circuit closed",
-            healthy(),
-            vec![Refused],
-            closed,
-            vec![RecordFailure(None)],
-        ),
-        (
-            "a receiver that is down is paused",
-            healthy(),
-            vec![Down],
-            open,
-            vec![RecordFailure(pause(false))],
-        ),
-        (
-            "so is one that errs",
-            healthy(),
-            vec![Erring],
-            open,
-            vec![RecordFailure(pause(true))],
-        ),
-        (
-            "one success excuses an error",
-            healthy(),
-            vec![Success, Erring],
-            closed,
-            vec![RecordFailure(None)],
-        ),
-        (
-            "and no second one",
-            healthy(),
-            vec![Success, Erring, Erring],
-            open,
-            vec![RecordFailure(pause(true))],
-        ),
-        (
-            "a success excuses no outage",
-            healthy(),
-            vec![Success, Down],
-            open,
-            vec![RecordFailure(pause(false))],
-        ),
-        (
-            "an outage ends the excuse",
-            healthy(),
-            vec![Success, Down, Erring],
-            open,
-            vec![RecordFailure(pause(true))],
-        ),
-        (
-            "the receiver says how long",
-            healthy(),
-            vec![ToldToWait(later)],
-            open,
-            vec![RecordFailure(told(later))],
-        ),
-        (
-            "and what was sent before does not shorten it",
-            healthy(),
-            vec![ToldToWait(later), Down],
-            open,
-            vec![RecordFailure(None)],
-        ),
-        (
-            "nor an error",
-            healthy(),
-            vec![ToldToWait(later), Erring],
-            open,
-            vec![RecordFailure(None)],
-        ),
-        (
-            "nor a success",
-            healthy(),
-            vec![ToldToWait(later), Success],
-            open,
-            vec![],
-        ),
-        (
-            "but the receiver may say it anew",
-            healthy(),
-            vec![ToldToWait(NOW), ToldToWait(later)],
-            open,
-            vec![RecordFailure(told(later))],
-        ),
-        ("gone is gone", healthy(), vec![Gone], open, vec![gone()]),
-        (
-            "a late success closes the circuit",
-            healthy(),
-            vec![Down, Success],
-            closed,
-            vec![RecordSuccess],
-        ),
-        (
-            "a probe that succeeds closes it",
-            probing(),
-            vec![Success],
-            closed,
-            vec![RecordSuccess],
-        ),
-        (
-            "a probe that is refused too",
-            probing(),
-            vec![Refused],
-            closed,
-            vec![EndPause, RecordFailure(None)],
-        ),
-        (
-            "a probe that fails opens it",
-            probing(),
-            vec![Down],
-            open,
-            vec![RecordFailure(pause(false))],
-        ),
-        (
-            "a probe that errs renews the pause",
-            probing(),
-            vec![Erring],
-            open,
-            vec![RecordFailure(pause(true))],
-        ),
-        (
-            "an error in a pause does not",
-            one_by_one(),
-            vec![Erring],
-            open,
-            vec![RecordFailure(None)],
-        ),
-        (
-            "an outage in a pause does",
-            one_by_one(),
-            vec![Down],
-            open,
-            vec![RecordFailure(pause(false))],
-        ),
-        (
-            "a success in a pause ends it",
-            one_by_one(),
-            vec![Success],
-            closed,
-            vec![RecordSuccess],
-        ),
-        (
-            "a refusal in a pause ends it",
-            one_by_one(),
-            vec![Refused],
-            closed,
-            vec![EndPause, RecordFailure(None)],
-        ),
-    ];
-    for (what, state, verdicts, circuit, effects) in rows {
-        let (state, given) = after(state, &verdicts);
-        assert_eq!((state.circuit, given), (circuit, effects), "{what}");
-    }
+#[rstest]
+#[case::a_success_changes_nothing(healthy(), &[Success], Closed, &[])]
+#[case::a_success_ends_what_failed(healthy(), &[Refused, Success], Closed, &[RecordSuccess])]
+#[case::the_second_success_ends_nothing(healthy(), &[Refused, Success, Success], Closed, &[])]
+#[case::a_refusal_leaves_the_circuit_closed(healthy(), &[Refused], Closed, &[RecordFailure(None)])]
+#[case::a_receiver_that_is_down_is_paused(healthy(), &[Down], Open, &[RecordFailure(pause(false))])]
+#[case::a_receiver_that_errs_is_paused_too(healthy(), &[Erring], Open, &[RecordFailure(pause(true))])]
+#[case::one_success_excuses_an_error(healthy(), &[Success, Erring], Closed, &[RecordFailure(None)])]
+#[case::one_success_excuses_no_second_error(healthy(), &[Success, Erring, Erring], Open, &[RecordFailure(pause(true))])]
+#[case::a_success_excuses_no_outage(healthy(), &[Success, Down], Open, &[RecordFailure(pause(false))])]
+#[case::an_outage_ends_the_excuse(healthy(), &[Success, Down, Erring], Open, &[RecordFailure(pause(true))])]
+#[case::the_receiver_says_how_long(healthy(), &[ToldToWait(later())], Open, &[RecordFailure(told(later()))])]
+#[case::an_outage_does_not_shorten_what_the_receiver_said(
+    healthy(), &[ToldToWait(later()), Down], Open, &[RecordFailure(None)]
+)]
+#[case::an_error_does_not_shorten_what_the_receiver_said(
+    healthy(), &[ToldToWait(later()), Erring], Open, &[RecordFailure(None)]
+)]
+#[case::a_success_does_not_shorten_what_the_receiver_said(healthy(), &[ToldToWait(later()), Success], Open, &[])]
+#[case::the_receiver_may_say_anew_how_long(
+    healthy(), &[ToldToWait(NOW), ToldToWait(later())], Open, &[RecordFailure(told(later()))]
+)]
+#[case::gone_is_gone(healthy(), &[Gone], Open, &[gone()])]
+#[case::a_late_success_closes_the_circuit(healthy(), &[Down, Success], Closed, &[RecordSuccess])]
+#[case::a_probe_that_succeeds_closes_the_circuit(probing(), &[Success], Closed, &[RecordSuccess])]
+#[case::a_probe_that_is_refused_closes_the_circuit_too(probing(), &[Refused], Closed, &[EndPause, RecordFailure(None)])]
+#[case::a_probe_that_fails_opens_the_circuit(probing(), &[Down], Open, &[RecordFailure(pause(false))])]
+#[case::a_probe_that_errs_renews_the_pause(probing(), &[Erring], Open, &[RecordFailure(pause(true))])]
+#[case::an_error_in_a_pause_does_not_renew_it(one_by_one(), &[Erring], Open, &[RecordFailure(None)])]
+#[case::an_outage_in_a_pause_renews_it(one_by_one(), &[Down], Open, &[RecordFailure(pause(false))])]
+#[case::a_success_in_a_pause_ends_it(one_by_one(), &[Success], Closed, &[RecordSuccess])]
+#[case::a_refusal_in_a_pause_ends_it(one_by_one(), &[Refused], Closed, &[EndPause, RecordFailure(None)])]
+fn each_verdict_has_its_effects(
+    #[case] state: State,
+    #[case] verdicts: &[Verdict],
+    #[case] circuit: Circuit,
+    #[case] effects_of_the_last: &[Effect],
+) {
+    let (state, effects) = after(state, verdicts);
+    assert_eq!((state.circuit, &*effects), (circuit, effects_of_the_last));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tests::system::{System, text};
 use tests::tools;
 
-use crate::driver::{Driver, Own};
+use crate::support::driver::{Driver, Own};
 
 /// How long a test waits for something in a page before it fails: far longer than anything on loopback takes.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,5 +1,7 @@
 //! What the tests of the API for administrators have in common.
 
+pub(crate) mod callers;
+
 use axum::body::Body;
 use axum::http::Request;
 use domain::organization::OrganizationId;

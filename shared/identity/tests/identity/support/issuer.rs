@@ -12,8 +12,8 @@ use time::{Duration, OffsetDateTime};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::NOW;
-use crate::signing::{es256, header};
+use crate::support::NOW;
+use crate::support::signing::{es256, header};
 
 pub(crate) const AUDIENCE: &str = "reports";
 pub(crate) const DISCOVERY: &str = "/.well-known/openid-configuration";

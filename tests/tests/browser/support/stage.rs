@@ -9,7 +9,7 @@ use tests::samples::{files, metadata};
 use tests::system::{Reply, System, text};
 use time::OffsetDateTime;
 
-use crate::browser::Browser;
+use crate::support::browser::Browser;
 
 /// Somebody who has signed in, at the organization's products.
 #[derive(Debug)]
@@ -83,6 +83,11 @@ impl Stage {
         let webhook = json!({ "name": name, "url": url });
         let webhook = self.system.webhook_with(DEMO_ORGANIZATION, webhook).await;
         format!("/webhooks/{}", text(&webhook["id"]))
+    }
+
+    /// The states of the deliveries on a webhook's page, the newest first.
+    pub(crate) async fn states(&self) -> Vec<String> {
+        self.texts("tbody th .state").await
     }
 
     /// The webhooks that there are.

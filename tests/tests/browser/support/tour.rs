@@ -11,8 +11,8 @@ use tests::source::{Source, call_of};
 use tests::system::text;
 use time::{Duration, OffsetDateTime};
 
-use crate::browser::{button, link};
-use crate::stage::Stage;
+use crate::support::browser::{button, link};
+use crate::support::stage::Stage;
 
 /// What there is to be seen.
 #[derive(Debug)]

@@ -1,0 +1,27 @@
+//! The answers to a table of requests, as they are compared with a snapshot.
+
+use std::fmt;
+
+use crate::api::Reply;
+
+/// Answers, one a line behind the name of its row: so a line of a snapshot that differs says which row it is.
+#[derive(Debug, Default)]
+pub struct Answers(Vec<String>);
+
+impl Answers {
+    /// Adds what a row was answered: the status and the whole body but for `requestId`, which is another one each time.
+    pub fn add(&mut self, row: &str, reply: &Reply) {
+        let mut body = reply.json();
+        if let Some(envelope) = body.as_object_mut() {
+            envelope.shift_remove("requestId");
+        }
+        let status = reply.status.as_u16();
+        self.0.push(format!("{row}: {status} {body}"));
+    }
+}
+
+impl fmt::Display for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
