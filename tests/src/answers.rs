@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::api::Reply;
 
 /// Answers, one a line behind the name of its row: so a line of a snapshot that differs says which row it is.
@@ -11,10 +13,15 @@ pub struct Answers(Vec<String>);
 impl Answers {
     /// Adds what a row was answered: the status and the whole body but for `requestId`, which is another one each time.
     pub fn add(&mut self, row: &str, reply: &Reply) {
-        let mut body = reply.json();
-        if let Some(envelope) = body.as_object_mut() {
-            envelope.shift_remove("requestId");
-        }
+        let body = match serde_json::from_slice::<Value>(&reply.body) {
+            Ok(mut body) => {
+                if let Some(envelope) = body.as_object_mut() {
+                    envelope.shift_remove("requestId");
+                }
+                body.to_string()
+            }
+            Err(_) => String::from_utf8_lossy(&reply.body).into_owned(),
+        };
         let status = reply.status.as_u16();
         self.0.push(format!("{row}: {status} {body}"));
     }
