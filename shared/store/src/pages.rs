@@ -98,8 +98,9 @@ pub(crate) async fn query_within<T, I: Iterator<Item = T>>(
     loop {
         // A bound that is larger than DynamoDB's numbers is none.
         let at_once = i32::try_from(wanted.min(left)).ok();
-        let page = query.clone().set_limit(at_once);
-        let output = page.send().await.map_err(describe)?;
+        // What the SDK holds of a request has some 15 kB, and whoever waits for this would hold them too.
+        let page = Box::pin(query.clone().set_limit(at_once).send());
+        let output = page.await.map_err(describe)?;
         let units = output.consumed_capacity.and_then(|it| it.capacity_units);
         found.read_units += units.unwrap_or_default();
         let items = output.items.unwrap_or_default();
