@@ -90,7 +90,11 @@ impl Paper {
 
     /// The anchors of its headings, as GitHub makes them.
     pub fn anchors(&self) -> Vec<String> {
-        let headings = self.text.lines().filter(|line| line.starts_with('#'));
+        // A comment of a command is no heading.
+        let outside = self.text.split("```").step_by(2);
+        let headings = outside
+            .flat_map(str::lines)
+            .filter(|line| line.starts_with('#'));
         headings
             .map(|heading| {
                 let heading = heading.trim_start_matches('#').trim().to_lowercase();
@@ -188,14 +192,14 @@ mod tests {
     fn a_block_ends_with_its_fence_and_has_its_mark() {
         let paper = Paper {
             name: "a.md".to_owned(),
-            text: "# A heading, `with` code!\n```sh\nls\n```\ntext [b](c.md#d)\n  ```sh aws\n  aws\n  ```\n".to_owned(),
+            text: "# A heading, `with` code!\n```sh\n# none\nls\n```\ntext [b](c.md#d)\n  ```sh aws\n  aws\n  ```\n".to_owned(),
         };
         let blocks = paper.blocks();
         let blocks: Vec<_> = blocks
             .iter()
             .map(|it| (it.info, it.text.as_str()))
             .collect();
-        assert_eq!(blocks, [("sh", "ls\n"), ("sh aws", "  aws\n")]);
+        assert_eq!(blocks, [("sh", "# none\nls\n"), ("sh aws", "  aws\n")]);
         assert_eq!(paper.links(), ["c.md#d"]);
         assert_eq!(paper.anchors(), ["a-heading-with-code"]);
     }

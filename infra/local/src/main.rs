@@ -484,13 +484,13 @@ SonarQube Reports answers at  {url}
   publishing token  {token}
   all of these, and an administrator's token, are in  {environment}
 
-List the reports, download two of them as a ZIP archive, begin to publish one (README.md has the other steps):
+List the reports, download two of them as a ZIP archive, begin to publish one (docs/publishing.md has the other steps):
 
   curl '{url}/security/report/list?org={DEMO_ORGANIZATION}&minver=0'{login}
   {download}
   curl '{url}/security/report' -H 'Authorization: Bearer {token}' -d '{declaration}'
 
-{analyse}Webhooks are delivered, retried every {retry:?}, and each attempt is a line here. README.md shows a receiver.
+{analyse}Webhooks are delivered, retried every {retry:?}, and each attempt is a line here. docs/receivers.md has a receiver.
 
 Ctrl-C stops it; what was published is kept in {data}.
 ",

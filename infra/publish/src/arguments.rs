@@ -44,7 +44,7 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "FILE", requires = "metadata", conflicts_with_all = ["project", "report_task"])]
     file: Vec<PathBuf>,
     /// A JSON file with what is said of these files: projectKey, projectName, projectVersion, reportType, reportVersion, date,
-    /// vulnerabilitiesCount, securityRating, and what else README lists
+    /// vulnerabilitiesCount, securityRating, and what else ReportDeclaration of infra/openapi.yaml has
     #[arg(long, value_name = "FILE", requires = "file")]
     metadata: Option<PathBuf>,
     /// End with 3 when the quality gate failed; the reports are published all the same
