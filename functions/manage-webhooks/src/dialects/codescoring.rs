@@ -196,10 +196,11 @@ impl WebhookBody {
     }
 }
 
-/// A project that is called by a number is a number, as it was sent.
+/// A project that is called by a number is a number, as it was sent, unless some clients would read another one (RFC 8259, section 6).
 fn number_or_name(project: &str) -> Value {
+    const EXACT: u64 = (1 << 53) - 1;
     match project.parse::<u64>() {
-        Ok(number) if number.to_string() == project => json!(number),
+        Ok(number) if number <= EXACT && number.to_string() == project => json!(number),
         _ => json!(project),
     }
 }
@@ -480,6 +481,20 @@ mod tests {
             label("security_report_published"),
             "Security report published"
         );
+    }
+
+    #[test]
+    fn a_project_is_a_number_where_every_client_reads_the_same_one() {
+        for (project, shown) in [
+            ("7", json!(7)),
+            ("9007199254740991", json!(9_007_199_254_740_991_u64)),
+            ("9007199254740992", json!("9007199254740992")),
+            ("18446744073709551616", json!("18446744073709551616")),
+            ("007", json!("007")),
+            ("Customer portal", json!("Customer portal")),
+        ] {
+            assert_eq!(number_or_name(project), shown);
+        }
     }
 
     #[test]
