@@ -58,6 +58,9 @@ const WEBHOOKS: &str = "/api/settings/webhooks";
 const DEFAULT_PER_PAGE: usize = 10;
 const MAX_PER_PAGE: usize = 100;
 
+/// Up to here a number of JSON is the same to every client (RFC 8259, section 6).
+const EXACT: u64 = (1 << 53) - 1;
+
 /// The fields that can be set.
 const FIELDS: [&str; 6] = ["name", "url", "projects", "events", "token", "is_active"];
 
@@ -196,9 +199,8 @@ impl WebhookBody {
     }
 }
 
-/// A project that is called by a number is a number, as it was sent, unless some clients would read another one (RFC 8259, section 6).
+/// A project that is called by a number is a number, as it was sent, unless some clients would read another one.
 fn number_or_name(project: &str) -> Value {
-    const EXACT: u64 = (1 << 53) - 1;
     match project.parse::<u64>() {
         Ok(number) if number <= EXACT && number.to_string() == project => json!(number),
         _ => json!(project),
@@ -254,7 +256,8 @@ fn translated(body: Value) -> Result<Map<String, Value>, ApiError> {
 
 /// What our own API calls a project.
 fn project_of(project: Value) -> Value {
-    whole_number(&project).map_or(project, |number| json!(number.to_string()))
+    let number = whole_number(&project).filter(|number| *number <= EXACT);
+    number.map_or(project, |number| json!(number.to_string()))
 }
 
 /// The name of the event that a trigger tells of.

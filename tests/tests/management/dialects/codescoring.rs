@@ -200,6 +200,11 @@ async fn what_is_wrong_is_said_by_field() {
         (with("projects", json!("7")), "projects", None),
         (with("projects", json!([7, 7])), "projects", None),
         (with("projects", json!([true])), "projects", None),
+        (
+            with("projects", json!([9_007_199_254_740_992_u64])),
+            "projects",
+            None,
+        ),
         (with("events", json!(["none"])), "events", Some(&choice)),
         (with("events", json!(["report.published"])), "events", None),
         (with("events", json!("none")), "events", None),
