@@ -157,7 +157,15 @@ async fn a_password_opens_nothing() {
     let stage = Stage::new(&system).await;
     let token = manager(&system, stage.org).await;
     let path = format!("/sonarqube/{}/api/webhooks/list", stage.org);
-    for (user, password) in [(&*token, "secret"), ("admin", "admin"), ("", &*token)] {
+    for (user, password) in [
+        (&*token, "secret"),
+        ("admin", "admin"),
+        ("", &*token),
+        // What no header can have is no token, and not none at all.
+        ("a\nb", ""),
+        ("t\u{f6}ken", ""),
+        ("a b", ""),
+    ] {
         let request = system.request("GET", &path);
         let reply = system.send(request.basic_auth(user, Some(password))).await;
         assert_eq!(
