@@ -8,11 +8,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::box_error::BoxError;
-use domain::date::timestamp;
-use domain::delivery::message::Message;
-use domain::delivery::{Delivery, DeliveryState};
+use domain::delivery::DeliveryState;
 use domain::organization::OrganizationId;
-use domain::report::ReportId;
 use domain::token::Right;
 use domain::webhook::WebhookKey;
 use identity::Role;
@@ -20,15 +17,13 @@ use manage_webhooks::Managing;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use store::deliveries::DeliveryStore;
-use store::deliveries::creation::Created;
 use tests::receiver::{Answer, Received, Receiver};
-use tests::samples::{change, files, metadata, stored_report};
+use tests::samples::{files, metadata};
 use tests::system::{System, organization, text};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
-use crate::support::{Stage, assert_refused, assert_wrong, expect, manage_through};
+use crate::support::{Stage, assert_refused, assert_wrong, expect, manage_through, store_delivery};
 
 const MILLISECOND: Duration = Duration::MILLISECOND;
 
@@ -39,33 +34,14 @@ async fn webhook(system: &System, org: OrganizationId) -> WebhookKey {
     WebhookKey { org, id }
 }
 
-/// Stores a delivery as if it were `at`, and gives its id.
+/// Stores a delivery that was never tried, and gives its id.
 async fn store(
     system: &System,
     webhook: WebhookKey,
     state: DeliveryState,
     at: OffsetDateTime,
 ) -> String {
-    let mut report = stored_report(webhook.org, 1);
-    report.id = ReportId::new(Uuid::new_v4());
-    report.upload_date = timestamp(at);
-    let change = change(&report, 1);
-    let message = Message {
-        body: "{}".to_owned(),
-        events: [domain::event::Event::Report(change.event)].into(),
-        told: None,
-        task: None,
-        changes: vec![std::sync::Arc::new(change.into())],
-        project: Some("acme:shop".to_owned()),
-    };
-    let mut delivery = Delivery::new(webhook, &message, state, at, at);
-    if state == DeliveryState::Delivered {
-        delivery.due_at = None;
-    }
-    let deliveries = &system.stack.tables.deliveries;
-    let created = deliveries.create(&delivery, &message).await.unwrap();
-    assert_eq!(created, Created::Stored);
-    delivery.id.to_string()
+    store_delivery(system, webhook, state, at, None).await
 }
 
 /// The time, in whole milliseconds: that is how exactly deliveries are found.

@@ -2,20 +2,61 @@
 
 pub(crate) mod callers;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Request;
+use domain::date::timestamp;
+use domain::delivery::attempt::AttemptSummary;
+use domain::delivery::message::Message;
+use domain::delivery::{Delivery, DeliveryState};
 use domain::organization::OrganizationId;
+use domain::report::ReportId;
+use domain::webhook::WebhookKey;
 use identity::Role;
 use manage_webhooks::Managing;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use store::deliveries::creation::Created;
 use tests::contract;
 use tests::receiver::Receiver;
-use tests::samples::{files, metadata};
+use tests::samples::{change, files, metadata, stored_report};
 use tests::source::Source;
 use tests::system::{Reply, System, organization, text};
 use time::OffsetDateTime;
 use tower::ServiceExt as _;
+use uuid::Uuid;
+
+/// Stores a delivery as if it were `at`, and gives its id.
+pub(crate) async fn store_delivery(
+    system: &System,
+    webhook: WebhookKey,
+    state: DeliveryState,
+    at: OffsetDateTime,
+    last_attempt: Option<AttemptSummary>,
+) -> String {
+    let mut report = stored_report(webhook.org, 1);
+    report.id = ReportId::new(Uuid::new_v4());
+    report.upload_date = timestamp(at);
+    let change = change(&report, 1);
+    let message = Message {
+        body: "{}".to_owned(),
+        events: [domain::event::Event::Report(change.event)].into(),
+        told: None,
+        task: None,
+        changes: vec![Arc::new(change.into())],
+        project: Some("acme:shop".to_owned()),
+    };
+    let mut delivery = Delivery::new(webhook, &message, state, at, at);
+    delivery.last_attempt = last_attempt;
+    if state == DeliveryState::Delivered {
+        delivery.due_at = None;
+    }
+    let deliveries = &system.stack.tables.deliveries;
+    let created = deliveries.create(&delivery, &message).await.unwrap();
+    assert_eq!(created, Created::Stored);
+    delivery.id.to_string()
+}
 
 /// An organization that has one of everything.
 pub(crate) struct Stage {

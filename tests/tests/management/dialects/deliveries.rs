@@ -1,25 +1,20 @@
 //! Deliveries in `SonarQube`'s words.
 
-use std::sync::Arc;
-
 use domain::date::timestamp;
+use domain::delivery::DeliveryState;
 use domain::delivery::attempt::AttemptSummary;
 use domain::delivery::exchange::FailureKind;
-use domain::delivery::message::Message;
-use domain::delivery::{Delivery, DeliveryState};
-use domain::report::ReportId;
 use domain::webhook::WebhookKey;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use store::deliveries::creation::Created;
 use tests::receiver::{Answer, Receiver};
-use tests::samples::{change, files, stored_report};
+use tests::samples::files;
 use tests::source::Source;
 use tests::system::{Reply, System, organization, text};
 use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
 
 use super::support::{Sonar, analysis, assert_sonar_error, now};
+use crate::support::store_delivery;
 
 /// The names of an object's fields, with the type of each, and of those within.
 fn shape(value: &Value) -> Value {
@@ -186,32 +181,17 @@ async fn what_has_failed_says_how_and_what_was_not_tried_is_not_listed() {
 
 /// Stores a delivery that was tried once, or never.
 async fn store(system: &System, webhook: WebhookKey, at: OffsetDateTime, is_tried: bool) {
-    let mut report = stored_report(webhook.org, 1);
-    report.id = ReportId::new(Uuid::new_v4());
-    report.upload_date = timestamp(at);
-    let change = change(&report, 1);
-    let message = Message {
-        body: "{}".to_owned(),
-        events: [domain::event::Event::Report(change.event)].into(),
-        told: None,
-        task: None,
-        changes: vec![Arc::new(change.into())],
-        project: Some("acme:shop".to_owned()),
-    };
     let state = match is_tried {
         true => DeliveryState::Failed,
         false => DeliveryState::Pending,
     };
-    let mut delivery = Delivery::new(webhook, &message, state, at, at);
-    delivery.last_attempt = is_tried.then(|| AttemptSummary {
+    let attempt = is_tried.then(|| AttemptSummary {
         at: timestamp(at),
         duration_ms: 7,
         status: None,
         error: Some(FailureKind::Connect),
     });
-    let deliveries = &system.stack.tables.deliveries;
-    let created = deliveries.create(&delivery, &message).await.unwrap();
-    assert_eq!(created, Created::Stored);
+    store_delivery(system, webhook, state, at, attempt).await;
 }
 
 async fn page(sonar: &Sonar<'_>, key: &str, p: usize, ps: usize) -> Reply {
