@@ -108,18 +108,18 @@ BEYOND_SCHEMA = {
     "createToken": {"invalid_date"},
 }
 
-# The same, where an error has no code: what it says, or of which field it is.
+# The same, where an error has no code: what it says, behind its field where it has one.
 BEYOND_SCHEMA_IN_WORDS = {
     # URLs have a grammar of their own; base64 behind `whsec_`; lengths in UTF-16. There may be ten webhooks for all projects.
     "sonarqubeCreateWebhook": r"is not a valid url|^'name' length|^secret: begins with 'whsec_'|^Maximum number of",
     # Also a secret may be absent or has 16 characters, and one format needs it.
     "sonarqubeUpdateWebhook": r"is not a valid url|^'name' length|^secret: begins with 'whsec_'|^Secret length must|must have a secret$",
     "sonarqubeListDeliveries": r"^Can return only the first 1000 results",
-    "codescoringCreateWebhook": r"^url$|^non_field_errors$",
-    "codescoringTestWebhook": r"^url$",
+    "codescoringCreateWebhook": r"^url:|^projects: there may be at most|^non_field_errors:",
+    "codescoringTestWebhook": r"^url:|^projects: there may be at most",
     # Another host takes the token once more.
-    "codescoringReplaceWebhook": r"^url$|^token$|^non_field_errors$",
-    "codescoringChangeWebhook": r"^url$|^token$|^non_field_errors$",
+    "codescoringReplaceWebhook": r"^url:|^projects: there may be at most|^token:|^non_field_errors:",
+    "codescoringChangeWebhook": r"^url:|^projects: there may be at most|^token:|^non_field_errors:",
 }
 
 # The answers of these have no body that says the code. GET of the same has.
@@ -199,10 +199,15 @@ def is_beyond_schema(case, response):
     operation = operation_of(case)
     body = refusal_of_get(response.request.url) if operation in HEAD_OF else json_of(response)
     if operation in BEYOND_SCHEMA_IN_WORDS and isinstance(body, dict):
-        words = [error["msg"] for error in body["errors"]] if "errors" in body else list(body)
+        words = [error["msg"] for error in body["errors"]] if "errors" in body else words_of_fields(body)
         return all(re.search(BEYOND_SCHEMA_IN_WORDS[operation], word) for word in words)
     operation = HEAD_OF.get(operation, operation)
     return isinstance(body, dict) and body.get("code") in BEYOND_SCHEMA.get(operation, ())
+
+
+def words_of_fields(errors):
+    """What `{field: [words]}` says, a text for each."""
+    return [f"{field}: {said}" for field, words in errors.items() for said in ([words] if isinstance(words, str) else words)]
 
 
 def refusal_of_get(url):

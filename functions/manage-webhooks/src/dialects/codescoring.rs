@@ -12,6 +12,7 @@
 //! | `is_available` is false while a webhook is disabled, or is left alone since its receiver seems to be down; a refresh says what came of its call, and one that fails changes nothing | An availability is of now. A test call counts for a receiver, and not against it. |
 //! | Values of own headers are not known, so a webhook that has some does not go to another host here | They never go to another host, and can only be given anew in our own API. |
 //! | A project is its number or its name | Events have `project_id` and `project_name`. |
+//! | What stands twice in a list counts once, also a number and the same number as a text | Django REST Framework makes a set of such a list. |
 //! | `PUT` wants `name` and `url`; without `projects` or `events` it is all of them; the others stay | "Completely update data", but a token that cannot be read cannot be sent back. |
 //! | A list is an array, and with `page` or `per_page` an object with `count`, `next`, `previous`, `results` | That pages have these parameters and at most 100 things is documented. |
 //! | Errors are `{"detail": …}` and `{"field": […]}`, and fields that are not known are ignored | So Django REST Framework has it. |
@@ -19,6 +20,8 @@
 //! | `triggers` are objects with `value` and `label` | Its page has a name for each trigger. |
 //!
 //! Only webhooks of the format `codescoring` are to be seen: others have no token, and are told of what is no trigger.
+
+use std::collections::HashSet;
 
 use axum::Router;
 use axum::body::Body;
@@ -234,7 +237,7 @@ fn translated(body: Value) -> Result<Map<String, Value>, ApiError> {
             }
             ("is_active", value) => Ok(("enabled".to_owned(), value)),
             ("projects", Value::Array(projects)) => {
-                Ok((name, projects.into_iter().map(project_of).collect()))
+                Ok((name, as_set(projects.into_iter().map(project_of))))
             }
             // Without any, all are meant.
             ("events", Value::Array(events)) if events.is_empty() => Ok((name, Value::Null)),
@@ -246,12 +249,19 @@ fn translated(body: Value) -> Result<Map<String, Value>, ApiError> {
                         invalid(ErrorCode::InvalidEvent, &name, &message)
                     })
                 });
-                let events = events.collect::<Result<_, _>>()?;
-                Ok((name, Value::Array(events)))
+                let events = events.collect::<Result<Vec<_>, _>>()?;
+                Ok((name, as_set(events)))
             }
             (_, value) => Ok((name, value)),
         })
         .collect()
+}
+
+/// An array of these, without what stands twice. Our own API refuses that, since it is hardly meant.
+fn as_set(values: impl IntoIterator<Item = Value>) -> Value {
+    let mut seen = HashSet::new();
+    let values = values.into_iter();
+    values.filter(|value| seen.insert(value.clone())).collect()
 }
 
 /// What our own API calls a project.

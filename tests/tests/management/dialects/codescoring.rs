@@ -43,6 +43,29 @@ fn dashboard(url: &str) -> Value {
 }
 
 #[tokio::test]
+async fn what_stands_twice_in_a_list_counts_once() {
+    let system = System::start().await;
+    let client = Client::new(&system).await;
+    let mut draft = dashboard(URL);
+    let events = ["sca_policy_has_been_triggered"; 2];
+    draft["events"] = json!(events);
+    draft["projects"] = json!(["7", 7, "Customer portal", 7.0, "Customer portal"]);
+    let created = client.call("POST", "/", Some(draft)).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{created:?}");
+    let mut expected = created.json();
+    assert_eq!(expected["events"], json!(events[..1]));
+    assert_eq!(expected["projects"], json!([7, "Customer portal"]));
+
+    // There may be ten, and these are.
+    let id = text(&expected["id"]);
+    let patch = json!({"projects": Vec::from_iter((1..=10).chain(1..=10))});
+    let patched = client.call("PATCH", &format!("/{id}/"), Some(patch)).await;
+    let projects = [1, 10, 2, 3, 4, 5, 6, 7, 8, 9];
+    expected["projects"] = json!(projects);
+    assert_eq!((patched.status, patched.json()), (StatusCode::OK, expected));
+}
+
+#[tokio::test]
 async fn a_webhook_is_made_read_changed_and_deleted() {
     let system = System::start().await;
     let client = Client::new(&system).await;
@@ -198,8 +221,12 @@ async fn what_is_wrong_is_said_by_field() {
         (with("url", json!("none")), "url", None),
         (with("name", json!("a".repeat(101))), "name", None),
         (with("projects", json!("7")), "projects", None),
-        (with("projects", json!([7, 7])), "projects", None),
         (with("projects", json!([true])), "projects", None),
+        (
+            with("projects", json!(Vec::from_iter(1..=11))),
+            "projects",
+            None,
+        ),
         (
             with("projects", json!([9_007_199_254_740_992_u64])),
             "projects",
