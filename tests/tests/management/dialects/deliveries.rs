@@ -194,6 +194,14 @@ async fn store(system: &System, webhook: WebhookKey, at: OffsetDateTime, is_trie
     store_delivery(system, webhook, state, at, attempt).await;
 }
 
+/// A new webhook: its key there and here.
+async fn created(sonar: &Sonar<'_>) -> (String, WebhookKey) {
+    let parameters = [("name", "n"), ("url", crate::support::URL)];
+    let key = sonar.create(&parameters).await;
+    let id = key.parse().unwrap();
+    (key, WebhookKey { org: sonar.org, id })
+}
+
 async fn page(sonar: &Sonar<'_>, key: &str, p: usize, ps: usize) -> Reply {
     let (p, ps) = (p.to_string(), ps.to_string());
     let parameters = [("webhook", key), ("p", &p), ("ps", &ps)];
@@ -204,13 +212,7 @@ async fn page(sonar: &Sonar<'_>, key: &str, p: usize, ps: usize) -> Reply {
 async fn the_newest_thousand_are_counted_and_can_be_read_page_by_page() {
     let system = System::start().await;
     let sonar = Sonar::new(&system, organization()).await;
-    let key = sonar
-        .create(&[("name", "n"), ("url", crate::support::URL)])
-        .await;
-    let webhook = WebhookKey {
-        org: sonar.org,
-        id: key.parse().unwrap(),
-    };
+    let (key, webhook) = created(&sonar).await;
     let begin = now() - Duration::HOUR;
     let mut stored = 0;
     for (count, total) in [(0, 0), (25, 25), (1010, 1000)] {
@@ -251,13 +253,7 @@ async fn the_newest_thousand_are_counted_and_can_be_read_page_by_page() {
 async fn the_latest_that_has_failed_is_known_however_much_waits() {
     let system = System::start().await;
     let sonar = Sonar::new(&system, organization()).await;
-    let key = sonar
-        .create(&[("name", "n"), ("url", crate::support::URL)])
-        .await;
-    let webhook = WebhookKey {
-        org: sonar.org,
-        id: key.parse().unwrap(),
-    };
+    let (key, webhook) = created(&sonar).await;
     let begin = now() - Duration::HOUR;
     store(&system, webhook, begin, true).await;
     for number in 1..=1002 {
@@ -278,13 +274,7 @@ async fn those_of_a_webhook_that_is_gone_are_none_and_those_of_others_are_not_th
         Sonar::new(&system, ours).await,
         Sonar::new(&system, theirs).await,
     );
-    let key = theirs
-        .create(&[("name", "n"), ("url", crate::support::URL)])
-        .await;
-    let webhook = WebhookKey {
-        org: theirs.org,
-        id: key.parse().unwrap(),
-    };
+    let (key, webhook) = created(&theirs).await;
     store(&system, webhook, now(), true).await;
     store(&system, webhook, now(), false).await;
     let listed = page(&theirs, &key, 1, 10).await.json();
