@@ -141,6 +141,8 @@ def before_call(context, case, kwargs):
     for name in ("url", "baseUrl"):
         if isinstance(case.body, dict) and isinstance(case.body.get(name), str):
             case.body[name] = to_our_receiver(case.body[name])
+    if is_stateful(case):
+        make_anew(case)
     if operation_of(case) == "beginUpload" and is_stateful(case):
         declare_empty_files(case.body)
 
@@ -334,6 +336,12 @@ def to_our_receiver(url):
         return re.sub("[Hh]", "x", url)
     host = CONTRACT["receiver"].removeprefix("http://").rstrip("/")
     return f"{match['scheme']}://{match['userinfo'] or ''}{host}{match['rest'] or ''}"
+
+
+def make_anew(case):
+    """A repeat with the same key is answered by what was made first, also when that is gone; what follows is about a new one."""
+    if "Idempotency-Key" in (case.headers or {}):
+        case.headers["Idempotency-Key"] = str(uuid.uuid4())
 
 
 def declare_empty_files(body):
