@@ -110,11 +110,14 @@ BEYOND_SCHEMA = {
 
 # The same, where an error has no code: what it says, behind its field where it has one.
 BEYOND_SCHEMA_IN_WORDS = {
-    # URLs have a grammar of their own; base64 behind `whsec_`; lengths in UTF-16. There may be ten webhooks for all projects.
+    # Lengths in UTF-16.
+    "sonarqubeListWebhooks": r"^'project' length",
+    "sonarqubeDeleteWebhook": r"^'webhook' length",
+    # URLs have a grammar of their own; base64 behind `whsec_`. There may be ten webhooks for all projects.
     "sonarqubeCreateWebhook": r"is not a valid url|^'name' length|^secret: begins with 'whsec_'|^Maximum number of",
     # Also a secret may be absent or has 16 characters, and one format needs it.
-    "sonarqubeUpdateWebhook": r"is not a valid url|^'name' length|^secret: begins with 'whsec_'|^Secret length must|must have a secret$",
-    "sonarqubeListDeliveries": r"^Can return only the first 1000 results",
+    "sonarqubeUpdateWebhook": r"is not a valid url|^'(webhook|name)' length|^secret: begins with 'whsec_'|^Secret length must|must have a secret$",
+    "sonarqubeListDeliveries": r"^'webhook' length|^Can return only the first 1000 results",
     "codescoringCreateWebhook": r"^url:|^projects: there may be at most|^non_field_errors:",
     "codescoringTestWebhook": r"^url:|^projects: there may be at most",
     # Another host takes the token once more.
