@@ -5,9 +5,10 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use domain::organization::OrganizationId;
 use domain::report::{Metadata, ReportId, ReportKey, StoredFile};
 use findings::Assessment;
-use publishing::{Attempt, NewRevision, Outcome, contention};
+use publishing::{Attempt, NewRevision, Outcome};
 use runtime::clock::Clock;
 use sha2::{Digest as _, Sha256};
+use store::contention;
 use time::OffsetDateTime;
 
 use crate::state::Importing;

@@ -15,6 +15,7 @@ use domain::source::import::Standing;
 use domain::source::{MAX_SOURCES, Source, SourceId, SourceSettings};
 use idempotency::{Answer, Attempt, Keyed};
 use serde_json::Value;
+use store::contention;
 use store::dynamodb::Changed;
 use store::queue::imports::LookAfter;
 use uuid::Uuid;
@@ -30,9 +31,6 @@ use crate::target::source_not_found;
 
 use self::body::{SourceBody, SourcesBody};
 use self::settings::{Draft, sharing};
-
-/// How often a change is tried when others change the same source.
-const MAX_TRIES: usize = 5;
 
 pub(crate) async fn list(
     State(managing): State<Managing>,
@@ -298,7 +296,8 @@ impl Managing {
         change: impl Fn(&mut Source) -> Result<(), ApiError>,
         alongside: impl Fn(&Source) -> anyhow::Result<Option<TransactWriteItem>>,
     ) -> Result<Source, ApiError> {
-        for _ in 0..MAX_TRIES {
+        for tries in 0..contention::MAX_TRIES {
+            contention::pause(tries).await;
             let mut source = self.source(call).await?;
             if !Precondition::of(headers).holds(source.revision) {
                 let message = "the source has been changed; read it again";

@@ -6,7 +6,8 @@
 
 use domain::report::StoredFile;
 use futures_util::{StreamExt as _, stream};
-use publishing::{Attempt, NewRevision, Outcome, Revision, SupersededObject, contention};
+use publishing::{Attempt, NewRevision, Outcome, Revision, SupersededObject};
+use store::contention;
 use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
 

@@ -6,7 +6,6 @@
 //! *Invariant:* an object is never written twice. Only the transaction writes what a report is, and a deletion only makes a
 //! report a tombstone.
 
-pub mod contention;
 mod files;
 mod payload;
 mod revision;

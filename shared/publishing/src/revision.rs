@@ -6,13 +6,13 @@ use domain::date::timestamp;
 use domain::product::Product;
 use domain::report::change::ReportEvent;
 use domain::report::{Metadata, Report, ReportKey, StoredFile};
+use store::contention;
 use store::outbox::announce;
 use store::products::{Place, ProductStore};
 use store::queue::EventsQueue;
 use store::reports::{Commit, ReportStore};
 use time::OffsetDateTime;
 
-use crate::contention::{MAX_TRIES, pause};
 use crate::files::SupersededObject;
 
 /// Stores and announces revisions of reports.
@@ -97,8 +97,8 @@ impl Publisher {
     /// The report may be deleted or not.
     pub async fn delete(&self, report: ReportKey, now: OffsetDateTime) -> anyhow::Result<Deleted> {
         let mut before: Option<Report> = None;
-        for tries in 0..MAX_TRIES {
-            pause(tries).await;
+        for tries in 0..contention::MAX_TRIES {
+            contention::pause(tries).await;
             let Some(current) = self.reports.latest(report).await? else {
                 return Ok(Deleted::Missing);
             };

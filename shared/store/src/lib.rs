@@ -8,6 +8,8 @@ mod error;
 #[cfg(feature = "tables")]
 pub mod calls;
 #[cfg(feature = "tables")]
+pub mod contention;
+#[cfg(feature = "tables")]
 mod counted;
 #[cfg(feature = "tables")]
 pub mod deliveries;

@@ -142,6 +142,8 @@ fn worded(error: &ApiError) -> Worded {
         ),
         // Whatever is wrong with what was asked for is an IllegalArgumentException there.
         ErrorCode::TooManyWebhooks => (StatusCode::BAD_REQUEST, error.message()),
+        // There is none there. Of this status Terraform's provider knows that it may ask again, of 409 it does not.
+        ErrorCode::Conflict => (StatusCode::TOO_MANY_REQUESTS, error.message()),
         code => (code.status(), error.message()),
     };
     Worded {
@@ -482,6 +484,12 @@ mod tests {
             assert_eq!(token_of(&value).as_deref(), expected, "{value}");
         }
         assert_eq!(token(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn what_may_be_asked_again_is_said_by_a_status_that_clients_know() {
+        let said = worded(&ApiError::new(ErrorCode::Conflict, "try again"));
+        assert_eq!(said.status, StatusCode::TOO_MANY_REQUESTS);
     }
 
     proptest! {

@@ -13,6 +13,7 @@ use domain::webhook::url::WebhookUrl;
 use domain::webhook::{Disabled, Settings, Webhook, WebhookId, WebhookKey};
 use outbound::format::Outgoing;
 use serde_json::Value;
+use store::contention;
 use store::dynamodb::Changed;
 use store::queue::work::Work;
 use store::webhooks::{Deleted, Forgotten, Webhooks};
@@ -30,8 +31,6 @@ use crate::target::webhook_not_found;
 const MAX_PER_PROJECT: usize = 10;
 /// How many webhooks an organization may have as a whole. Each change of a report reads all of them.
 const MAX_PER_ORGANIZATION: usize = 1000;
-/// How often a change is tried when others change the same webhook.
-const MAX_TRIES: usize = 5;
 
 /// The result of a test call.
 #[derive(Debug)]
@@ -130,7 +129,8 @@ impl Managing {
             health: Health::default(),
         };
         let kept = alongside(&webhook)?;
-        for _ in 0..MAX_TRIES {
+        for tries in 0..contention::MAX_TRIES {
+            contention::pause(tries).await;
             let among = self.webhooks.all_to_change(caller.org).await?;
             check_limits(&among, &webhook).map_err(NotAdded::Full)?;
             let added = self.webhooks.add(&webhook, &among, kept.clone());
@@ -214,7 +214,8 @@ impl Managing {
         change: impl Fn(&mut Webhook) -> Result<Forgotten, ApiError>,
         alongside: impl Fn(&Webhook) -> anyhow::Result<Option<TransactWriteItem>>,
     ) -> Result<Webhook, ApiError> {
-        for _ in 0..MAX_TRIES {
+        for tries in 0..contention::MAX_TRIES {
+            contention::pause(tries).await;
             let current = self.webhook(key).await?;
             if !wanted.holds(current.revision) {
                 return Err(precondition_failed());

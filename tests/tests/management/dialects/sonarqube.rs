@@ -1,5 +1,8 @@
 //! Webhooks in `SonarQube`'s words: what its Web API answers, limit by limit and text by text.
 
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tests::answers::Answers;
@@ -11,6 +14,22 @@ use super::support::{Sonar, analysis, assert_sonar_error, now, with_form};
 use crate::support::{URL, create, list};
 
 const SECRET: &str = "correct horse battery staple";
+
+/// Terraform makes ten resources at once unless it is told otherwise, and gives up at an answer of 409.
+#[tokio::test]
+async fn ten_who_create_a_webhook_each_at_once_are_served() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let projects: Vec<String> = (0..10).map(|number| format!("p{number}")).collect();
+    let create_one = async |project: &String| {
+        let parameters = [("name", "n"), ("url", URL), ("project", project)];
+        sonar.create(&parameters).await
+    };
+    let keys = join_all(projects.iter().map(create_one)).await;
+    let keys: BTreeSet<String> = keys.into_iter().collect();
+    assert_eq!(keys.len(), 10);
+    assert_eq!(list(&system, sonar.org).await.len(), 10);
+}
 
 #[tokio::test]
 async fn a_webhook_that_is_made_there_is_one_here_and_the_other_way_round() {

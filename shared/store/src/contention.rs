@@ -1,8 +1,8 @@
-//! Retries when others change the same report, or the same product, at the same moment.
+//! Tries again what others have changed at the same moment: a report, a product, the webhooks of an organization.
 
 use std::time::Duration;
 
-/// How often a change is tried when others win. Dozens may publish reports of one product at once.
+/// How often a change is tried when others win. Dozens may publish reports of one product at once, or make webhooks.
 pub const MAX_TRIES: u32 = 20;
 
 /// The longest pause before the second try. It doubles with each further try, up to [`LONGEST_PAUSE`].
