@@ -19,9 +19,15 @@ pub const MASK: &str = "***";
 
 /// The URL of a webhook, perhaps with a user and a password, which are sent as Basic authentication.
 ///
+/// It is stored and shown as it was given, also where a request to it is spelled otherwise (`https://host` and `https://host/`):
+/// a client that compares what it wanted with what there is finds no difference. Only what no URI may have (RFC 3986, section 2) is escaped.
+///
 /// `Debug` shows [`WebhookUrl::masked`]. There is no `Display`, so nothing prints the password by accident.
 #[derive(Clone, PartialEq, Eq)]
-pub struct WebhookUrl(Url);
+pub struct WebhookUrl {
+    given: String,
+    url: Url,
+}
 
 /// Why a text is not the URL of a webhook. The messages are for whoever wrote the URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,66 +63,73 @@ pub enum InvalidUrl {
 impl WebhookUrl {
     /// The host as it will be called. A number in any spelling is an address here, and never a name.
     pub fn host(&self) -> Host<&str> {
-        self.0.host().expect("a URL without a host is not made")
+        self.url.host().expect("a URL without a host is not made")
     }
 
     /// Whether others can read on the way what is sent.
     pub fn is_plain_http(&self) -> bool {
-        self.0.scheme() == "http"
+        self.url.scheme() == "http"
     }
 
     /// The user and the password. A missing password is empty.
     pub fn basic_auth(&self) -> Option<(String, String)> {
         let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        (!self.0.username().is_empty()).then(|| {
-            let password = self.0.password().unwrap_or_default();
-            (decoded(self.0.username()), decoded(password))
+        (!self.url.username().is_empty()).then(|| {
+            let password = self.url.password().unwrap_or_default();
+            (decoded(self.url.username()), decoded(password))
         })
     }
 
     /// The URL of the request, without user and password.
     pub fn without_userinfo(&self) -> Url {
-        self.with_userinfo("", None)
+        let mut url = self.url.clone();
+        set(url.set_username(""));
+        set(url.set_password(None));
+        url
     }
 
     /// The URL to show. It keeps the user and masks the password. A user without a password may well be a token, so it is
     /// masked too.
     pub fn masked(&self) -> String {
-        match (self.0.username(), self.0.password()) {
-            ("", _) => self.0.to_string(),
-            (_, None) => self.with_userinfo(MASK, None).to_string(),
-            (_, Some(_)) => {
-                let mut url = self.0.clone();
-                set(url.set_password(Some(MASK)));
-                url.to_string()
-            }
-        }
+        self.with_userinfo(|user, password| match password {
+            None | Some("") => MASK.to_owned(),
+            Some(_) => format!("{user}:{MASK}"),
+        })
     }
 
     /// The URL as `SonarQube` shows it: each character of user and password, as the URL has them, becomes a star (`HttpUrlHelper` in its
     /// source).
     pub fn starred(&self) -> String {
-        let stars = |text: &str| "*".repeat(text.len());
-        let password = self.0.password().map(stars);
-        self.with_userinfo(&stars(self.0.username()), password.as_deref())
-            .to_string()
+        let stars = |text: &str| "*".repeat(text.chars().count());
+        self.with_userinfo(|user, password| match password {
+            None => stars(user),
+            Some(password) => format!("{}:{}", stars(user), stars(password)),
+        })
     }
 
     /// Scheme, host and port, which decide who gets what is sent.
     pub fn origin(&self) -> url::Origin {
-        self.0.origin()
+        self.url.origin()
     }
 
-    /// The whole URL, for the store.
+    /// The whole URL as it was given, for the store.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.given
     }
 
-    fn with_userinfo(&self, user: &str, password: Option<&str>) -> Url {
-        let mut url = self.0.clone();
-        set(url.set_username(user));
-        set(url.set_password(password));
-        url
+    /// The URL as it was given, with something else in place of user and password, if it has them.
+    fn with_userinfo(&self, shown: impl Fn(&str, Option<&str>) -> String) -> String {
+        if self.url.username().is_empty() {
+            return self.given.clone();
+        }
+        // A text that says this otherwise than with one `@` before the path is escaped when it is read.
+        let (scheme, behind) = self.given.split_once("://").unwrap_or_default();
+        let (userinfo, behind) = behind.split_once('@').unwrap_or_default();
+        let (user, password) = match userinfo.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (userinfo, None),
+        };
+        format!("{scheme}://{}@{behind}", shown(user, password))
     }
 }
 
@@ -159,8 +172,9 @@ impl FromStr for WebhookUrl {
             return Err(InvalidUrl::Fragment);
         }
         check_userinfo(&url)?;
-        // The stored form is the parsed one. Escapes make it longer, and it must be valid when it is read again.
-        if url.as_str().len() > MAX_CHARACTERS {
+        let given = if is_uri(text) { text } else { url.as_str() };
+        // Escapes make it longer, and it must be valid when it is sent back.
+        if given.len() > MAX_CHARACTERS {
             return Err(InvalidUrl::TooLong);
         }
         // The URL standard accepts some hosts that RFC 3986 does not, such as `a"b`, and a request to them is never sent.
@@ -170,11 +184,24 @@ impl FromStr for WebhookUrl {
             _ => true,
         };
         if is_sendable {
-            Ok(Self(url))
+            Ok(Self {
+                given: given.to_owned(),
+                url,
+            })
         } else {
             Err(InvalidUrl::Host)
         }
     }
+}
+
+/// Whether a URL, as the URL standard has it, is a URI too (RFC 3986): of the characters that one may have, and not with some that its
+/// own parsers find elsewhere. Of brackets it is not asked whether they stand around an address.
+fn is_uri(url: &str) -> bool {
+    let is_of_a_uri =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#@!$&'()*+,;=%".contains(&byte);
+    let behind = url.split_once("://").map_or("", |(_, behind)| behind);
+    let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
+    url.bytes().all(is_of_a_uri) && !authority.is_empty() && authority.matches('@').count() <= 1
 }
 
 /// Whether a registered name may have this byte (RFC 3986, section 3.2.2; a `%` never comes out of parsing a URL).
@@ -228,13 +255,13 @@ impl Serialize for WebhookUrl {
 /// read, and so neither called nor repaired.
 impl<'de> Deserialize<'de> for WebhookUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let url = Url::parse(&String::deserialize(deserializer)?);
-        let url =
-            url.map_err(|error| de::Error::custom(format!("the URL of a webhook: {error}")))?;
+        let given = String::deserialize(deserializer)?;
+        let url = Url::parse(&given)
+            .map_err(|error| de::Error::custom(format!("the URL of a webhook: {error}")))?;
         if url.host().is_none() || !matches!(url.scheme(), "http" | "https") {
             return Err(de::Error::custom("the URL of a webhook is not an http URL"));
         }
-        Ok(Self(url))
+        Ok(Self { given, url })
     }
 }
 
@@ -297,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_the_length_is_sonarqubes_and_holds_for_the_stored_form_too() {
+    fn the_limit_of_the_length_is_sonarqubes_and_holds_for_what_is_escaped_too() {
         let of_length =
             |length: usize| format!("https://receiver.example/{:a<1$}", "", length - 25);
         assert_eq!(parse(&of_length(512)).as_str().len(), 512);
@@ -305,11 +332,82 @@ mod tests {
             of_length(513).parse::<WebhookUrl>(),
             Err(InvalidUrl::TooLong)
         );
-        let longer_when_stored = format!("https://receiver.example/{}", "ä".repeat(200));
-        assert_eq!(
-            longer_when_stored.parse::<WebhookUrl>(),
-            Err(InvalidUrl::TooLong)
-        );
+        let escaped = |letters| format!("https://receiver.example/{}", "ä".repeat(letters));
+        assert_eq!(escaped(82).parse::<WebhookUrl>(), Err(InvalidUrl::TooLong));
+        assert_eq!(parse(&escaped(81)).as_str().len(), 25 + 6 * 81);
+    }
+
+    #[test]
+    fn a_url_is_shown_as_it_was_given_and_called_as_the_standard_has_it() {
+        for (given, called) in [
+            ("http://receiver.example", "http://receiver.example/"),
+            ("http://receiver.example:80/x", "http://receiver.example/x"),
+            ("HTTP://Receiver.example/X", "http://receiver.example/X"),
+            (
+                "http://receiver.example/a/../b",
+                "http://receiver.example/b",
+            ),
+            (
+                "http://receiver.example?x=1",
+                "http://receiver.example/?x=1",
+            ),
+        ] {
+            let url = parse(given);
+            assert_eq!(
+                (url.as_str(), &*url.masked(), &*url.starred()),
+                (given, given, given)
+            );
+            assert_eq!(url.without_userinfo().as_str(), called);
+            assert_eq!(serde_json::to_string(&url).unwrap(), format!("\"{given}\""));
+        }
+        // What no URI has.
+        for (given, called) in [
+            (
+                "http://receiver.example/é|?x=1",
+                "http://receiver.example/%C3%A9|?x=1",
+            ),
+            ("https:///receiver.example/@", "https://receiver.example/@"),
+            ("http://[::ffff:1]:9001", "http://[::ffff:1]:9001/"),
+        ] {
+            assert_eq!(
+                (parse(given).as_str(), &*parse(given).masked()),
+                (called, called)
+            );
+        }
+        for (given, masked, starred) in [
+            (
+                "HTTPS://user:pass@Receiver.example",
+                "HTTPS://user:***@Receiver.example",
+                "HTTPS://****:****@Receiver.example",
+            ),
+            (
+                "https:////user:pass@receiver.example",
+                "https://user:***@receiver.example/",
+                "https://****:****@receiver.example/",
+            ),
+            (
+                "https://user:p@:ss@receiver.example?a@b",
+                "https://user:***@receiver.example/?a@b",
+                "https://****:*********@receiver.example/?a@b",
+            ),
+            (
+                "https://user:pass@receiver.example?a@b",
+                "https://user:***@receiver.example?a@b",
+                "https://****:****@receiver.example?a@b",
+            ),
+            (
+                "https://üser:päss@receiver.example/",
+                "https://%C3%BCser:***@receiver.example/",
+                "https://*********:*********@receiver.example/",
+            ),
+        ] {
+            let url = parse(given);
+            assert_eq!(
+                (&*url.masked(), &*url.starred()),
+                (masked, starred),
+                "{given}"
+            );
+        }
     }
 
     #[test]
@@ -330,20 +428,26 @@ mod tests {
         assert_eq!(format!("{url:?}"), format!("WebhookUrl({})", url.masked()));
         assert_eq!(
             url.starred(),
-            "https://*********:*************@receiver.example/hook?a=1"
+            "https://*********:***********@receiver.example/hook?a=1"
         );
     }
 
     #[test]
     fn a_user_without_a_password_is_taken_for_a_token() {
-        for text in [
-            "https://token@receiver.example/",
-            "https://token:@receiver.example/",
+        for (text, starred) in [
+            (
+                "https://token@receiver.example/",
+                "https://*****@receiver.example/",
+            ),
+            (
+                "https://token:@receiver.example/",
+                "https://*****:@receiver.example/",
+            ),
         ] {
             let url = parse(text);
             assert_eq!(url.basic_auth(), Some(("token".to_owned(), String::new())));
             assert_eq!(url.masked(), "https://***@receiver.example/");
-            assert_eq!(url.starred(), "https://*****@receiver.example/");
+            assert_eq!(url.starred(), starred);
         }
         let plain = parse("http://receiver.example:8080/a%20b");
         assert_eq!(plain.basic_auth(), None);
@@ -374,10 +478,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_accepted_is_accepted_again_and_can_be_sent(
-            text in "https?://([!-~]{0,8}(:[!-~]{0,8})?@)?[!-~äß。１Ⓛ]{1,20}(:[0-9]{1,5})?[/?][!-~ä]{0,20}",
+            text in "https?://{1,3}([!-~ä]{0,8}(:[!-~ä]{0,8})?@)?[!-~äß。１Ⓛ]{1,20}(:[0-9]{1,5})?[/?]?[!-~ä]{0,20}",
         ) {
             if let Ok(url) = text.parse::<WebhookUrl>() {
                 prop_assert_eq!(&parse(url.as_str()), &url);
+                prop_assert_eq!(url.as_str() == text, is_uri(&text) || url.url.as_str() == text);
+                prop_assert!(url.as_str().is_ascii());
                 let sent = url.without_userinfo();
                 prop_assert_eq!(Some(&*url.host().to_string()), sent.host_str());
                 // A colon ends the user where they are sent (RFC 7617).
@@ -386,9 +492,13 @@ mod tests {
                 prop_assert!(sent.username().is_empty() && sent.password().is_none());
                 let uri: Uri = sent.as_str().parse().unwrap();
                 prop_assert_eq!(uri.host(), sent.host_str());
-                if let Some(password) = url.0.password().filter(|password| password.len() > 3) {
-                    let shown = format!(":{password}@");
-                    prop_assert!(!url.masked().contains(&shown));
+                // What is shown is the same URL, of nobody.
+                for shown in [url.masked(), url.starred()] {
+                    let shown = parse(&shown);
+                    prop_assert_eq!(shown.without_userinfo(), sent.clone());
+                    let (user, password) = shown.basic_auth().unwrap_or_default();
+                    let is_hidden = |text: &str| text.bytes().all(|byte| byte == b'*');
+                    prop_assert!(is_hidden(&password) && (is_hidden(&user) || !password.is_empty()));
                 }
             }
         }

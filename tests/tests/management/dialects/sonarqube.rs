@@ -15,6 +15,27 @@ use crate::support::{URL, create, list};
 
 const SECRET: &str = "correct horse battery staple";
 
+#[tokio::test]
+async fn a_url_is_shown_as_it_was_given() {
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    for given in [
+        "http://127.0.0.1:9",
+        "http://127.0.0.1:9?a=1",
+        "HTTP://LocalHost:9/a/../b",
+    ] {
+        let parameters = [("name", "n"), ("url", given)];
+        let created = sonar.post("webhooks/create", &parameters).await.json();
+        assert_eq!(created["webhook"]["url"], given);
+        let [listed] = sonar.list(&[]).await.try_into().unwrap();
+        assert_eq!(listed["url"], given);
+        let [here] = list(&system, sonar.org).await.try_into().unwrap();
+        assert_eq!(here["url"], given);
+        let key = text(&listed["key"]);
+        sonar.post("webhooks/delete", &[("webhook", &key)]).await;
+    }
+}
+
 /// Terraform makes ten resources at once unless it is told otherwise, and gives up at an answer of 409.
 #[tokio::test]
 async fn ten_who_create_a_webhook_each_at_once_are_served() {
@@ -594,7 +615,13 @@ async fn what_is_not_there_and_wrong_methods_are_told_as_sonarqube_tells_them() 
             "DELETE",
             "webhooks/list",
             405,
-            "HTTP method GET is required",
+            "HTTP method DELETE is not allowed",
+        ),
+        (
+            "PUT",
+            "webhooks/create",
+            405,
+            "HTTP method PUT is not allowed",
         ),
     ] {
         let request = system.request(method, &sonar.path(action));
