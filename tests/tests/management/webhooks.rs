@@ -8,9 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use identity::Role;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tests::answers::Answers;
 use tests::receiver::{Answer, Receiver};
 use tests::samples::{files, metadata};
-use tests::system::{System, organization, text};
+use tests::system::{Reply, System, organization, text};
 use time::OffsetDateTime;
 
 use crate::support::{
@@ -162,102 +163,48 @@ async fn each_field_is_taken_up_to_its_limits() {
     }
 }
 
-/// What is wrong with a webhook: the fields, the code, and the name of the field that it is about.
-fn wrong_webhooks() -> Vec<(Value, &'static str, &'static str)> {
+/// Fields of a webhook that are wrong.
+fn wrong_webhooks() -> Vec<Value> {
     let mut wrong = vec![
-        (json!({"name": ""}), "invalid_field", "name"),
-        (json!({"name": of_length(101)}), "invalid_field", "name"),
-        (json!({"name": "a\nb"}), "invalid_field", "name"),
-        (json!({"name": 5}), "invalid_field", "name"),
-        (json!({"name": null}), "missing_field", "name"),
-        (json!({"url": null}), "missing_field", "url"),
-        (json!({"project": ""}), "invalid_field", "project"),
-        (
-            json!({"project": "p".repeat(401)}),
-            "invalid_field",
-            "project",
-        ),
-        (json!({"project": "a b"}), "invalid_field", "project"),
-        (json!({"project": "a/b"}), "invalid_field", "project"),
-        (json!({"project": "a\"b"}), "invalid_field", "project"),
-        (json!({"project": "Prüfung"}), "invalid_field", "project"),
-        (json!({"project": "123"}), "invalid_field", "project"),
-        (json!({"project": "a\u{7f}"}), "invalid_field", "project"),
-        (json!({"project": 7}), "invalid_field", "project"),
-        (json!({"events": []}), "invalid_event", "events"),
-        (
-            json!({"events": "report.updated"}),
-            "invalid_event",
-            "events",
-        ),
-        (json!({"events": {}}), "invalid_event", "events"),
-        (
-            json!({"events": ["report.gone"]}),
-            "invalid_event",
-            "events[0]",
-        ),
-        (
-            json!({"events": ["report.test"]}),
-            "invalid_event",
-            "events[0]",
-        ),
-        (json!({"events": [5]}), "invalid_event", "events[0]"),
-        (
-            json!({"events": ["report.updated", "report.updated"]}),
-            "invalid_event",
-            "events[1]",
-        ),
-        (json!({"enabled": "true"}), "invalid_field", "enabled"),
-        (json!({"enabled": 1}), "invalid_field", "enabled"),
-        (json!({"urll": URL}), "unknown_field", "urll"),
-        (json!({"Name": "n"}), "unknown_field", "Name"),
-        (
-            json!({"headers": {"x-a": "v"}}),
-            "invalid_header",
-            "headers",
-        ),
-        (many_headers(11), "invalid_header", "headers"),
-        (json!({"headers": ["x-a"]}), "invalid_field", "headers[0]"),
-        (
-            json!({"headers": [{"value": "v"}]}),
-            "missing_field",
-            "headers[0].name",
-        ),
-        (
-            json!({"headers": [{"name": "x-a"}]}),
-            "missing_field",
-            "headers[0].value",
-        ),
-        (
-            json!({"headers": [{"name": "x-a", "value": "v", "x": 1}]}),
-            "unknown_field",
-            "headers[0].x",
-        ),
-        (
-            json!({"headers": [{"name": "x-a", "value": "v"}, {"name": "X-A", "value": "w"}]}),
-            "invalid_header",
-            "headers[1].name",
-        ),
-        (one_header("", "v"), "invalid_field", "headers[0].name"),
-        (
-            one_header(&"x".repeat(101), "v"),
-            "invalid_field",
-            "headers[0].name",
-        ),
-        (
-            json!({"url": "http://user:password@127.0.0.1:9/", "headers": [{"name": "AUTHORIZATION", "value": "v"}]}),
-            "invalid_header",
-            "headers",
-        ),
+        json!({"name": ""}),
+        json!({"name": of_length(101)}),
+        json!({"name": "a\nb"}),
+        json!({"name": 5}),
+        json!({"name": null}),
+        json!({"url": null}),
+        json!({"project": ""}),
+        json!({"project": "p".repeat(401)}),
+        json!({"project": "a b"}),
+        json!({"project": "a/b"}),
+        json!({"project": "a\"b"}),
+        json!({"project": "Prüfung"}),
+        json!({"project": "123"}),
+        json!({"project": "a\u{7f}"}),
+        json!({"project": 7}),
+        json!({"events": []}),
+        json!({"events": "report.updated"}),
+        json!({"events": {}}),
+        json!({"events": ["report.gone"]}),
+        json!({"events": ["report.test"]}),
+        json!({"events": [5]}),
+        json!({"events": ["report.updated", "report.updated"]}),
+        json!({"enabled": "true"}),
+        json!({"enabled": 1}),
+        json!({"urll": URL}),
+        json!({"Name": "n"}),
+        json!({"headers": {"x-a": "v"}}),
+        many_headers(11),
+        json!({"headers": ["x-a"]}),
+        json!({"headers": [{"value": "v"}]}),
+        json!({"headers": [{"name": "x-a"}]}),
+        json!({"headers": [{"name": "x-a", "value": "v", "x": 1}]}),
+        json!({"headers": [{"name": "x-a", "value": "v"}, {"name": "X-A", "value": "w"}]}),
+        one_header("", "v"),
+        one_header(&"x".repeat(101), "v"),
+        json!({"url": "http://user:password@127.0.0.1:9/", "headers": [{"name": "AUTHORIZATION", "value": "v"}]}),
     ];
     for name in ["x a", "x:a", "ä", "x\r\ny"] {
-        // A line break is refused as a control character in any text.
-        let code = if name.contains('\n') {
-            "invalid_field"
-        } else {
-            "invalid_header"
-        };
-        wrong.push((one_header(name, "v"), code, "headers[0].name"));
+        wrong.push(one_header(name, "v"));
     }
     for name in [
         "Host",
@@ -298,7 +245,7 @@ fn wrong_webhooks() -> Vec<(Value, &'static str, &'static str)> {
         "Proxy-Authorization",
         "sec-fetch-mode",
     ] {
-        wrong.push((one_header(name, "v"), "invalid_header", "headers[0].name"));
+        wrong.push(one_header(name, "v"));
     }
     let too_long = "v".repeat(2049);
     for value in [
@@ -311,17 +258,9 @@ fn wrong_webhooks() -> Vec<(Value, &'static str, &'static str)> {
         "\u{7f}",
         &too_long,
     ] {
-        wrong.push((
-            one_header("x-a", value),
-            "invalid_header",
-            "headers[0].value",
-        ));
+        wrong.push(one_header("x-a", value));
     }
-    wrong.push((
-        json!({"headers": [{"name": "x-a", "value": 5}]}),
-        "invalid_header",
-        "headers[0].value",
-    ));
+    wrong.push(json!({"headers": [{"name": "x-a", "value": 5}]}));
     for secret in [
         json!(of_length(15)),
         json!(of_length(201)),
@@ -332,7 +271,7 @@ fn wrong_webhooks() -> Vec<(Value, &'static str, &'static str)> {
         json!(""),
         json!(5),
     ] {
-        wrong.push((json!({"secret": secret}), "invalid_secret", "secret"));
+        wrong.push(json!({"secret": secret}));
     }
     let too_long = format!("{URL}?{}", "a".repeat(512 - URL.len()));
     for url in [
@@ -350,7 +289,7 @@ fn wrong_webhooks() -> Vec<(Value, &'static str, &'static str)> {
         json!(too_long),
         json!(5),
     ] {
-        wrong.push((json!({"url": url}), "invalid_url", "url"));
+        wrong.push(json!({"url": url}));
     }
     wrong
 }
@@ -362,18 +301,31 @@ async fn whatever_is_wrong_with_a_webhook_is_refused_and_changes_nothing() {
     let webhook = create(&system, org, json!({"name": "n", "url": URL})).await;
     let path = path_of(&webhook.json());
     let before = list(&system, org).await;
-    for (patch, code, parameter) in wrong_webhooks() {
+    let mut answers = Answers::default();
+    for patch in wrong_webhooks() {
         let whole = with(json!({"name": "n", "url": URL}), &patch);
+        let created = create(&system, org, whole.clone()).await;
+        let row: String = patch.to_string().chars().take(100).collect();
+        answers.add(&row, &created);
         for (method, path, body) in [
-            ("POST", "/webhooks", &whole),
             ("POST", "/webhooks/test", &whole),
             ("PUT", path.as_str(), &whole),
             ("PATCH", path.as_str(), &patch),
         ] {
             let reply = system.manage(org, method, path, Some(body.clone())).await;
-            assert_wrong(&reply, code, parameter);
+            let said = |reply: &Reply| {
+                let (code, message) = (reply.code(), reply.json()["message"].clone());
+                (
+                    reply.status,
+                    code.to_owned(),
+                    message,
+                    reply.json()["parameter"].clone(),
+                )
+            };
+            assert_eq!(said(&reply), said(&created), "{method} {path} {patch}");
         }
     }
+    insta::assert_snapshot!(answers);
     for (method, path, body, field) in [
         ("POST", "/webhooks", json!({"url": URL}), "name"),
         ("POST", "/webhooks", json!({"name": "n"}), "url"),
