@@ -237,7 +237,8 @@ fn translated(body: Value) -> Result<Map<String, Value>, ApiError> {
             }
             ("is_active", value) => Ok(("enabled".to_owned(), value)),
             ("projects", Value::Array(projects)) => {
-                Ok((name, as_set(projects.into_iter().map(project_of))))
+                let projects = projects.into_iter().map(project_of);
+                Ok((name, as_set(projects.collect::<Result<Vec<_>, _>>()?)))
             }
             // Without any, all are meant.
             ("events", Value::Array(events)) if events.is_empty() => Ok((name, Value::Null)),
@@ -265,9 +266,15 @@ fn as_set(values: impl IntoIterator<Item = Value>) -> Value {
 }
 
 /// What our own API calls a project.
-fn project_of(project: Value) -> Value {
-    let number = whole_number(&project).filter(|number| *number <= EXACT);
-    number.map_or(project, |number| json!(number.to_string()))
+fn project_of(project: Value) -> Result<Value, ApiError> {
+    match whole_number(&project).filter(|number| *number <= EXACT) {
+        Some(number) => Ok(json!(number.to_string())),
+        None if project.is_string() => Ok(project),
+        None => {
+            let message = format!("must be a name, or a whole number from 0 to {EXACT}");
+            Err(invalid(ErrorCode::InvalidField, "projects", &message))
+        }
+    }
 }
 
 /// The name of the event that a trigger tells of.

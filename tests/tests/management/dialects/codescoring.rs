@@ -209,6 +209,7 @@ async fn what_is_wrong_is_said_by_field() {
     let required = json!(["This field is required."]);
     let null = json!(["This field may not be null."]);
     let choice = json!(["\"none\" is not a valid choice."]);
+    let project = json!(["must be a name, or a whole number from 0 to 9007199254740991"]);
     let with = |field: &str, value: Value| {
         let mut draft = dashboard(URL);
         draft[field] = value;
@@ -221,7 +222,10 @@ async fn what_is_wrong_is_said_by_field() {
         (with("url", json!("none")), "url", None),
         (with("name", json!("a".repeat(101))), "name", None),
         (with("projects", json!("7")), "projects", None),
-        (with("projects", json!([true])), "projects", None),
+        (with("projects", json!([true])), "projects", Some(&project)),
+        (with("projects", json!([1.5])), "projects", Some(&project)),
+        (with("projects", json!([-1])), "projects", Some(&project)),
+        (with("projects", json!([null])), "projects", Some(&project)),
         (
             with("projects", json!(Vec::from_iter(1..=11))),
             "projects",
@@ -230,7 +234,7 @@ async fn what_is_wrong_is_said_by_field() {
         (
             with("projects", json!([9_007_199_254_740_992_u64])),
             "projects",
-            None,
+            Some(&project),
         ),
         (with("events", json!(["none"])), "events", Some(&choice)),
         (with("events", json!(["report.published"])), "events", None),
