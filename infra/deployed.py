@@ -8,7 +8,7 @@ try:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError:
-    sys.exit("boto3 is missing; run this in a venv with infra/requirements.txt.")
+    sys.exit("boto3 is missing: pip install boto3, or run this in a venv with infra/requirements.txt.")
 
 
 def parser(description):
