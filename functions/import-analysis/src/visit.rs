@@ -311,8 +311,9 @@ impl<'a> Visit<'a> {
                 self.tally.given_up += usize::from(import.due_at.is_none());
             }
         }
+        let reason = import.reason.as_deref();
         tracing::info!(
-            source = %key.source, call = %key.id, state = ?state, failures = import.failures,
+            source = %key.source, call = %key.id, state = ?state, failures = import.failures, reason,
             "reports of call {} of source {}: {state:?}", key.id, key.source
         );
         Ok(self.importing.calls.set_import(key, import).await?)
