@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use domain::organization::OrganizationId;
 use domain::token::{Right, TokenSecret};
@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
 use web::bearer::{bearer, refused, unauthorized};
 
+use crate::dialects::TokenExpiry;
 use crate::state::Managing;
 use crate::target::{Target, organization_not_found};
 
@@ -80,9 +81,7 @@ impl<P: Permission> FromRequestParts<Managing> for Call<P> {
     async fn from_request_parts(parts: &mut Parts, managing: &Managing) -> Result<Self, ApiError> {
         let now = OffsetDateTime::now_utc();
         let target = Target::of(parts);
-        let caller = managing
-            .authorize(&parts.headers, &target, P::NEED, now)
-            .await?;
+        let caller = managing.authorize(parts, &target, P::NEED, now).await?;
         Ok(Self {
             caller,
             target,
@@ -139,12 +138,12 @@ impl Managing {
     /// organization, `insufficient_role` or `insufficient_right` (403), `identity_unavailable` (503).
     async fn authorize(
         &self,
-        headers: &HeaderMap,
+        parts: &Parts,
         target: &Target,
         need: Need,
         now: OffsetDateTime,
     ) -> Result<Caller, ApiError> {
-        let bearer = bearer(headers)?;
+        let bearer = bearer(&parts.headers)?;
         if TokenSecret::looks_like(bearer) {
             let token = match self.tokens.find(bearer, now).await? {
                 Found::Good(token) => token,
@@ -152,6 +151,10 @@ impl Managing {
             };
             if target.organization()? != token.org {
                 return Err(organization_not_found());
+            }
+            let expiry = parts.extensions.get::<TokenExpiry>();
+            if let (Some(expiry), Some(at)) = (expiry, &token.expires_at) {
+                expiry.note(at);
             }
             let has = |right| token.rights.contains(&right);
             let may_manage = match need {

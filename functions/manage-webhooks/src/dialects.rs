@@ -5,20 +5,43 @@
 pub(crate) mod codescoring;
 pub(crate) mod sonarqube;
 
+use std::sync::{Arc, OnceLock};
+
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use domain::date::sonar_date;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use web::api::Wording;
 
 /// How one of them says things.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Dialect {
     /// The token of a request, which our own API knows as a bearer token: `None` where there is none, and an empty one where it
     /// cannot be one of ours.
     token: fn(&HeaderMap) -> Option<String>,
     /// How errors are told.
     wording: Wording,
+    /// The header that says when the token expires by which somebody asks.
+    expiry: Option<HeaderName>,
+}
+
+/// When the token expires by which somebody asks. Whoever reads the token notes it for whoever answers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenExpiry(Arc<OnceLock<String>>);
+
+impl TokenExpiry {
+    /// Notes it, in the form of [`domain::date::timestamp`].
+    pub(crate) fn note(&self, at: &str) {
+        self.0.get_or_init(|| at.to_owned());
+    }
+
+    fn told(&self) -> Option<HeaderValue> {
+        let at = OffsetDateTime::parse(self.0.get()?, &Rfc3339).ok()?;
+        sonar_date(at).try_into().ok()
+    }
 }
 
 /// Speaks a dialect: leads the login to where our own API has it, and has errors told as the dialect tells them.
@@ -35,7 +58,14 @@ pub(crate) async fn speaking(
         Some(bearer) => request.headers_mut().insert(header::AUTHORIZATION, bearer),
         None => request.headers_mut().remove(header::AUTHORIZATION),
     };
+    let expiry = TokenExpiry::default();
+    request.extensions_mut().insert(expiry.clone());
     let mut response = next.run(request).await;
+    if let Some(name) = dialect.expiry
+        && let Some(at) = expiry.told()
+    {
+        response.headers_mut().insert(name, at);
+    }
     response.extensions_mut().insert(dialect.wording);
     response
 }

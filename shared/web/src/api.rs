@@ -258,7 +258,6 @@ pub struct Worded {
 /// the chain of causes.
 ///
 /// So `?` makes any error ours. An error that is the caller's fault must be turned into an [`ApiError::new`] before.
-/// [`ApiError::new`] before.
 impl<E: Into<anyhow::Error>> From<E> for ApiError {
     fn from(cause: E) -> Self {
         let message =

@@ -70,6 +70,7 @@ const FIELDS: [&str; 6] = ["name", "url", "projects", "events", "token", "is_act
 const DIALECT: Dialect = Dialect {
     token,
     wording: Wording(worded),
+    expiry: None,
 };
 
 pub(crate) fn router() -> Router<Managing> {

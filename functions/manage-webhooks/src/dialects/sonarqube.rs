@@ -8,7 +8,7 @@ mod parameters;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
@@ -58,7 +58,12 @@ const MAX_RESULTS: usize = 1000;
 const DIALECT: Dialect = Dialect {
     token,
     wording: Wording(worded),
+    expiry: Some(TOKEN_EXPIRATION),
 };
+
+/// Its scanner warns by it.
+const TOKEN_EXPIRATION: HeaderName =
+    HeaderName::from_static("sonarqube-authentication-token-expiration");
 
 pub(crate) fn router() -> Router<Managing> {
     let actions: [(&str, MethodRouter<Managing>); 10] = [

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::answers::Answers;
 use tests::receiver::{Receiver, assert_signed};
 use tests::samples::{files, metadata};
-use tests::system::{System, organization, text};
+use tests::system::{Reply, System, organization, text};
 
 use super::support::{Sonar, analysis, assert_sonar_error, now, with_form};
 use crate::support::{URL, create, list};
@@ -640,6 +640,37 @@ async fn what_is_not_there_and_wrong_methods_are_told_as_sonarqube_tells_them() 
     let message = "a webhook's message manages nothing; its url must not lead back here";
     assert_sonar_error(&looped, 403, message);
     assert!(sonar.list(&[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn answers_say_when_a_token_expires() {
+    const HEADER: &str = "sonarqube-authentication-token-expiration";
+    let system = System::start().await;
+    let sonar = Sonar::new(&system, organization()).await;
+    let asked_by = async |token: &str, action: &str| {
+        let request = system.request("GET", &sonar.path(action));
+        system.send(request.basic_auth(token, Some(""))).await
+    };
+    let told = |reply: &Reply| reply.headers.get(HEADER).cloned();
+    for (right, status) in [("manage-webhooks", 200), ("publish", 403)] {
+        let draft =
+            json!({"name": "n", "rights": [right], "expiresAt": "2099-12-17T10:05:48.9+01:00"});
+        let made = system.manage(sonar.org, "POST", "/tokens", Some(draft));
+        let token = text(&made.await.json()["token"]);
+        let reply = asked_by(&token, "webhooks/list").await;
+        assert_eq!(reply.status, status);
+        assert_eq!(told(&reply).unwrap(), "2099-12-17T09:05:48+0000");
+        let valid = asked_by(&token, "authentication/validate").await;
+        assert_eq!(valid.json()["valid"], true);
+        assert_eq!(told(&valid), told(&reply));
+        // Who asks without it, or in our own words, is not told.
+        let public = system.request("GET", &sonar.path("system/status"));
+        assert_eq!(told(&system.send(public).await), None);
+        let ours = system.request("GET", &format!("/organizations/{}/webhooks", sonar.org));
+        assert_eq!(told(&system.send(ours.bearer_auth(&token)).await), None);
+    }
+    let lasting = asked_by(&sonar.token, "webhooks/list").await;
+    assert_eq!((lasting.status.as_u16(), told(&lasting)), (200, None));
 }
 
 #[tokio::test]
