@@ -1,6 +1,6 @@
 //! A chromedriver of a test's own, which ends with the test.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -12,6 +12,9 @@ use url::{ParseError, Url};
 
 /// How long chromedriver may take to close its browsers.
 const TO_CLOSE: Duration = Duration::from_secs(10);
+/// How often it is started until it has a port. It takes one that is free of IPv6 and wants the same of IPv4, where the servers of other tests may
+/// have it; then it ends.
+const STARTS: usize = 10;
 
 /// A running chromedriver. Dropped, it closes its browsers and ends, also where a test has failed.
 #[derive(Debug)]
@@ -33,23 +36,21 @@ pub(crate) struct Own {
 impl Driver {
     pub(crate) fn start(mut program: Command) -> Self {
         let program = program.arg("--port=0").stdout(Stdio::piped());
-        let mut process = program.stderr(Stdio::null()).spawn().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let program = program.stderr(Stdio::null());
         let mut said = String::new();
-        let port = loop {
-            let mut line = String::new();
-            let length = output.read_line(&mut line).unwrap();
-            assert!(length > 0, "chromedriver has not said its port: {said}");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim().trim_end_matches('.').parse().unwrap();
+        for _ in 0..STARTS {
+            let mut process = program.spawn().unwrap();
+            let mut output = BufReader::new(process.stdout.take().unwrap());
+            if let Some(port) = port(&mut output, &mut said) {
+                return Self {
+                    port,
+                    process,
+                    _output: output,
+                };
             }
-            said += &line;
-        };
-        Self {
-            port,
-            process,
-            _output: output,
+            process.wait().unwrap();
         }
+        panic!("chromedriver has not said its port: {said}");
     }
 
     /// Has it close its browsers, which would outlive it otherwise.
@@ -60,6 +61,19 @@ impl Driver {
             .write_all(b"GET /shutdown HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")?;
         stream.read_to_end(&mut Vec::new()).map(|_| ())
     }
+}
+
+/// The port that it says it has; `None` if it ends without one.
+fn port(output: &mut impl BufRead, said: &mut String) -> Option<u16> {
+    for line in output.lines() {
+        let line = line.unwrap();
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return Some(port.trim_end_matches('.').parse().unwrap());
+        }
+        *said += &line;
+        said.push('\n');
+    }
+    None
 }
 
 impl Drop for Driver {
