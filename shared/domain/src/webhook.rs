@@ -188,7 +188,7 @@ impl Webhook {
 impl Settings {
     /// Whether both settings send the same messages to the same receiver.
     pub fn is_same_receiver(&self, other: &Self) -> bool {
-        self.url == other.url
+        self.url.is_same_address(&other.url)
             && self.headers == other.headers
             && self.secrets.secret == other.secrets.secret
             && self.token == other.token

@@ -19,8 +19,9 @@ pub const MASK: &str = "***";
 
 /// The URL of a webhook, perhaps with a user and a password, which are sent as Basic authentication.
 ///
-/// It is stored and shown as it was given, also where a request to it is spelled otherwise (`https://host` and `https://host/`):
-/// a client that compares what it wanted with what there is finds no difference. Only what no URI may have (RFC 3986, section 2) is escaped.
+/// It is stored and shown as it was given, also where a request to it is spelled otherwise (`https://host` and
+/// `https://host/`): a client that compares what it wanted with what there is finds no difference. Only a text that is no URI
+/// (RFC 3986) is shown as the URL standard writes it.
 ///
 /// `Debug` shows [`WebhookUrl::masked`]. There is no `Display`, so nothing prints the password by accident.
 #[derive(Clone, PartialEq, Eq)]
@@ -112,9 +113,19 @@ impl WebhookUrl {
         self.url.origin()
     }
 
+    /// Whether requests to both are the same, however they are spelled.
+    pub fn is_same_address(&self, other: &Self) -> bool {
+        self.url == other.url
+    }
+
     /// The whole URL as it was given, for the store.
     pub fn as_str(&self) -> &str {
         &self.given
+    }
+
+    fn of(text: String, url: Url) -> Self {
+        let given = if is_uri(&text) { text } else { url.to_string() };
+        Self { given, url }
     }
 
     /// The URL as it was given, with something else in place of user and password, if it has them.
@@ -122,7 +133,7 @@ impl WebhookUrl {
         if self.url.username().is_empty() {
             return self.given.clone();
         }
-        // A text that says this otherwise than with one `@` before the path is escaped when it is read.
+        // A URI says this with one `@` before the path.
         let (scheme, behind) = self.given.split_once("://").unwrap_or_default();
         let (userinfo, behind) = behind.split_once('@').unwrap_or_default();
         let (user, password) = match userinfo.split_once(':') {
@@ -172,36 +183,35 @@ impl FromStr for WebhookUrl {
             return Err(InvalidUrl::Fragment);
         }
         check_userinfo(&url)?;
-        let given = if is_uri(text) { text } else { url.as_str() };
-        // Escapes make it longer, and it must be valid when it is sent back.
-        if given.len() > MAX_CHARACTERS {
-            return Err(InvalidUrl::TooLong);
-        }
         // The URL standard accepts some hosts that RFC 3986 does not, such as `a"b`, and a request to them is never sent.
         // Others can never resolve.
         let is_sendable = match url.host() {
             Some(Host::Domain(name)) => name.bytes().all(is_of_a_name) && has_lengths_of_dns(name),
             _ => true,
         };
-        if is_sendable {
-            Ok(Self {
-                given: given.to_owned(),
-                url,
-            })
-        } else {
-            Err(InvalidUrl::Host)
+        if !is_sendable {
+            return Err(InvalidUrl::Host);
         }
+        let url = Self::of(text.to_owned(), url);
+        // Escapes make it longer, and it must be valid when it is sent back.
+        if url.given.len() > MAX_CHARACTERS {
+            return Err(InvalidUrl::TooLong);
+        }
+        Ok(url)
     }
 }
 
-/// Whether a URL, as the URL standard has it, is a URI too (RFC 3986): of the characters that one may have, and not with some that its
-/// own parsers find elsewhere. Of brackets it is not asked whether they stand around an address.
-fn is_uri(url: &str) -> bool {
+/// Whether a text that the URL standard takes is a URI too (RFC 3986): it has only the characters that one may have, and host
+/// and userinfo stand where both find them. Brackets would have to stand around an address; a text that has some is none.
+fn is_uri(text: &str) -> bool {
     let is_of_a_uri =
         |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#@!$&'()*+,;=%".contains(&byte);
-    let behind = url.split_once("://").map_or("", |(_, behind)| behind);
+    let (scheme, behind) = text.split_once("://").unwrap_or_default();
     let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
-    url.bytes().all(is_of_a_uri) && !authority.is_empty() && authority.matches('@').count() <= 1
+    scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && !authority.is_empty()
+        && authority.matches('@').count() <= 1
+        && text.bytes().all(is_of_a_uri)
 }
 
 /// Whether a registered name may have this byte (RFC 3986, section 3.2.2; a `%` never comes out of parsing a URL).
@@ -251,7 +261,7 @@ impl Serialize for WebhookUrl {
     }
 }
 
-/// Takes a stored URL as it is. It was checked by the rules of its time. Under stricter rules a stored webhook could not be
+/// Takes a stored URL whatever it is. It was checked by the rules of its time. Under stricter rules a stored webhook could not be
 /// read, and so neither called nor repaired.
 impl<'de> Deserialize<'de> for WebhookUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -261,7 +271,7 @@ impl<'de> Deserialize<'de> for WebhookUrl {
         if url.host().is_none() || !matches!(url.scheme(), "http" | "https") {
             return Err(de::Error::custom("the URL of a webhook is not an http URL"));
         }
-        Ok(Self { given, url })
+        Ok(Self::of(given, url))
     }
 }
 
@@ -473,6 +483,30 @@ mod tests {
             let _ = (stored.host(), stored.basic_auth(), stored.masked());
         }
         assert!(serde_json::from_str::<WebhookUrl>("\"gopher://receiver.example/\"").is_err());
+        // Whatever somebody has written into the table, no password is shown.
+        for stored in [
+            "https://user:p@ssword@receiver.example/",
+            "https:user:p%40ssword@receiver.example/x://y@z",
+            "https:////user:p%40ssword@receiver.example/",
+            "https://user:p%40ssword@receiver.example\\\\path@x",
+        ] {
+            let stored: WebhookUrl = serde_json::from_str(&format!("\"{stored}\"")).unwrap();
+            assert_eq!(stored.basic_auth().unwrap().1, "p@ssword");
+            for shown in [stored.masked(), stored.starred(), format!("{stored:?}")] {
+                assert!(!shown.contains("ssword"), "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_spelling_is_another_url_of_the_same_address() {
+        let (one, other) = (
+            parse("https://receiver.example"),
+            parse("HTTPS://receiver.example:443/"),
+        );
+        assert!(one != other && one.is_same_address(&other));
+        assert!(!one.is_same_address(&parse("https://user@receiver.example")));
+        assert!(!one.is_same_address(&parse("https://receiver.example/hook")));
     }
 
     proptest! {
@@ -482,7 +516,6 @@ mod tests {
         ) {
             if let Ok(url) = text.parse::<WebhookUrl>() {
                 prop_assert_eq!(&parse(url.as_str()), &url);
-                prop_assert_eq!(url.as_str() == text, is_uri(&text) || url.url.as_str() == text);
                 prop_assert!(url.as_str().is_ascii());
                 let sent = url.without_userinfo();
                 prop_assert_eq!(Some(&*url.host().to_string()), sent.host_str());
