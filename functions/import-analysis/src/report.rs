@@ -8,7 +8,7 @@ use findings::Assessment;
 use publishing::{Attempt, NewRevision, Outcome};
 use runtime::clock::Clock;
 use sha2::{Digest as _, Sha256};
-use store::contention;
+use store::contention::Retries;
 use time::OffsetDateTime;
 
 use crate::state::Importing;
@@ -50,8 +50,8 @@ pub(crate) async fn publish(
         id: ReportId::of(new.org, &metadata),
     };
     let files = files(new.assessment)?;
-    for tries in 0..contention::MAX_TRIES {
-        contention::pause(tries).await;
+    let mut retries = Retries::default();
+    while retries.next().await {
         let current = importing.publisher.reports.latest(key).await?;
         let current = current.filter(|report| !report.is_deleted());
         if current.is_some_and(|report| are_stored(&files, &report.files)) {

@@ -15,7 +15,7 @@ use domain::source::import::Standing;
 use domain::source::{MAX_SOURCES, Source, SourceId, SourceSettings};
 use idempotency::{Answer, Attempt, Keyed};
 use serde_json::Value;
-use store::contention;
+use store::contention::Retries;
 use store::dynamodb::Changed;
 use store::queue::imports::LookAfter;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ use web::json;
 use crate::access::{Call, Caller, ManageSources};
 use crate::precondition::Precondition;
 use crate::settings::{Mode, rotate as rotate_secret};
-use crate::state::{MAX_BODY_BYTES, Managing};
+use crate::state::{FOR_RETRIES, MAX_BODY_BYTES, Managing};
 use crate::target::source_not_found;
 
 use self::body::{SourceBody, SourcesBody};
@@ -296,8 +296,8 @@ impl Managing {
         change: impl Fn(&mut Source) -> Result<(), ApiError>,
         alongside: impl Fn(&Source) -> anyhow::Result<Option<TransactWriteItem>>,
     ) -> Result<Source, ApiError> {
-        for tries in 0..contention::MAX_TRIES {
-            contention::pause(tries).await;
+        let mut retries = Retries::within(FOR_RETRIES);
+        while retries.next().await {
             let mut source = self.source(call).await?;
             if !Precondition::of(headers).holds(source.revision) {
                 let message = "the source has been changed; read it again";

@@ -1,5 +1,7 @@
 //! The stores and clients of the function.
 
+use std::time::Duration;
+
 use idempotency::Idempotency;
 use identity::{IdentityOptions, IdentityProvider};
 use outbound::sender::Sender;
@@ -17,6 +19,10 @@ use store::webhooks::WebhookStore;
 
 /// The largest body, in bytes: several times what the largest webhook needs.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// For how long a change is tried when others win. Together with two answers of the identity provider and the name of a receiver
+/// it must fit into the time of the function (`Timeout` in template.yaml).
+pub(crate) const FOR_RETRIES: Duration = Duration::from_secs(8);
 
 /// The most test calls. A person who tries settings makes fewer. Without a limit, whoever has a token could make us call any
 /// address as often as they like.

@@ -7,7 +7,7 @@
 use domain::report::StoredFile;
 use futures_util::{StreamExt as _, stream};
 use publishing::{Attempt, NewRevision, Outcome, Revision, SupersededObject};
-use store::contention;
+use store::contention::Retries;
 use time::OffsetDateTime;
 use web::api::{ApiError, ErrorCode};
 
@@ -143,8 +143,8 @@ async fn commit(
         upload_date: revision.upload_date.clone(),
         superseded: revision.superseded.clone(),
     };
-    for tries in 0..contention::MAX_TRIES {
-        contention::pause(tries).await;
+    let mut retries = Retries::default();
+    while retries.next().await {
         let completion = |revision: &Revision| {
             let completion = publishing
                 .uploads

@@ -6,7 +6,7 @@ use domain::date::timestamp;
 use domain::product::Product;
 use domain::report::change::ReportEvent;
 use domain::report::{Metadata, Report, ReportKey, StoredFile};
-use store::contention;
+use store::contention::Retries;
 use store::outbox::announce;
 use store::products::{Place, ProductStore};
 use store::queue::EventsQueue;
@@ -97,8 +97,8 @@ impl Publisher {
     /// The report may be deleted or not.
     pub async fn delete(&self, report: ReportKey, now: OffsetDateTime) -> anyhow::Result<Deleted> {
         let mut before: Option<Report> = None;
-        for tries in 0..contention::MAX_TRIES {
-            contention::pause(tries).await;
+        let mut retries = Retries::default();
+        while retries.next().await {
             let Some(current) = self.reports.latest(report).await? else {
                 return Ok(Deleted::Missing);
             };

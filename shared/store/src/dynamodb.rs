@@ -320,6 +320,18 @@ pub(crate) async fn transact_once(
     request.send().await.map(drop).map_err(NotMade::of)
 }
 
+/// What a transaction comes to for whoever reads again and tries again when others win: one that conflicts with theirs is lost,
+/// as one whose condition fails.
+pub(crate) fn changed_by(made: Result<(), NotMade>) -> Result<Changed> {
+    match made {
+        Ok(()) => Ok(Changed::Stored),
+        Err(NotMade::Condition | NotMade::Conflict(_)) => Ok(Changed::Lost),
+        Err(NotMade::Throttled(error) | NotMade::Refused(error) | NotMade::Unknown(error)) => {
+            Err(error)
+        }
+    }
+}
+
 /// Why a transaction was not made, as far as DynamoDB tells.
 #[derive(Debug)]
 pub(crate) enum NotMade {

@@ -10,7 +10,9 @@ use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use time::OffsetDateTime;
 
 use crate::counted::Counted;
-use crate::dynamodb::{Changed, Item, Unreadable, changed, get, number, string, transact};
+use crate::dynamodb::{
+    Changed, Item, Unreadable, changed, changed_by, get, number, string, transact, transact_once,
+};
 use crate::error::{Context as _, Result, describe};
 use crate::pages::query_all;
 
@@ -127,9 +129,7 @@ impl SourceStore {
             .expression_attribute_values(":previous", number(source.revision - 1));
         let mut items = vec![TransactWriteItem::builder().put(put.build()?).build()];
         items.extend(alongside);
-        // The SDK gives a transaction a token, so that a transaction that is sent twice is made once.
-        transact(&self.client, items)
-            .await
+        changed_by(transact_once(&self.client, items).await)
             .with_context(|| format!("replace source {}", source.id))
     }
 

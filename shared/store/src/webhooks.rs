@@ -11,7 +11,7 @@ use serde_dynamo::aws_sdk_dynamodb_1::{to_attribute_value, to_item};
 use time::OffsetDateTime;
 
 use crate::dynamodb::{
-    self, Changed, Item, NotMade, Unreadable, alone, changed, exists, get, number, string,
+    self, Changed, Item, Unreadable, alone, changed, changed_by, exists, get, number, string,
     transact_once,
 };
 use crate::error::{Context as _, Error, Result, describe};
@@ -268,13 +268,8 @@ impl WebhookStore {
     ) -> Result<Changed> {
         let mut items = vec![change];
         items.extend(others.into_iter().flatten());
-        match transact_once(&self.client, items).await {
-            Ok(()) => Ok(Changed::Stored),
-            Err(NotMade::Condition | NotMade::Conflict(_)) => Ok(Changed::Lost),
-            Err(NotMade::Throttled(error) | NotMade::Refused(error) | NotMade::Unknown(error)) => {
-                Err(error.during(format_args!("write webhook {}", key.id)))
-            }
-        }
+        changed_by(transact_once(&self.client, items).await)
+            .with_context(|| format!("write webhook {}", key.id))
     }
 
     /// Deletes the webhook, if it has one of these revisions. `None` means any revision. The webhook is not read, so one that

@@ -13,7 +13,7 @@ use domain::webhook::url::WebhookUrl;
 use domain::webhook::{Disabled, Settings, Webhook, WebhookId, WebhookKey};
 use outbound::format::Outgoing;
 use serde_json::Value;
-use store::contention;
+use store::contention::Retries;
 use store::dynamodb::Changed;
 use store::queue::work::Work;
 use store::webhooks::{Deleted, Forgotten, Webhooks};
@@ -24,7 +24,7 @@ use web::api::{ApiError, ErrorCode};
 use crate::access::Caller;
 use crate::precondition::Precondition;
 use crate::settings::{Draft, Mode, read};
-use crate::state::Managing;
+use crate::state::{FOR_RETRIES, Managing};
 use crate::target::webhook_not_found;
 
 /// How many webhooks a project may have, and how many an organization may have for all projects (`SonarQube`).
@@ -129,8 +129,8 @@ impl Managing {
             health: Health::default(),
         };
         let kept = alongside(&webhook)?;
-        for tries in 0..contention::MAX_TRIES {
-            contention::pause(tries).await;
+        let mut retries = Retries::within(FOR_RETRIES);
+        while retries.next().await {
             let among = self.webhooks.all_to_change(caller.org).await?;
             check_limits(&among, &webhook).map_err(NotAdded::Full)?;
             let added = self.webhooks.add(&webhook, &among, kept.clone());
@@ -214,8 +214,9 @@ impl Managing {
         change: impl Fn(&mut Webhook) -> Result<Forgotten, ApiError>,
         alongside: impl Fn(&Webhook) -> anyhow::Result<Option<TransactWriteItem>>,
     ) -> Result<Webhook, ApiError> {
-        for tries in 0..contention::MAX_TRIES {
-            contention::pause(tries).await;
+        let mut checked: Option<WebhookUrl> = None;
+        let mut retries = Retries::within(FOR_RETRIES);
+        while retries.next().await {
             let current = self.webhook(key).await?;
             if !wanted.holds(current.revision) {
                 return Err(precondition_failed());
@@ -234,8 +235,10 @@ impl Managing {
             webhook.note_former(&current.settings, now);
             webhook.revision += 1;
             webhook.updated_at = timestamp(now);
-            if webhook.settings.url != current.settings.url {
-                self.check(&webhook.settings.url).await?;
+            let url = &webhook.settings.url;
+            if !url.is_same_address(&current.settings.url) && checked.as_ref() != Some(url) {
+                self.check(url).await?;
+                checked = Some(url.clone());
             }
             let among = if webhook.settings.wanted.projects == current.settings.wanted.projects {
                 None
@@ -367,7 +370,7 @@ impl Managing {
 /// Which part of the health a change of settings deletes. The health of the old receiver says nothing of a new one. For the
 /// same receiver with other credentials, the time since when it fails is kept.
 pub(crate) fn forgotten_by(before: &Settings, after: &Settings) -> Forgotten {
-    if before.url != after.url {
+    if !before.url.is_same_address(&after.url) {
         Forgotten::All
     } else if before.is_same_receiver(after) {
         Forgotten::Nothing
@@ -418,5 +421,5 @@ pub(crate) fn note(caller: &Caller, webhook: WebhookId, what: &str) {
 
 fn conflict() -> ApiError {
     let message = "others were changing webhooks at the same moment; try again";
-    ApiError::new(ErrorCode::Conflict, message)
+    ApiError::new(ErrorCode::Conflict, message).header(header::RETRY_AFTER, HeaderValue::from(1))
 }
