@@ -1,22 +1,23 @@
 //! Permissions: who may do what.
 
 use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use domain::organization::OrganizationId;
-use domain::token::{Right, TokenSecret};
+use domain::token::{Right, Token, TokenSecret};
 use domain::webhook::WebhookKey;
 use idempotency::{Answer, Attempt, Keyed, Scope};
 use identity::{Role, VerifyError};
 use store::tokens::Found;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use web::api::{ApiError, ErrorCode};
 use web::bearer::{bearer, refused, unauthorized};
 
-use crate::dialects::TokenExpiry;
 use crate::state::Managing;
 use crate::target::{Target, organization_not_found};
 
@@ -111,6 +112,25 @@ pub(crate) struct Caller {
     pub(crate) may_manage: bool,
 }
 
+/// When the token expires by which somebody asks. Whoever needs it puts one of these into the request's extensions before, and
+/// reads it after the call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenExpiry(Arc<OnceLock<OffsetDateTime>>);
+
+impl TokenExpiry {
+    /// The time, if there is one of a token that belongs to the organization.
+    pub(crate) fn noted(&self) -> Option<OffsetDateTime> {
+        self.0.get().copied()
+    }
+
+    fn note(&self, token: &Token) {
+        let at = token.expires_at.as_deref();
+        if let Some(Ok(at)) = at.map(|at| OffsetDateTime::parse(at, &Rfc3339)) {
+            self.0.get_or_init(|| at);
+        }
+    }
+}
+
 impl Managing {
     /// Carries a call out that its client may make again: once, if it has a key.
     ///
@@ -152,9 +172,8 @@ impl Managing {
             if target.organization()? != token.org {
                 return Err(organization_not_found());
             }
-            let expiry = parts.extensions.get::<TokenExpiry>();
-            if let (Some(expiry), Some(at)) = (expiry, &token.expires_at) {
-                expiry.note(at);
+            if let Some(expiry) = parts.extensions.get::<TokenExpiry>() {
+                expiry.note(&token);
             }
             let has = |right| token.rights.contains(&right);
             let may_manage = match need {

@@ -5,16 +5,14 @@
 pub(crate) mod codescoring;
 pub(crate) mod sonarqube;
 
-use std::sync::{Arc, OnceLock};
-
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use domain::date::sonar_date;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use web::api::Wording;
+
+use crate::access::TokenExpiry;
 
 /// How one of them says things.
 #[derive(Clone)]
@@ -26,22 +24,6 @@ pub(crate) struct Dialect {
     wording: Wording,
     /// The header that says when the token expires by which somebody asks.
     expiry: Option<HeaderName>,
-}
-
-/// When the token expires by which somebody asks. Whoever reads the token notes it for whoever answers.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TokenExpiry(Arc<OnceLock<String>>);
-
-impl TokenExpiry {
-    /// Notes it, in the form of [`domain::date::timestamp`].
-    pub(crate) fn note(&self, at: &str) {
-        self.0.get_or_init(|| at.to_owned());
-    }
-
-    fn told(&self) -> Option<HeaderValue> {
-        let at = OffsetDateTime::parse(self.0.get()?, &Rfc3339).ok()?;
-        sonar_date(at).try_into().ok()
-    }
 }
 
 /// Speaks a dialect: leads the login to where our own API has it, and has errors told as the dialect tells them.
@@ -62,7 +44,8 @@ pub(crate) async fn speaking(
     request.extensions_mut().insert(expiry.clone());
     let mut response = next.run(request).await;
     if let Some(name) = dialect.expiry
-        && let Some(at) = expiry.told()
+        && let Some(at) = expiry.noted()
+        && let Ok(at) = HeaderValue::try_from(sonar_date(at))
     {
         response.headers_mut().insert(name, at);
     }

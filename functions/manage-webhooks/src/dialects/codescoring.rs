@@ -260,10 +260,10 @@ fn translated(body: Value) -> Result<Map<String, Value>, ApiError> {
 }
 
 /// An array of these, without what stands twice. Our own API refuses that, since it is hardly meant.
-fn as_set(values: impl IntoIterator<Item = Value>) -> Value {
+fn as_set(mut values: Vec<Value>) -> Value {
     let mut seen = HashSet::new();
-    let values = values.into_iter();
-    values.filter(|value| seen.insert(value.clone())).collect()
+    values.retain(|value| seen.insert(value.clone()));
+    Value::Array(values)
 }
 
 /// What our own API calls a project.

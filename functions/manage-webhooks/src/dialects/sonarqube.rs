@@ -67,19 +67,20 @@ const TOKEN_EXPIRATION: HeaderName =
 
 pub(crate) fn router() -> Router<Managing> {
     let actions: [(&str, MethodRouter<Managing>); 10] = [
-        ("webhooks/create", posted(post(create))),
-        ("webhooks/update", posted(post(update))),
-        ("webhooks/delete", posted(post(delete))),
-        ("webhooks/list", got(get(list))),
-        ("webhooks/deliveries", got(get(deliveries))),
-        ("webhooks/delivery", got(get(delivery))),
-        ("system/info", got(get(info))),
-        ("system/status", got(get(status))),
-        ("server/version", got(get(version))),
-        ("authentication/validate", got(get(validate))),
+        ("webhooks/create", post(create)),
+        ("webhooks/update", post(update)),
+        ("webhooks/delete", post(delete)),
+        ("webhooks/list", get(list)),
+        ("webhooks/deliveries", get(deliveries)),
+        ("webhooks/delivery", get(delivery)),
+        ("system/info", get(info)),
+        ("system/status", get(status)),
+        ("server/version", get(version)),
+        ("authentication/validate", get(validate)),
     ];
     let mut router = Router::new();
     for (action, method) in actions {
+        let method = method.fallback(wrong_method);
         for ending in ["", ".json"] {
             router = router.route(&format!("{SERVER}/api/{action}{ending}"), method.clone());
         }
@@ -92,17 +93,9 @@ pub(crate) fn router() -> Router<Managing> {
         .route_layer(from_fn_with_state(DIALECT, speaking))
 }
 
-fn posted(method: MethodRouter<Managing>) -> MethodRouter<Managing> {
-    method.fallback(async |method| wrong_method(&method))
-}
-
-fn got(method: MethodRouter<Managing>) -> MethodRouter<Managing> {
-    method.fallback(async |method| wrong_method(&method))
-}
-
 /// As `SonarQube` says it (`RequestVerifier` in its source).
-fn wrong_method(method: &Method) -> ApiError {
-    let message = match *method {
+async fn wrong_method(method: Method) -> ApiError {
+    let message = match method {
         Method::GET => "HTTP method POST is required".to_owned(),
         Method::POST => "HTTP method GET is required".to_owned(),
         _ => format!("HTTP method {method} is not allowed"),
