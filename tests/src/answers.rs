@@ -11,20 +11,24 @@ use crate::api::Reply;
 pub struct Answers(Vec<String>);
 
 impl Answers {
-    /// Adds what a row was answered: the status and the whole body but for `requestId`, which is another one each time.
+    /// Adds what a row was answered.
     pub fn add(&mut self, row: &str, reply: &Reply) {
-        let body = match serde_json::from_slice::<Value>(&reply.body) {
-            Ok(mut body) => {
-                if let Some(envelope) = body.as_object_mut() {
-                    envelope.shift_remove("requestId");
-                }
-                body.to_string()
-            }
-            Err(_) => String::from_utf8_lossy(&reply.body).into_owned(),
-        };
-        let status = reply.status.as_u16();
-        self.0.push(format!("{row}: {status} {body}"));
+        self.0.push(format!("{row}: {}", said(reply)));
     }
+}
+
+/// What an answer says: the status and the whole body but for `requestId`, which is another one each time.
+pub fn said(reply: &Reply) -> String {
+    let body = match serde_json::from_slice::<Value>(&reply.body) {
+        Ok(mut body) => {
+            if let Some(envelope) = body.as_object_mut() {
+                envelope.shift_remove("requestId");
+            }
+            body.to_string()
+        }
+        Err(_) => String::from_utf8_lossy(&reply.body).into_owned(),
+    };
+    format!("{} {body}", reply.status.as_u16())
 }
 
 impl fmt::Display for Answers {

@@ -12,8 +12,8 @@ use url::{ParseError, Url};
 
 /// How long chromedriver may take to close its browsers.
 const TO_CLOSE: Duration = Duration::from_secs(10);
-/// How often it is started until it has a port. It takes one that is free of IPv6 and wants the same of IPv4, where the servers of other tests may
-/// have it; then it ends.
+/// How often it is started until it has a port. It takes one that is free of IPv6 and wants the same of IPv4, where the servers
+/// of other tests may have it; then it ends.
 const STARTS: usize = 10;
 
 /// A running chromedriver. Dropped, it closes its browsers and ends, also where a test has failed.
