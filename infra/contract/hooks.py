@@ -116,7 +116,8 @@ BEYOND_SCHEMA_IN_WORDS = {
     # URLs have a grammar of their own; base64 behind `whsec_`. There may be ten webhooks for all projects.
     "sonarqubeCreateWebhook": r"is not a valid url|^'name' length|^secret: begins with 'whsec_'|^Maximum number of",
     # Also a secret may be absent or has 16 characters, and one format needs it.
-    "sonarqubeUpdateWebhook": r"is not a valid url|^'(webhook|name)' length|^secret: begins with 'whsec_'|^Secret length must|must have a secret$",
+    "sonarqubeUpdateWebhook": r"is not a valid url|^'(webhook|name)' length|^secret: begins with 'whsec_'"
+    r"|^Secret length must|must have a secret$",
     "sonarqubeListDeliveries": r"^'webhook' length|^Can return only the first 1000 results",
     "codescoringCreateWebhook": r"^url:|^projects: there may be at most|^non_field_errors:",
     "codescoringTestWebhook": r"^url:|^projects: there may be at most",
