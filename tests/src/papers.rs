@@ -22,11 +22,16 @@ pub struct Block<'a> {
     pub text: String,
 }
 
-/// The blocks of commands of a paper that a test has to run, in their order.
-pub fn commands(name: &str) -> Vec<String> {
+/// The blocks of commands of a paper that a test has to run, in their order. Panics if there is another number of them: a test
+/// that takes them has to say of each what becomes of it.
+pub fn commands<const N: usize>(name: &str) -> [String; N] {
     let paper = Paper::read(name);
     let commands = paper.blocks().into_iter().filter(|it| it.info == "sh");
-    commands.map(|block| block.text).collect()
+    let commands: Vec<String> = commands.map(|block| block.text).collect();
+    let count = commands.len();
+    commands
+        .try_into()
+        .unwrap_or_else(|_| panic!("{name} has {count} blocks of commands, and not {N}"))
 }
 
 /// The only block of a paper in this language.

@@ -6,15 +6,16 @@ use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use domain::organization::OrganizationId;
 use domain::report::Report;
 use domain::report::change::ReportChange;
-use domain::token::Right;
+use domain::token::{Right, Token};
 use local::client::{File, Publisher};
 use local::{DEMO_ORGANIZATION, Options, Policies, Stack};
 use reqwest::Client;
 use retry_webhooks::Round;
 use serde_json::Value;
+use store::dynamodb::Changed;
 use store::queue::work::Work;
 use store::reports::item_of;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::api::Api;
@@ -61,6 +62,27 @@ impl System {
     /// Starts a system.
     pub async fn start() -> Self {
         Self::start_with(Options::default()).await
+    }
+
+    /// Stores a token as it is, however many there are.
+    pub async fn store_token(&self, token: &Token) {
+        let tokens = &self.stack.tables.tokens;
+        let stored = tokens.add(token, u64::MAX, None).await.unwrap();
+        assert_eq!(stored, Changed::Stored);
+    }
+
+    /// A token that was made an hour ago and expires then, also in the past, and its secret.
+    pub async fn token(
+        &self,
+        org: OrganizationId,
+        rights: &[Right],
+        expires_at: Option<OffsetDateTime>,
+    ) -> (Token, String) {
+        let made = OffsetDateTime::now_utc() - Duration::HOUR;
+        let rights = rights.iter().copied();
+        let (token, secret) = Token::new(org, "test", rights, expires_at, made).unwrap();
+        self.store_token(&token).await;
+        (token, secret.reveal().to_owned())
     }
 
     /// Starts a system in which nothing gathers for longer than in the queue, so that a test need not wait for it.

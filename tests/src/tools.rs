@@ -17,6 +17,11 @@ pub fn find(program: &str) -> Option<Command> {
     is_there.then(|| Command::new(program))
 }
 
+/// Whether all of these are installed; see [`find`].
+pub fn are_there(programs: &[&str]) -> bool {
+    programs.iter().all(|program| find(program).is_some())
+}
+
 /// Runs a command to its end, which must be a success.
 pub fn run(command: &mut Command) -> Output {
     let output = command

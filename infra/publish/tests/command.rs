@@ -305,11 +305,8 @@ async fn the_documented_step_publishes_files_that_exist() {
     fs::write(folder.join("report.html"), "<p>Nothing found.</p>").unwrap();
     fs::write(folder.join("report.pdf"), "%PDF-1.7").unwrap();
     // The second one is of a shell alone, which `local` has tests of.
-    let commands = tests::papers::commands("docs/publishing.md");
-    let [step, _] = commands.as_slice() else {
-        panic!("the page has other blocks");
-    };
-    let output = setting.shell(step).await;
+    let [step, _] = tests::papers::commands("docs/publishing.md");
+    let output = setting.shell(&step).await;
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let listed = setting.listed().await;
     assert_eq!(listed.len(), 1);
@@ -522,10 +519,7 @@ async fn no_address_of_an_upload_is_printed() {
 async fn the_documented_command_publishes() {
     let setting = Setting::new().await;
     // The first one makes a source, which `local` has a test of.
-    let commands = tests::papers::commands("docs/sonarqube.md");
-    let [_, command] = commands.as_slice() else {
-        panic!("the page has other blocks");
-    };
+    let [_, command] = tests::papers::commands("docs/sonarqube.md");
     let command = command.replace("https://sonarqube.example.com", &setting.server.url);
     let output = setting.shell(&command).await;
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));

@@ -194,13 +194,7 @@ async fn only_a_good_token_publishes() {
         let now = OffsetDateTime::now_utc();
         let (mut token, secret) = Token::new(org, "t", [Right::Publish], None, now).unwrap();
         change(&mut token);
-        system
-            .stack
-            .tables
-            .tokens
-            .add(&token, u64::MAX, None)
-            .await
-            .unwrap();
+        system.store_token(&token).await;
         format!("Bearer {}", secret.reveal())
     };
     for (authorization, status, code) in [

@@ -1,7 +1,7 @@
 //! Reading where the organization's id alone does not open its reports.
 
 use domain::organization::OrganizationId;
-use domain::token::{Right, Token};
+use domain::token::Right;
 use local::Options;
 use reqwest::StatusCode;
 use tests::samples::{files, metadata};
@@ -40,19 +40,13 @@ async fn only_a_token_with_the_right_to_read_reads_and_only_its_organizations_re
     let (org, other) = (organization(), organization());
     let report = system.publish(org, &metadata("1.0"), &files("a")).await;
     let now = OffsetDateTime::now_utc();
-    let made = async |org, rights: &[Right], expires_at| {
-        let made = now - Duration::HOUR;
-        let (token, secret) =
-            Token::new(org, "t", rights.iter().copied(), expires_at, made).unwrap();
-        let tokens = &system.stack.tables.tokens;
-        tokens.add(&token, u64::MAX, None).await.unwrap();
-        (token, secret.reveal().to_owned())
-    };
-    let (reader, may_read) = made(org, &[Right::ReadReports], None).await;
+    let (reader, may_read) = system.token(org, &[Right::ReadReports], None).await;
     let others = [Right::Publish, Right::ManageWebhooks, Right::ReadDeliveries];
-    let (_, may_all_else) = made(org, &others, None).await;
-    let (_, stranger) = made(other, &Right::ALL, None).await;
-    let (_, expired) = made(org, &Right::ALL, Some(now - Duration::MINUTE)).await;
+    let (_, may_all_else) = system.token(org, &others, None).await;
+    let (_, stranger) = system.token(other, &Right::ALL, None).await;
+    let (_, expired) = system
+        .token(org, &Right::ALL, Some(now - Duration::MINUTE))
+        .await;
     let jwt = system.jwt(org, identity::Role::Owner);
     for path in paths(org, &report) {
         for method in ["GET", "HEAD"] {

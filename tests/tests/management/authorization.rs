@@ -11,7 +11,7 @@ use tests::receiver::Receiver;
 use tests::system::{Reply, System, organization};
 use uuid::Uuid;
 
-use crate::support::callers::{Caller, Need, callers, token};
+use crate::support::callers::{Caller, Need, callers};
 use crate::support::{Stage, assert_refused, call_through, manage_through, operations};
 
 const WEBHOOKS: &str = "/organizations/{organizationId}/webhooks";
@@ -133,7 +133,7 @@ async fn what_another_organization_has_is_not_there() {
     let (ours, theirs) = (Stage::new(&system).await, Stage::new(&system).await);
     let before = (ours.snapshot(&system).await, theirs.snapshot(&system).await);
     let administrator = system.jwt(ours.org, Role::Administrator);
-    let manager = token(&system, ours.org, &Right::ALL, None).await.1;
+    let manager = system.token(ours.org, &Right::ALL, None).await.1;
     let nothing = Uuid::new_v4().to_string();
 
     let mut tried = BTreeSet::new();
@@ -226,7 +226,7 @@ async fn what_is_no_organization_is_one_in_which_nobody_has_a_part() {
     let stage = Stage::new(&system).await;
     let bearers = [
         system.jwt(stage.org, Role::Owner),
-        token(&system, stage.org, &Right::ALL, None).await.1,
+        system.token(stage.org, &Right::ALL, None).await.1,
     ];
     let simple = stage.org.to_string().replace('-', "");
     let nil = Uuid::nil().to_string();
@@ -305,7 +305,7 @@ async fn while_the_issuer_cannot_be_asked_people_are_told_to_come_again_and_toke
     assert_refused(&reply, 503, "identity_unavailable");
     assert_eq!(reply.header("retry-after"), "60");
 
-    let token = token(&system, org, &[Right::ManageWebhooks], None).await.1;
+    let token = system.token(org, &[Right::ManageWebhooks], None).await.1;
     let list = ("GET", "/webhooks");
     let reply = call_through(&system, &managing, org, list, &token, None).await;
     assert_eq!(reply.status, StatusCode::OK, "{reply:?}");

@@ -13,13 +13,10 @@ use crate::{Administrator, SONAR_TOKEN, publish, start};
 
 #[tokio::test]
 async fn the_readmes_commands_work() {
-    if tools::find("curl").is_none() || tools::find("jq").is_none() {
+    if !tools::are_there(&["curl", "jq"]) {
         return;
     }
-    let commands = papers::commands("README.md");
-    let [run, test, use_it] = commands.as_slice() else {
-        panic!("the README has other blocks");
-    };
+    let [run, test, use_it] = papers::commands("README.md");
     // This is what `start` runs, and that is what runs this.
     assert_eq!(
         (run.as_str(), test.as_str()),
@@ -41,8 +38,7 @@ async fn the_readmes_commands_work() {
 /// The receiver, and the commands around it, as they stand there.
 #[tokio::test]
 async fn the_documented_receiver_works() {
-    let tools = ["curl", "jq", "python3"];
-    if tools.iter().any(|tool| tools::find(tool).is_none()) {
+    if !tools::are_there(&["curl", "jq", "python3"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -52,10 +48,7 @@ async fn the_documented_receiver_works() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap().port().to_string()
     };
-    let commands = papers::commands("docs/receivers.md");
-    let [create, use_it] = commands.as_slice() else {
-        panic!("the page has other blocks");
-    };
+    let [create, use_it] = papers::commands("docs/receivers.md");
     let (create, use_it) = (create.replace("9001", &port), use_it.replace("9001", &port));
     let receiver = papers::program("docs/receivers.md", "python").replace("9001", &port);
     let run = |script: &str| {
@@ -115,7 +108,7 @@ async fn the_documented_receiver_works() {
 /// The documented commands for users of the API, and for CI where nothing but a shell is, run as they stand there.
 #[tokio::test]
 async fn the_documented_commands_work() {
-    if tools::find("curl").is_none() || tools::find("jq").is_none() {
+    if !tools::are_there(&["curl", "jq"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -127,10 +120,7 @@ async fn the_documented_commands_work() {
         tools::run(shell.envs(&running.environment).current_dir(&folder));
     };
 
-    let commands = papers::commands("docs/api.md");
-    let [download, resume] = commands.as_slice() else {
-        panic!("the page has other blocks");
-    };
+    let [download, resume] = papers::commands("docs/api.md");
     // Of a file that is complete, of one that is not, and of another one.
     run(&format!(
         "{download}\ngrep -q '</html>' report.html\ncp reports.zip whole.zip\n{resume}\ncmp reports.zip whole.zip\n\
@@ -143,11 +133,8 @@ async fn the_documented_commands_work() {
     std::fs::write(folder.path().join(html), "<p>Nothing found.</p>").unwrap();
     std::fs::write(folder.path().join(pdf), "%PDF-1.7").unwrap();
     let names = format!("set -- {} {}", quoted(html), quoted(pdf));
-    let commands = papers::commands("docs/publishing.md");
     // The first one is of the program, which has tests of its own.
-    let [_, publish] = commands.as_slice() else {
-        panic!("the page has other blocks");
-    };
+    let [_, publish] = papers::commands("docs/publishing.md");
     run(&publish.replace("set -- report.html report.pdf", &names));
     let after = running.list().await;
     assert_eq!(after.len(), before + 1);
@@ -157,8 +144,7 @@ async fn the_documented_commands_work() {
 /// The way from SonarQube's call to a receiver that knows such calls.
 #[tokio::test]
 async fn the_documented_source_takes_a_call_and_a_receiver_gets_it() {
-    let tools = ["curl", "jq", "openssl"];
-    if tools.iter().any(|tool| tools::find(tool).is_none()) {
+    if !tools::are_there(&["curl", "jq", "openssl"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -168,10 +154,7 @@ async fn the_documented_source_takes_a_call_and_a_receiver_gets_it() {
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let kept = serde_json::json!({"secret": secret}).to_string();
     std::fs::write(folder.path().join("webhook.json"), kept).unwrap();
-    let commands = papers::commands("docs/sources.md");
-    let [script] = commands.as_slice() else {
-        panic!("the page has other blocks");
-    };
+    let [script] = papers::commands("docs/sources.md");
     let script = script.replace("http://127.0.0.1:9001", &receiver.url);
     let mut shell = std::process::Command::new("sh");
     let shell = shell.args(["-eu", "-c", &script]);
@@ -188,17 +171,13 @@ async fn the_documented_source_takes_a_call_and_a_receiver_gets_it() {
 /// that `local` prints.
 #[tokio::test]
 async fn the_documented_clients_of_sonarqube_work_and_leave_no_secret_in_the_log() {
-    let tools = ["curl", "jq"];
-    if tools.iter().any(|tool| tools::find(tool).is_none()) {
+    if !tools::are_there(&["curl", "jq"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder.path().join(".local"), &["--no-demo"]).await;
     let receiver = Receiver::start().await;
-    let commands = papers::commands("docs/sonarqube-clients.md");
-    let [set, use_it] = commands.as_slice() else {
-        panic!("the page has other blocks");
-    };
+    let [set, use_it] = papers::commands("docs/sonarqube-clients.md");
     let secret = "correct0horse0battery0staple";
     log::watch_secret(secret);
     // As clients that send all of it in the query, right and wrong.
@@ -237,11 +216,10 @@ async fn the_documented_sources_and_webhooks_can_be_made() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(&folder.path().join(".local"), &[]).await;
     let receiver = Receiver::start().await;
-    let commands = |page: &str| papers::commands(page);
-    let (jenkins, codescoring) = (commands("docs/jenkins.md"), commands("docs/codescoring.md"));
+    let jenkins: [String; 2] = papers::commands("docs/jenkins.md");
+    let codescoring: [String; 2] = papers::commands("docs/codescoring.md");
     // The second one is of the program, which has tests of its own.
-    let [sonarqube, _] = <[String; 2]>::try_from(commands("docs/sonarqube.md")).unwrap();
-    assert_eq!((jenkins.len(), codescoring.len()), (2, 2));
+    let [sonarqube, _] = papers::commands("docs/sonarqube.md");
     for command in [&jenkins[..], &codescoring[..], &[sonarqube]].concat() {
         let mut command = command;
         for (documented, ours) in [

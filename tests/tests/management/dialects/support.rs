@@ -8,11 +8,10 @@ use tests::samples::metadata;
 use tests::system::{Reply, System, text};
 use time::OffsetDateTime;
 
-use crate::support::callers::token;
-
 /// A token of an organization that may manage its webhooks.
 pub(crate) async fn manager(system: &System, org: OrganizationId) -> String {
-    token(system, org, &[Right::ManageWebhooks], None).await.1
+    let made = system.token(org, &[Right::ManageWebhooks], None).await;
+    made.1
 }
 
 /// A client of `SonarQube`'s that sends a token as the user, and parameters as a form.

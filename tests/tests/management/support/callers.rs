@@ -1,7 +1,7 @@
 //! Who may call the API for administrators, and what is to become of that.
 
 use domain::organization::OrganizationId;
-use domain::token::{Right, Token, TokenSecret};
+use domain::token::{Right, TokenSecret};
 use identity::Role;
 use local::DevelopmentIssuer;
 use tests::system::System;
@@ -67,31 +67,6 @@ const EVERY_RIGHT: fn(Need) -> Verdict = |need| match need {
     Need::Tokens => Some((403, "insufficient_right")),
 };
 
-/// Makes a token of ours that expires then.
-pub(crate) async fn token(
-    system: &System,
-    org: OrganizationId,
-    rights: &[Right],
-    expires_at: Option<OffsetDateTime>,
-) -> (Token, String) {
-    let (token, secret) = Token::new(
-        org,
-        "test",
-        rights.iter().copied(),
-        expires_at,
-        OffsetDateTime::now_utc() - Duration::HOUR,
-    )
-    .unwrap();
-    system
-        .stack
-        .tables
-        .tokens
-        .add(&token, u64::MAX, None)
-        .await
-        .unwrap();
-    (token, secret.reveal().to_owned())
-}
-
 /// Every caller, for the organization `org`; `other` is another one.
 pub(crate) async fn callers(
     system: &System,
@@ -102,14 +77,14 @@ pub(crate) async fn callers(
     let api_url = &system.stack.api_url;
     let owner = [(org, Role::Owner)];
     let role = |role| Some(system.jwt(org, role));
-    let with = async |rights: &[Right]| Some(token(system, org, rights, None).await.1);
+    let with = async |rights: &[Right]| Some(system.token(org, rights, None).await.1);
 
     let expired_jwt = &system.stack.issuer;
     let expired_jwt = expired_jwt.token(&owner, now - Duration::HOUR, Duration::MINUTE);
     let forger = DevelopmentIssuer::open(api_url, None).unwrap();
     let foreigner = DevelopmentIssuer::open("http://127.0.0.1:1", None).unwrap();
     let nobody = system.stack.issuer.token(&[], now, Duration::HOUR);
-    let (revoked, revoked_secret) = token(system, org, &Right::ALL, None).await;
+    let (revoked, revoked_secret) = system.token(org, &Right::ALL, None).await;
     let tokens = &system.stack.tables.tokens;
     assert!(tokens.revoke(org, revoked.id, now).await.unwrap());
     let past = Some(now - Duration::SECOND);
@@ -182,13 +157,13 @@ pub(crate) async fn callers(
         ),
         caller(
             "another organization's token with every right",
-            Some(token(system, other, &Right::ALL, None).await.1),
+            Some(system.token(other, &Right::ALL, None).await.1),
             STRANGER,
         ),
         caller("a revoked token", Some(revoked_secret), REVOKED),
         caller(
             "an expired token",
-            Some(token(system, org, &Right::ALL, past).await.1),
+            Some(system.token(org, &Right::ALL, past).await.1),
             EXPIRED,
         ),
     ]
